@@ -1,0 +1,98 @@
+#include "base/arena.h"
+
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_SIZE = 4096 };
+
+struct block {
+    struct block *next;
+    size_t used, size;
+    alignas(max_align_t) char data[];
+};
+
+struct arena {
+    struct block *blocks; /* the newest first; only it has room */
+};
+
+static struct block *block_new(size_t size)
+{
+    struct block *block = malloc(sizeof(*block) + size);
+    if (block != NULL)
+        *block = (struct block){.size = size};
+    return block;
+}
+
+struct arena *arena_new(void)
+{
+    return calloc(1, sizeof(struct arena));
+}
+
+void arena_free(struct arena *arena)
+{
+    if (arena == NULL)
+        return;
+    for (struct block *block = arena->blocks, *next; block != NULL; block = next) {
+        next = block->next;
+        free(block);
+    }
+    free(arena);
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    const size_t align = alignof(max_align_t);
+    if (size > SIZE_MAX - sizeof(struct block) - align)
+        return NULL;
+    size = (size + align - 1) / align * align;
+
+    struct block *block = arena->blocks;
+    if (block == NULL || block->size - block->used < size) {
+        block = block_new(size > BLOCK_SIZE ? size : BLOCK_SIZE);
+        if (block == NULL)
+            return NULL;
+        block->next = arena->blocks;
+        arena->blocks = block;
+    }
+    void *p = block->data + block->used;
+    block->used += size;
+    return memset(p, 0, size);
+}
+
+void *arena_alloc_array(struct arena *arena, size_t n, size_t size)
+{
+    if (size != 0 && n > SIZE_MAX / size)
+        return NULL;
+    return arena_alloc(arena, n * size);
+}
+
+char *arena_strndup(struct arena *arena, const char *s, size_t len)
+{
+    char *copy = arena_alloc(arena, len + 1);
+    if (copy != NULL && len > 0)
+        memcpy(copy, s, len);
+    return copy;
+}
+
+char *arena_strdup(struct arena *arena, const char *s)
+{
+    return arena_strndup(arena, s, strlen(s));
+}
+
+char *arena_printf(struct arena *arena, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int need = vsnprintf(NULL, 0, format, args);
+    char *s = need < 0 ? NULL : arena_alloc(arena, (size_t)need + 1);
+    if (s != NULL)
+        vsnprintf(s, (size_t)need + 1, format, again);
+    va_end(again);
+    va_end(args);
+    return s;
+}

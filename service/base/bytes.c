@@ -1,0 +1,37 @@
+#include "base/bytes.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct bytes *bytes_new(size_t len)
+{
+    if (len > SIZE_MAX - sizeof(struct bytes))
+        return NULL;
+    struct bytes *bytes = malloc(sizeof(*bytes) + len);
+    if (bytes == NULL)
+        return NULL;
+    atomic_init(&bytes->refs, 1);
+    bytes->len = len;
+    return bytes;
+}
+
+struct bytes *bytes_copy(const void *data, size_t len)
+{
+    struct bytes *bytes = bytes_new(len);
+    if (bytes != NULL && len > 0)
+        memcpy(bytes->data, data, len);
+    return bytes;
+}
+
+struct bytes *bytes_ref(struct bytes *bytes)
+{
+    atomic_fetch_add_explicit(&bytes->refs, 1, memory_order_relaxed);
+    return bytes;
+}
+
+void bytes_unref(struct bytes *bytes)
+{
+    if (bytes != NULL && atomic_fetch_sub_explicit(&bytes->refs, 1, memory_order_acq_rel) == 1)
+        free(bytes);
+}

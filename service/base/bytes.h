@@ -1,0 +1,27 @@
+#ifndef POSTERN_BASE_BYTES_H
+#define POSTERN_BASE_BYTES_H
+
+/*
+ * Immutable octets shared between threads: a message's content on its way from the composer
+ * through the queue to a session. Counted, because the queue may drop a message while a session
+ * still sends it.
+ */
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+
+struct bytes {
+    atomic_uint refs;
+    size_t len;
+    char data[];
+};
+
+struct bytes *bytes_new(size_t len); /* uninitialised; fill before sharing; NULL without memory */
+struct bytes *bytes_copy(const void *data, size_t len);
+struct bytes *bytes_ref(struct bytes *bytes);
+void bytes_unref(struct bytes *bytes); /* NULL is fine */
+DEFINE_CLEANUP(struct bytes *, bytes_unref)
+
+#endif

@@ -1,0 +1,105 @@
+#ifndef POSTERN_CONFIG_CONFIG_H
+#define POSTERN_CONFIG_CONFIG_H
+
+/*
+ * The checked settings: what came of the YAML file, the environment and the defaults. Read-only
+ * once loaded. One table (settings.c) describes every setting; this is what it fills.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/log.h"
+
+enum config_tls { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS, CONFIG_TLS_NONE, CONFIG_TLS_AUTO };
+enum config_sandbox { CONFIG_SANDBOX_AUTO, CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF };
+
+struct config_strings {
+    const char **items;
+    size_t n_items;
+};
+
+enum config_scope { SCOPE_SEND = 1, SCOPE_READ = 2, SCOPE_ADMIN = 4 };
+
+struct config_api_key {
+    const char *name;
+    uint8_t sha256[32]; /* of the key */
+    unsigned scopes;    /* enum config_scope; admin implies the others; default send and read */
+    struct config_strings from; /* allow-lists; empty: any */
+    struct config_strings to;
+};
+
+struct config_relay {
+    const char *name;
+    const char *host;
+    uint16_t port;
+    enum config_tls tls; /* never AUTO where the port decides; AUTO: who speaks first decides */
+    struct {
+        const char *ca_file, *certificate, *key, *server_name; /* server_name: host by default */
+        const char *min_version;
+        bool verify;
+    } tls_options;
+    struct {
+        const char *mechanism; /* "auto", "plain", "login", "none" */
+        const char *username;  /* NULL: no login */
+        const char *password;  /* secret */
+    } auth;
+    struct {
+        int64_t max, max_messages; /* max_messages 0: no bound */
+        int64_t idle_ms, lifetime_ms;
+    } connections;
+    const char *hostname; /* EHLO; the machine's name by default */
+    struct {
+        int64_t connect_ms, tls_ms, greeting_ms, command_ms, data_ms, final_ms;
+    } timeouts;
+    bool hold_in_doubt;
+    bool allow_port_25, allow_plaintext_auth;
+};
+
+struct config {
+    struct config_strings listen; /* "127.0.0.1:8080", "[::1]:8080", "unix:/path" */
+    bool allow_anonymous;
+    struct {
+        uint64_t max_body;
+        int64_t max_connections;
+        int64_t header_ms, body_ms, idle_ms;
+        uint64_t memory;
+    } http;
+    struct config_api_key *api_keys;
+    size_t n_api_keys;
+    struct config_relay *relays;
+    size_t n_relays;
+    struct {
+        const char *store;
+        int64_t *retry_ms;
+        size_t n_retry;
+        int64_t max_age_ms, retain_content_ms, retain_record_ms;
+        uint64_t min_free, in_memory;
+    } queue;
+    enum config_sandbox sandbox;
+    int64_t drain_ms;
+    enum log_level log_level;
+    enum log_format log_format;
+    struct arena *arena; /* owns all of the above */
+};
+
+/*
+ * `path` NULL: POSTERN_CONFIG, else /etc/postern/postern.yaml if it exists, else none. `environ_`
+ * is "NAME=value" strings ended by NULL. Every fault at once in `errors` (`where` is
+ * "relays[0].tls", the detail has file and line and the nearest known key).
+ */
+int config_load(const char *path, const char *const *environ_, struct config **config_out,
+                struct error_list *errors);
+void config_free(struct config *config); /* wipes the secrets */
+DEFINE_CLEANUP(struct config *, config_free)
+
+/* What was understood, as YAML with secrets masked, each value with where it came from. */
+void config_print(const struct config *config, FILE *out);
+/* The reference of all settings, from the table, as Markdown. */
+void config_print_reference(FILE *out);
+
+#endif

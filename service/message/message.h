@@ -1,0 +1,64 @@
+#ifndef POSTERN_MESSAGE_MESSAGE_H
+#define POSTERN_MESSAGE_MESSAGE_H
+
+/*
+ * A message as a client means it, decoded and checked, before it is composed. Every pointer is
+ * borrowed from the arena (or the request body) of whoever made it. All text is valid UTF-8;
+ * nothing that becomes a header holds a control character.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "message/address.h"
+
+enum { MESSAGE_RECIPIENTS_MAX = 1000 };
+
+struct text {
+    const char *data; /* NULL: absent. May hold any octet but is valid UTF-8 */
+    size_t len;
+};
+
+struct address_list {
+    struct address *items;
+    size_t n_items;
+};
+
+struct header_field {
+    const char *name;
+    const char *value; /* decoded UTF-8 */
+};
+
+struct attachment {
+    const char *filename; /* UTF-8; NULL for none */
+    const char *content_type;
+    const char *content_id; /* without <>; NULL for none */
+    bool is_inline;     /* disposition: inline; with a content_id it goes to multipart/related */
+    const char *base64; /* as the client sent it, not yet validated */
+    size_t base64_len;
+};
+
+struct message {
+    struct address from;
+    const struct address *sender; /* NULL: none */
+    struct address_list to, cc, bcc, reply_to;
+    const char *subject; /* NULL: none */
+    struct text text, html;
+    struct attachment *attachments;
+    size_t n_attachments;
+    struct header_field *headers;
+    size_t n_headers;
+    const char *message_id; /* with <>; NULL: made by the composer */
+    const char *in_reply_to;
+    const char *const *references;
+    size_t n_references;
+
+    const char *envelope_from;       /* NULL: Sender, else From. "" is the null sender */
+    struct address_list envelope_to; /* empty: to, cc, bcc */
+    const char *const *tags;
+    size_t n_tags;
+    const json_t *metadata; /* NULL or an object of strings */
+};
+
+#endif

@@ -1,0 +1,56 @@
+#ifndef POSTERN_QUEUE_DELIVERY_H
+#define POSTERN_QUEUE_DELIVERY_H
+
+/*
+ * A message on its way out: what the queue hands to a relay, and what it hears back. A delivery
+ * has one owner at any time: the queue, the relay's ready queue, or the session that carries it;
+ * it comes back to the queue by queue_settle() or queue_return(), always.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "queue/record.h"
+
+enum delivery_verdict {
+    DELIVERY_UNTRIED,  /* nothing became of this recipient: ready again, no attempt counted */
+    DELIVERY_SENT,     /* 2xx to the final dot */
+    DELIVERY_DEFERRED, /* refused for now: by the retry schedule, an attempt counted */
+    DELIVERY_FAILED,   /* refused for good */
+    DELIVERY_IN_DOUBT, /* the last octet went out, no reply was read */
+};
+
+struct delivery_recipient {
+    size_t index; /* among the message's recipients */
+    const char *address;
+    uint32_t attempts; /* before this one */
+    enum delivery_verdict verdict;
+    struct reply_record reply;
+};
+
+struct delivery {
+    struct delivery *next; /* for whichever list it stands in */
+    int64_t seq;           /* the store's key of the message */
+    char id[ID_SIZE];
+    const char *sender; /* "" for the null sender */
+    bool smtputf8;
+    struct bytes *content; /* a reference of its own */
+    int64_t created_ms;    /* wall clock */
+    int64_t expires_ms;    /* wall clock: created + max_age */
+    int64_t ready_mono_ms; /* when it entered the ready queue */
+    const char *relay;     /* the relay that tried it; set by the relay, static for its life */
+    int flight;            /* slot in the flight ledger while a session has it; -1 otherwise */
+    size_t n_recipients;
+    struct delivery_recipient recipients[]; /* addresses are in the same allocation */
+};
+
+/* `addresses` and `sender` are copied behind the struct; `content` gets a reference. */
+struct delivery *delivery_new(const char *sender, const char *const *addresses, size_t n,
+                              struct bytes *content);
+void delivery_free(struct delivery *delivery);
+DEFINE_CLEANUP(struct delivery *, delivery_free)
+
+#endif

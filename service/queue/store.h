@@ -1,0 +1,145 @@
+#ifndef POSTERN_QUEUE_STORE_H
+#define POSTERN_QUEUE_STORE_H
+
+/*
+ * Where messages are kept: a table of functions, one implementation each for SQLite and memory
+ * (PostgreSQL later), and one conformance suite for all.
+ *
+ *            submit               claim                 settle
+ *   (client) ──────► queued ─────────────► (claimed) ─────────────► sent | failed      bodies
+ * dropped ▲                      │                      when the last one ends └── deferred,
+ * in_doubt ◄┘  next_at says when
+ *
+ * Durable before it is answered: a submission (message, recipients, content, idempotency key)
+ * before its 2xx; an outcome before a waiting client hears of it. A claim needs no durability:
+ * recover() releases all of them at start.
+ *
+ * All functions but find() run on the queue's thread, the changing ones between begin() and
+ * commit(); find() runs on the reader's thread, at the same time. Errors: ERR_STORE_FULL,
+ * ERR_STORE_UNAVAILABLE (rolled back, try again later), ERR_STORE_BROKEN (a failed sync or a
+ * corrupt file: stop taking mail and end), ERR_NOMEM. Times are wall-clock milliseconds.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "queue/delivery.h"
+#include "queue/record.h"
+
+struct store;
+
+/* One message to be kept. Made by the caller of queue_submit(), owned by the queue from then on. */
+struct submission {
+    struct submission *next; /* the queue's */
+    struct arena *arena;     /* owns every string here and the struct itself */
+    char id[ID_SIZE];
+    const char *message_id;
+    const char *from;          /* header From, address only */
+    const char *envelope_from; /* "" for the null sender */
+    const char *const *recipients;
+    size_t n_recipients;
+    const char *subject;
+    const char *api_key;   /* "" for none */
+    const char *tags;      /* JSON array text */
+    const char *metadata;  /* JSON object text */
+    struct bytes *content; /* a reference of its own */
+    bool smtputf8;
+    int64_t created_ms;
+    int64_t expires_ms;
+
+    const char *idempotency_key; /* NULL: none */
+    uint8_t fingerprint[32];     /* SHA-256 of the request's canonical JSON */
+    int answer_status;           /* what will be answered once it is durable; 0: not known yet, a
+                                    client waits for the outcome (the key is then "in progress") */
+    const char *answer_body;     /* JSON text for answer_status, or for 202 */
+};
+
+void submission_free(struct submission *submission);
+DEFINE_CLEANUP(struct submission *, submission_free)
+
+enum store_submitted {
+    STORE_SUBMIT_FAILED = -1, /* `err` */
+    STORE_SUBMIT_NEW,
+    STORE_SUBMIT_REPLAY,      /* same key, same request: `seen` has the first answer */
+    STORE_SUBMIT_MISMATCH,    /* same key, other request */
+    STORE_SUBMIT_IN_PROGRESS, /* same key, the first is not answered yet */
+};
+
+struct store_seen {
+    int status;
+    char *body; /* owned by the caller */
+};
+
+/* What became of a delivery; the verdicts are in it. The queue has decided the next times. */
+struct settlement {
+    const struct delivery *delivery;
+    int64_t now_ms;
+    /* per recipient of the delivery, same order */
+    const enum recipient_status *status;
+    const int64_t *next_ms; /* 0: final, or held */
+    int64_t due_ms;         /* when the message is wanted again; 0: not by time */
+    bool keep_content_ms;   /* content stays after the end (retention.content > 0) */
+};
+
+struct store_stats {
+    int64_t n_queued, n_deferred, n_in_doubt;     /* recipients not finished, by status */
+    int64_t oldest_queued_ms, oldest_deferred_ms; /* created_ms; 0: none */
+};
+
+struct store_ops {
+    const char *scheme; /* "sqlite", "memory" */
+    bool durable;
+
+    /* `location` is what stands behind "scheme:". Refuses a file another process has open, one
+     * with a newer schema, one that is not a database; never replaces a file that is not empty. */
+    int (*open)(const char *location, struct store **store_out, struct error *err);
+    void (*close)(struct store *store);
+
+    int (*begin)(struct store *store, struct error *err);
+    int (*commit)(struct store *store, struct error *err); /* synced when it returns 0 */
+    void (*rollback)(struct store *store);
+
+    /* Keep a message. `claimed`: the caller delivers it at once and load() must not return it.
+     * `*seq_out` is its key. A failure leaves the transaction usable without this submission. */
+    enum store_submitted (*submit)(struct store *store, const struct submission *submission,
+                                   bool claimed, int64_t *seq_out, struct store_seen *seen,
+                                   struct error *err);
+    /* The answer a waiting client got, for its idempotency key (api_key, key). */
+    int (*answer)(struct store *store, const char *api_key, const char *key, int status,
+                  const char *body, struct error *err);
+    /* Forget a key whose request was refused after all (store memory: withdrawn). */
+    int (*forget)(struct store *store, const char *api_key, const char *key, struct error *err);
+    int (*settle)(struct store *store, const struct settlement *settlement, struct error *err);
+    /* Give back a claim unchanged (the delivery could not stay in memory). */
+    int (*release)(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
+
+    /* Claim messages due at `now_ms`, oldest due first, up to `max_n` and about `max_bytes` of
+     * content; a list through `next`. A delivery holds only the recipients that are due. */
+    int (*load)(struct store *store, int64_t now_ms, size_t max_n, size_t max_bytes,
+                struct delivery **list_out, struct error *err);
+    /* When the next unclaimed message is due; INT64_MAX: none. */
+    int (*next_due)(struct store *store, int64_t *due_ms_out, struct error *err);
+
+    /* At start, in one transaction: release every claim; the unfinished recipients of the messages
+     * in `in_flight` become in doubt, wanted again at `due_ms` (0: held); keys in progress get
+     * their 202. */
+    int (*recover)(struct store *store, const int64_t *in_flight, size_t n_in_flight,
+                   int64_t now_ms, int64_t due_ms, struct error *err);
+    /* Drop records that ended before `record_before_ms` and contents that ended before
+     * `content_before_ms`, at most `max_n`; `*n_out` is how many were dropped. */
+    int (*purge)(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
+                 size_t max_n, size_t *n_out, struct error *err);
+
+    /* 0 and a record the caller owns, or ERR_NOT_FOUND. Thread-safe against all the others. */
+    int (*find)(struct store *store, const char *id, struct message_record **record_out,
+                struct error *err);
+    int (*stats)(struct store *store, struct store_stats *stats_out, struct error *err);
+};
+
+extern const struct store_ops store_sqlite;
+extern const struct store_ops store_memory;
+
+/* The implementation for "sqlite:PATH" or "memory:"; `*location_out` points behind the colon. */
+const struct store_ops *store_for(const char *url, const char **location_out);
+
+#endif

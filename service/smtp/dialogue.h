@@ -1,0 +1,133 @@
+#ifndef POSTERN_SMTP_DIALOGUE_H
+#define POSTERN_SMTP_DIALOGUE_H
+
+/*
+ * One SMTP connection's conversation (RFC 5321), without any I/O: the server's octets go in, octets
+ * to send, finished transactions and the next deadline come out. There is no state variable: the
+ * state is the queue of replies we are owed, in order, each with the handler that will read it.
+ *
+ *   greeting> EHLO> [STARTTLS> (TLS) EHLO>] [AUTH>]... and then for each message
+ *   MAIL RCPT... DATA> content "."
+ *
+ * ">" ends a group: nothing is sent behind it until its reply is in (RFC 2920, 3.1).
+ *
+ * Whatever fails here ends the connection: close it, then call smtp_dialogue_lost(), and every
+ * transaction begun has come out by smtp_dialogue_next_result().
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "queue/record.h"
+#include "smtp/extensions.h"
+#include "smtp/sasl.h"
+
+/* Where in a conversation something was decided; the words of logs, errors and tests. */
+enum smtp_step {
+    SMTP_STEP_CONNECT, /* before the first octet: dns, tcp */
+    SMTP_STEP_TLS,
+    SMTP_STEP_GREETING,
+    SMTP_STEP_EHLO,
+    SMTP_STEP_STARTTLS,
+    SMTP_STEP_AUTH,
+    SMTP_STEP_MAIL,
+    SMTP_STEP_RCPT,
+    SMTP_STEP_DATA,
+    SMTP_STEP_CONTENT, /* from the content's first octet to the reply to the final dot */
+    SMTP_STEP_RSET,
+    SMTP_STEP_QUIT,
+};
+
+const char *smtp_step_word(enum smtp_step step); /* "connect", "mail", "content", ... */
+
+struct smtp_timeouts { /* milliseconds */
+    int64_t greeting, command, data, final;
+};
+
+struct smtp_options {     /* borrowed for the dialogue's life */
+    const char *hostname; /* EHLO */
+    bool starttls;        /* required: without it nothing goes on */
+    bool tls;             /* TLS is up before the greeting (implicit) */
+    bool allow_plaintext_auth;
+    struct sasl_credentials credentials;
+    struct smtp_timeouts timeouts;
+};
+
+struct smtp_envelope {  /* borrowed until its result is out */
+    const char *sender; /* "" for the null sender */
+    const char *const *recipients;
+    size_t n_recipients;
+    const char *content; /* CRLF line ends, not dot-stuffed, CRLF at the end */
+    size_t content_len;
+    bool smtputf8;
+    void *owner; /* comes back with the result */
+};
+
+struct smtp_recipient_result {
+    enum smtp_step step;       /* where it was decided */
+    struct reply_record reply; /* code 0: none came */
+};
+
+struct smtp_result { /* valid until the next call */
+    void *owner;
+    const struct smtp_recipient_result *recipients; /* as in the envelope, same order */
+    size_t n_recipients;
+    bool untouched; /* no command of it was sent, or none answered and no content begun: the
+                       connection was dead before it, so it costs nothing */
+    bool in_doubt;  /* for recipients whose step is CONTENT without a reply: the last octet had gone
+                       out; those with step CONTENT, no reply and !in_doubt were cut off before */
+};
+
+struct smtp_dialogue;
+
+struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int64_t now_ms);
+void smtp_dialogue_free(struct smtp_dialogue *d);
+DEFINE_CLEANUP(struct smtp_dialogue *, smtp_dialogue_free)
+
+/*
+ * Octets from the server. -1: the connection is of no use any more:
+ *   ERR_PROTOCOL           unreadable, or answers nothing we sent
+ *   ERR_RELAY_CLOSING      421, at any moment; ERR_THROTTLED if its text or code is of throttling
+ *   ERR_RELAY_REFUSED      greeting or EHLO refused; ERR_TLS_ON_PLAIN_PORT never (transport's)
+ *   ERR_STARTTLS_NOT_OFFERED, ERR_STARTTLS_REFUSED, ERR_INJECTED_RESPONSE (RFC 3207, 4.2)
+ *   ERR_AUTH_FAILED, ERR_AUTH_MECHANISM_UNAVAILABLE, ERR_AUTH_NEEDS_TLS, ERR_THROTTLED (454 4.7.0)
+ */
+int smtp_dialogue_feed(struct smtp_dialogue *d, const char *data, size_t len, int64_t now_ms,
+                       struct error *err);
+
+/*
+ * Copy up to `size` octets that may be sent now; they are counted as taken. What the kernel (or
+ * TLS) then really took is told by smtp_dialogue_written(): only what was written can be answered,
+ * and only a final dot that was written puts a message in doubt.
+ */
+size_t smtp_dialogue_pull(struct smtp_dialogue *d, char *buf, size_t size);
+void smtp_dialogue_written(struct smtp_dialogue *d, size_t len, int64_t now_ms);
+
+/* The server agreed to STARTTLS: do the handshake, then say so. Until then nothing is to be fed. */
+bool smtp_dialogue_wants_tls(const struct smtp_dialogue *d);
+void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms);
+
+bool smtp_dialogue_ready(const struct smtp_dialogue *d); /* logged in: transactions may begin */
+bool smtp_dialogue_room(const struct smtp_dialogue *d);  /* ... and one more may begin now */
+bool smtp_dialogue_idle(const struct smtp_dialogue *d);  /* ... and none is under way */
+
+/* Begin a transaction; only when there is room. ERR_NOMEM. A message over the server's SIZE, or
+ * one that needs SMTPUTF8 where there is none, is not sent: it comes out as a result with a reply
+ * of our own (552 5.3.4, 553 5.6.7). */
+int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *envelope,
+                        int64_t now_ms, struct error *err);
+bool smtp_dialogue_next_result(struct smtp_dialogue *d, struct smtp_result *result_out);
+
+void smtp_dialogue_quit(struct smtp_dialogue *d, int64_t now_ms); /* only when idle */
+bool smtp_dialogue_over(const struct smtp_dialogue *d);           /* QUIT was answered */
+/* The connection is gone (closed, timed out, given up): settle what is under way. */
+void smtp_dialogue_lost(struct smtp_dialogue *d);
+
+/* When what we wait for is overdue, and what that is; INT64_MAX when nothing is owed. */
+int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out);
+enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d); /* of the first reply owed */
+const struct smtp_extensions *smtp_dialogue_extensions(const struct smtp_dialogue *d);
+
+#endif

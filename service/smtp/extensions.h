@@ -1,0 +1,30 @@
+#ifndef POSTERN_SMTP_EXTENSIONS_H
+#define POSTERN_SMTP_EXTENSIONS_H
+
+/* What a server offers in its EHLO reply (RFC 5321, 4.1.1.1). Unknown keywords are ignored. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SMTP_AUTH_MAX = 512 };
+
+struct smtp_extensions {
+    bool pipelining;          /* RFC 2920 */
+    bool chunking;            /* RFC 3030 */
+    bool eightbitmime;        /* RFC 6152 */
+    bool smtputf8;            /* RFC 6531 */
+    bool dsn;                 /* RFC 3461 */
+    bool starttls;            /* RFC 3207 */
+    bool requiretls;          /* RFC 8689 */
+    bool enhanced_codes;      /* RFC 2034 */
+    bool has_size;            /* RFC 1870 */
+    uint64_t size;            /* 0: no fixed limit */
+    char auth[SMTP_AUTH_MAX]; /* mechanisms, upper case, joined by one space; also from "AUTH=" */
+};
+
+/* `text` is the EHLO reply's lines joined by '\n' (smtp_reply_text); the first names the server. */
+void smtp_extensions_parse(const char *text, struct smtp_extensions *out);
+bool smtp_extensions_offer_auth(const struct smtp_extensions *extensions, const char *mechanism);
+
+#endif

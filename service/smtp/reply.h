@@ -1,0 +1,51 @@
+#ifndef POSTERN_SMTP_REPLY_H
+#define POSTERN_SMTP_REPLY_H
+
+/*
+ * SMTP replies (RFC 5321, 4.2; enhanced status codes RFC 2034), taken from a stream of octets in
+ * whatever pieces they come. Strict: CRLF ends a line, the codes of a multiline reply agree, no
+ * NUL; whatever does not read so is ERR_PROTOCOL and the connection is to be closed, because a
+ * skipped line would let the next reply be taken for an earlier command's.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+enum {
+    SMTP_REPLY_LINE_MAX = 4096, /* octets of one line; RFC 5321 says 512, servers send more */
+    SMTP_REPLY_MAX = 32 * 1024, /* octets of a whole reply */
+};
+
+enum smtp_feed {
+    SMTP_FEED_ERROR = -1,
+    SMTP_FEED_MORE,  /* all taken, no whole reply yet */
+    SMTP_FEED_REPLY, /* one whole reply; `*used` octets were taken */
+};
+
+struct smtp_reply {
+    int code;          /* 200 to 599 */
+    char enhanced[12]; /* "2.1.5", or "" */
+    size_t n_lines;
+    /* private */
+    char *text; /* lines joined by '\n', codes and enhanced status codes taken off; owned */
+    size_t text_len, text_size;
+    char line[SMTP_REPLY_LINE_MAX];
+    size_t line_len;
+    size_t total;
+    bool whole;
+};
+
+void smtp_reply_init(struct smtp_reply *reply);
+void smtp_reply_clear(struct smtp_reply *reply);
+
+/* After SMTP_FEED_REPLY the next feed begins a new reply. */
+enum smtp_feed smtp_reply_feed(struct smtp_reply *reply, const char *data, size_t len, size_t *used,
+                               struct error *err);
+
+const char *smtp_reply_text(const struct smtp_reply *reply); /* valid until the next feed */
+int smtp_reply_class(const struct smtp_reply *reply);        /* 2, 3, 4, 5 */
+bool smtp_reply_partial(const struct smtp_reply *reply); /* octets of an unfinished reply held */
+
+#endif

@@ -1,0 +1,37 @@
+#ifndef POSTERN_SMTP_SASL_H
+#define POSTERN_SMTP_SASL_H
+
+/* One login's exchange (RFC 4954), by libgsasl. No I/O; secrets are wiped on free. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+struct sasl_credentials {
+    const char *mechanism; /* "auto" or a name: "plain", "login" */
+    const char *user;      /* NULL: no login at all */
+    const char *password;
+};
+
+struct sasl;
+
+/*
+ * Choose a mechanism both sides have (`offered`: smtp_extensions.auth) and start it.
+ * ERR_AUTH_MECHANISM_UNAVAILABLE names what the server offers and what was wanted;
+ * ERR_AUTH_NEEDS_TLS if a secret would go out in the clear and `tls` is false.
+ */
+int sasl_start(const struct sasl_credentials *credentials, const char *offered, bool tls,
+               bool allow_plaintext, struct sasl **sasl_out, struct error *err);
+void sasl_free(struct sasl *sasl);
+DEFINE_CLEANUP(struct sasl *, sasl_free)
+
+const char *sasl_mechanism(const struct sasl *sasl); /* "PLAIN" */
+bool sasl_client_first(const struct sasl *sasl);     /* has an initial response */
+
+/* One step: the server's challenge (base64, as it stood behind "334 "; NULL for the initial
+ * response) to our response in base64. `out` holds a secret: wipe it when sent. */
+int sasl_step(struct sasl *sasl, const char *challenge, struct buffer *out, struct error *err);
+
+#endif
