@@ -10,18 +10,16 @@ static const struct {
     const char *enhanced;
     const char *text; /* NULL: any; else must occur in it */
 } of_relay[] = {
-    {421, NULL, NULL},              /* closing (RFC 5321, 3.8) */
-    {451, "4.4.2", NULL},           /* connection timed out */
-    {452, "4.3.1", NULL},           /* its disk is full */
-    {431, "4.3.1", NULL},
-    {451, "4.7.500", NULL},         /* Microsoft: server busy */
-    {432, NULL, NULL},              /* too many connections or messages of this mailbox */
-    {450, "4.3.2", NULL},           /* not accepting messages now */
-    {451, "4.3.2", NULL},
-    {452, "4.3.2", NULL},
-    {454, "4.7.0", NULL},           /* too many logins, temporary authentication failure */
-    {454, NULL, "Throttling"},      /* Amazon SES */
-    {530, NULL, NULL},              /* a login or STARTTLS is wanted first: a setting's fault */
+    {421, NULL, NULL},                                 /* closing (RFC 5321, 3.8) */
+    {451, "4.4.2", NULL},                              /* connection timed out */
+    {452, "4.3.1", NULL},                              /* its disk is full */
+    {431, "4.3.1", NULL},      {451, "4.7.500", NULL}, /* Microsoft: server busy */
+    {432, NULL, NULL},    /* too many connections or messages of this mailbox */
+    {450, "4.3.2", NULL}, /* not accepting messages now */
+    {451, "4.3.2", NULL},      {452, "4.3.2", NULL},
+    {454, "4.7.0", NULL},      /* too many logins, temporary authentication failure */
+    {454, NULL, "Throttling"}, /* Amazon SES */
+    {530, NULL, NULL},         /* a login or STARTTLS is wanted first: a setting's fault */
 };
 
 bool outcome_reply_is_of_relay(const struct reply_record *reply)
