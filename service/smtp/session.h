@@ -5,10 +5,11 @@
  * One SMTP connection on a worker's loop: resolve, connect, TLS, and then octets moved between the
  * transport and the dialogue. Used on its loop's thread only; nothing of it is shared.
  *
- * It tells its owner what happens through three functions. Inside `ready` and `result` the owner may
- * call session_carry(), session_quit() and session_abort(), which then only note what is wanted.
- * Called from elsewhere these may call the owner back before they return, `closed` included, so
- * they come last in what the owner does. After `closed` the session frees itself: forget it.
+ * It tells its owner what happens through three functions. Inside `ready` and `result` the owner
+ * may call session_carry(), session_quit() and session_abort(), which then only note what is
+ * wanted. Called from elsewhere these may call the owner back before they return, `closed`
+ * included, so they come last in what the owner does. After `closed` the session frees itself:
+ * forget it.
  */
 
 #include <stdint.h>

@@ -142,8 +142,8 @@ int transport_tls_new(const struct transport_tls_settings *settings, struct tran
     SSL_CTX_set_ex_data(tls->ctx, tls_index, tls);
     SSL_CTX_set_min_proto_version(tls->ctx, settings->min_version);
     SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                   SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_verify(tls->ctx, settings->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, on_verify);
     SSL_CTX_set_session_cache_mode(tls->ctx,
                                    SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
