@@ -69,10 +69,9 @@ int flight_ledger_open(const char *path, struct flight_ledger **ledger_out, stru
                          strerror(errno));
     }
     read_boot_id(ledger->boot_id);
-    bool fresh = ledger->file->magic[0] == '\0';
-    ledger->rebooted =
-        !fresh && (memcmp(ledger->file->magic, MAGIC, sizeof(MAGIC)) != 0 ||
-                   memcmp(ledger->file->boot_id, ledger->boot_id, BOOT_ID_SIZE) != 0);
+    /* A ledger that is new, or of another boot, knows nothing of what was under way. */
+    ledger->rebooted = memcmp(ledger->file->magic, MAGIC, sizeof(MAGIC)) != 0 ||
+                       memcmp(ledger->file->boot_id, ledger->boot_id, BOOT_ID_SIZE) != 0;
     *ledger_out = ledger;
     return 0;
 }

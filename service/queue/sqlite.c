@@ -331,9 +331,9 @@ static int memory_open(const char *location, struct store **store_out, struct er
 #define STORE_FUNCTIONS                                                                            \
     .close = sqlite_close, .begin = sqlite_begin, .commit = sqlite_commit,                         \
     .rollback = sqlite_rollback, .submit = sqlite_submit, .answer = sqlite_answer,                 \
-    .forget = sqlite_forget, .settle = sqlite_settle, .release = sqlite_release,                   \
-    .load = sqlite_load, .next_due = sqlite_next_due, .recover = sqlite_recover,                   \
-    .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats
+    .forget = sqlite_forget, .settle = sqlite_settle, .cancel = sqlite_cancel,                     \
+    .release = sqlite_release, .load = sqlite_load, .next_due = sqlite_next_due,                   \
+    .recover = sqlite_recover, .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats
 
 const struct store_ops store_sqlite = {
     .scheme = "sqlite", .durable = true, .open = sqlite_open, STORE_FUNCTIONS};

@@ -65,6 +65,7 @@ int sqlite_answer(struct store *store, const char *api_key, const char *key, int
                   const char *body, struct error *err);
 int sqlite_forget(struct store *store, const char *api_key, const char *key, struct error *err);
 int sqlite_settle(struct store *store, const struct settlement *settlement, struct error *err);
+int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
 int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
 int sqlite_recover(struct store *store, const int64_t *in_flight, size_t n_in_flight,
                    int64_t now_ms, int64_t due_ms, struct error *err);

@@ -205,7 +205,7 @@ static int settle_recipient(struct store *store, const struct settlement *settle
     sqlite3_bind_int64(s, 1, delivery->seq);
     sqlite3_bind_int64(s, 2, (sqlite3_int64)recipient->index);
     sqlite3_bind_int(s, 3, (int)settlement->status[i]);
-    sqlite3_bind_int64(s, 4, recipient->attempts);
+    sqlite3_bind_int64(s, 4, recipient->attempts + (recipient->verdict != DELIVERY_UNTRIED));
     bind_text(s, 5, delivery->relay);
     bind_reply(s, 6, &recipient->reply);
     sqlite3_bind_int64(s, 9, settlement->next_ms[i]);
@@ -299,33 +299,53 @@ static int exec_with(struct store *store, const char *text, const int64_t *value
     return rc == SQLITE_DONE ? 0 : -1;
 }
 
-/* The unfinished recipients of the messages in table `flying` become in doubt. */
-static int doubt_those_flying(struct store *store, int64_t now_ms, int64_t due_ms,
-                              struct error *err)
+/* The unfinished recipients of the messages in table `flying` take a new status, with its event. */
+static int change_those_flying(struct store *store, enum recipient_status status, int64_t now_ms,
+                               int64_t due_ms, struct error *err)
 {
-    const int64_t event[] = {now_ms, EVENT_MESSAGE_IN_DOUBT, store->last_event};
-    const int64_t state[] = {RECIPIENT_IN_DOUBT, due_ms, now_ms};
+    const int64_t event[] = {now_ms, event_of(status), store->last_event};
+    const int64_t state[] = {status, due_ms, now_ms};
     if (exec_with(store,
                   "INSERT INTO event SELECT ?3 + row_number() OVER (ORDER BY r.seq, r.n), r.seq,"
                   " r.n, ?2, ?1, 0, '', '' FROM recipient r JOIN flying f ON f.seq = r.seq"
-                  " WHERE r.status NOT IN (3, 4, 5) AND r.next_ms <= ?1",
+                  " WHERE r.status NOT IN (3, 4, 5) AND (r.next_ms <= ?1 OR ?2 = 5)",
                   event, 3, err) < 0)
         return -1;
     store->last_event += sqlite3_changes64(store->db);
     return exec_with(store,
-                     "UPDATE recipient SET status = ?1, next_ms = ?2, at_ms = ?3, code = 0,"
-                     " enhanced = '', text = '', attempts = attempts + 1"
+                     "UPDATE recipient SET status = ?1, next_ms = ?2, at_ms = ?3,"
+                     " attempts = attempts + (?1 = 6)"
                      " WHERE seq IN (SELECT seq FROM flying) AND status NOT IN (3, 4, 5)"
-                     " AND next_ms <= ?3",
+                     " AND (next_ms <= ?3 OR ?1 = 5)",
                      state, 3, err);
+}
+
+static int empty_flying(struct store *store, struct error *err)
+{
+    if (exec_with(store, "CREATE TEMP TABLE IF NOT EXISTS flying(seq INTEGER PRIMARY KEY)", NULL, 0,
+                  err) < 0)
+        return -1;
+    return exec_with(store, "DELETE FROM flying", NULL, 0, err);
+}
+
+static int add_flying(struct store *store, int64_t seq, struct error *err)
+{
+    return exec_with(store, "INSERT OR IGNORE INTO flying VALUES(?1)", &seq, 1, err);
+}
+
+int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err)
+{
+    if (empty_flying(store, err) < 0 || add_flying(store, seq, err) < 0 ||
+        change_those_flying(store, RECIPIENT_CANCELED, now_ms, 0, err) < 0 ||
+        update_message(store, seq, 0, now_ms, err) < 0)
+        return -1;
+    return drop_body(store, seq, err);
 }
 
 int sqlite_recover(struct store *store, const int64_t *in_flight, size_t n_in_flight,
                    int64_t now_ms, int64_t due_ms, struct error *err)
 {
-    if (exec_with(store, "CREATE TEMP TABLE IF NOT EXISTS flying(seq INTEGER PRIMARY KEY)", NULL, 0,
-                  err) < 0 ||
-        exec_with(store, "DELETE FROM flying", NULL, 0, err) < 0)
+    if (empty_flying(store, err) < 0)
         return -1;
     if (n_in_flight == STORE_ALL_CLAIMED) {
         if (exec_with(store, "INSERT INTO flying SELECT seq FROM message WHERE claimed = 1", NULL,
@@ -333,11 +353,10 @@ int sqlite_recover(struct store *store, const int64_t *in_flight, size_t n_in_fl
             return -1;
     } else {
         for (size_t i = 0; i < n_in_flight; i++)
-            if (exec_with(store, "INSERT OR IGNORE INTO flying VALUES(?1)", &in_flight[i], 1, err) <
-                0)
+            if (add_flying(store, in_flight[i], err) < 0)
                 return -1;
     }
-    if (doubt_those_flying(store, now_ms, due_ms, err) < 0)
+    if (change_those_flying(store, RECIPIENT_IN_DOUBT, now_ms, due_ms, err) < 0)
         return -1;
     const int64_t now[] = {now_ms, RECIPIENT_IN_DOUBT};
     return exec_with(store,
@@ -365,9 +384,7 @@ int sqlite_purge(struct store *store, int64_t record_before_ms, int64_t content_
     };
     const int64_t records[] = {record_before_ms, (int64_t)max_n};
     const int64_t contents[] = {content_before_ms, (int64_t)max_n};
-    if (exec_with(store, "CREATE TEMP TABLE IF NOT EXISTS flying(seq INTEGER PRIMARY KEY)", NULL, 0,
-                  err) < 0 ||
-        exec_with(store, "DELETE FROM flying", NULL, 0, err) < 0 ||
+    if (empty_flying(store, err) < 0 ||
         exec_with(store,
                   "INSERT INTO flying SELECT seq FROM message WHERE ended_ms IS NOT NULL"
                   " AND ended_ms < ?1 ORDER BY ended_ms LIMIT ?2",

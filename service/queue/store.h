@@ -111,6 +111,8 @@ struct store_ops {
     /* Forget a key whose request was refused after all (store memory: withdrawn). */
     int (*forget)(struct store *store, const char *api_key, const char *key, struct error *err);
     int (*settle)(struct store *store, const struct settlement *settlement, struct error *err);
+    /* What is not finished of it is canceled; the message ends. */
+    int (*cancel)(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
     /* Give back a claim unchanged (the delivery could not stay in memory). */
     int (*release)(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
 
