@@ -277,7 +277,7 @@ static void check_ids(struct composer *c)
         error_list_add(c->errors, "/in_reply_to", want);
     for (size_t i = 0; i < m->n_references; i++)
         if (!is_message_id(m->references[i])) {
-            char where[32];
+            char where[64];
             snprintf(where, sizeof(where), "/references/%zu", i);
             error_list_add(c->errors, where, want);
         }
