@@ -199,7 +199,7 @@ static int deliver(const struct arguments *a)
         CLEANUP(config_free) struct config *config = cli_load_config(a->config);
         if (config == NULL)
             return EXIT_CONFIG;
-        log_configure(LOG_LEVEL_WARN, config->log_format);
+        log_configure(LOG_LEVEL_WARN, (enum log_format)config->log_format);
         status = deliver_from_here(config, a->message, &answer, &err);
     }
     if (status < 0) {

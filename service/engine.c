@@ -86,7 +86,7 @@ int engine_start(const struct config *config, const char *store, struct engine *
 {
     *engine = (struct engine){.config = config};
     const struct config_relay *relay = choose_relay(engine, err);
-    if (relay == NULL || open_queue(engine, store, relay->hold_in_doubt, err) < 0 ||
+    if (relay == NULL || open_queue(engine, store, relay->on_in_doubt == 1, err) < 0 ||
         workers_start(worker_count(), &engine->workers, err) < 0 ||
         relay_new(relay, engine->queue, engine->workers, &engine->relay, err) < 0 ||
         queue_start(engine->queue, err) < 0) {

@@ -42,7 +42,7 @@ static int prepare_tls(struct relay *relay, struct error *err)
         .key = settings->tls_options.key,
         .server_name = settings->tls_options.server_name != NULL ? settings->tls_options.server_name
                                                                  : settings->host,
-        .verify = settings->tls_options.verify,
+        .verify = settings->tls_options.verify != 0,
     };
     if (min_version(settings->tls_options.min_version, &tls.min_version, err) < 0)
         return -1;
@@ -58,7 +58,7 @@ static void prepare_session(struct relay *relay)
         .tls = session_tls_of(settings->tls),
         .tls_context = relay->tls,
         .smtp = {.hostname = settings->hostname,
-                 .allow_plaintext_auth = settings->allow_plaintext_auth,
+                 .allow_plaintext_auth = settings->allow_plaintext_auth != 0,
                  .credentials = {.mechanism = settings->auth.mechanism,
                                  .user = settings->auth.username,
                                  .password = settings->auth.password},
