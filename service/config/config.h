@@ -28,6 +28,7 @@ enum config_scope { SCOPE_SEND = 1, SCOPE_READ = 2, SCOPE_ADMIN = 4 };
 struct config_api_key {
     const char *name;
     uint8_t sha256[32]; /* of the key */
+    const char *key;    /* as it was given, if it was */
     unsigned scopes;    /* enum config_scope; admin implies the others; default send and read */
     struct config_strings from; /* allow-lists; empty: any */
     struct config_strings to;

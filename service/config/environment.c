@@ -1,5 +1,6 @@
 #include "config/environment.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,7 +145,7 @@ static int set_relay(json_t *relay, const char *url, struct error_list *errors)
 {
     static const char want[] =
         "write smtps://user:password@host:465, smtp://user:password@host:587 "
-        "or smtp+none://host:2525, with %-codes for special characters";
+        "or smtp+none://host:2525, with special characters percent-encoded";
     size_t i = 0, n_schemes = sizeof(schemes) / sizeof(schemes[0]);
     while (i < n_schemes && strncmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) != 0)
         i++;
