@@ -1,11 +1,13 @@
 #include "config/decode.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "config/environment.h"
 #include "config/settings.h"
 #include "config/units.h"
