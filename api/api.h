@@ -19,8 +19,6 @@ struct api;
 
 /* Listens on every configured address. ERR_CONFIG if one cannot be had. */
 int api_start(const struct api_context *context, struct api **api_out, struct error *err);
-/* No more mail is taken in: the queue says so too. Readiness is 503 from now on. */
-void api_drain(struct api *api);
 /* Every request has been answered by now (queue_drain() sees to it). NULL is fine. */
 void api_stop(struct api *api);
 

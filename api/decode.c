@@ -337,7 +337,7 @@ static void decode_attachment(struct decoding *d, const json_t *value, const cha
                                         "content_id"};
     const char *key;
     json_t *item;
-    char pointer[96];
+    char pointer[160];
     out->content_type = "application/octet-stream";
     if (!json_is_object(value)) {
         error_list_add(d->errors, where, "an object is wanted");

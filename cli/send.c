@@ -13,8 +13,8 @@
 #include "message/base64.h"
 
 /*
- * `postern send`: one message, made as the API takes it. Without --to-gateway it goes out from here,
- * by the configured relay and a queue in memory; with it, to a running gateway.
+ * `postern send`: one message, made as the API takes it. Without --to-gateway it goes out from
+ * here, by the configured relay and a queue in memory; with it, to a running gateway.
  */
 
 enum { FILE_MAX = 64 << 20 };
@@ -135,12 +135,16 @@ static void set_argument(struct arguments *a, int option, const char *value)
 
 static void parse(int argc, char **argv, struct arguments *a)
 {
-    static const struct option options[] = {
-        {"from", required_argument, NULL, 'f'},       {"to", required_argument, NULL, 't'},
-        {"subject", required_argument, NULL, 's'},    {"text", required_argument, NULL, 'x'},
-        {"html", required_argument, NULL, 'h'},       {"attach", required_argument, NULL, 'a'},
-        {"to-gateway", required_argument, NULL, 'g'}, {"config", required_argument, NULL, 'c'},
-        {"json", no_argument, NULL, 'j'},             {0}};
+    static const struct option options[] = {{"from", required_argument, NULL, 'f'},
+                                            {"to", required_argument, NULL, 't'},
+                                            {"subject", required_argument, NULL, 's'},
+                                            {"text", required_argument, NULL, 'x'},
+                                            {"html", required_argument, NULL, 'h'},
+                                            {"attach", required_argument, NULL, 'a'},
+                                            {"to-gateway", required_argument, NULL, 'g'},
+                                            {"config", required_argument, NULL, 'c'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {0}};
     a->message = json_object();
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         set_argument(a, option, optarg);

@@ -90,11 +90,10 @@ static bool run(struct engine *engine, const sigset_t *signals)
     }
 }
 
-static void drain(struct engine *engine, struct api *api, const sigset_t *signals, int64_t drain_ms)
+static void drain(struct engine *engine, const sigset_t *signals, int64_t drain_ms)
 {
     log_info("draining", LOG_INT("deadline_ms", drain_ms));
     int64_t deadline_ms = clock_mono_ms() + drain_ms;
-    api_drain(api);
     engine_drain(engine);
     while (!engine_at_rest(engine) && clock_mono_ms() < deadline_ms)
         if (is_end(wait_for_signal(signals, 20)))
@@ -149,7 +148,7 @@ int cli_serve(int argc, char **argv)
     say_hello(&engine, config);
 
     bool orderly = run(&engine, &signals);
-    drain(&engine, api, &signals, config->drain_ms);
+    drain(&engine, &signals, config->drain_ms);
     api_stop(api);
     engine_stop(&engine);
     log_info("ended", LOG_STR("orderly", orderly ? "yes" : "no"));
