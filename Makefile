@@ -11,7 +11,7 @@ FLAVOUR ?= debug
 B := build/$(FLAVOUR)
 CC := gcc
 
-PACKAGES := libmicrohttpd jansson openssl libuv libgsasl yaml-0.1 sqlite3 libidn2
+PACKAGES := libmicrohttpd jansson openssl libuv libgsasl yaml-0.1 sqlite3 libidn2 libcurl
 WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wpedantic -Wshadow -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Wformat=2 -Wconversion -Wswitch-enum -Wno-missing-field-initializers
 HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
@@ -55,6 +55,8 @@ $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/api/handlers/status.o: openapi.yaml
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -137,7 +137,7 @@ int cli_serve(int argc, char **argv)
     block_signals(&signals);
     forbid_core_files();
     log_configure((enum log_level)config->log_level, (enum log_format)config->log_format);
-    if (engine_start(config, NULL, &engine, &err) < 0)
+    if (engine_start(config, &engine, &err) < 0)
         return report(&err);
     const struct api_context context = {
         .config = config, .queue = engine.queue, .sandbox = engine.sandbox, .relay = engine.relay};

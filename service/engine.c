@@ -61,12 +61,11 @@ static void on_ready(void *arg, struct delivery *list)
     relay_push(engine->relay, list);
 }
 
-static int open_queue(struct engine *engine, const char *store, bool hold_in_doubt,
-                      struct error *err)
+static int open_queue(struct engine *engine, bool hold_in_doubt, struct error *err)
 {
     const struct config *config = engine->config;
     const struct queue_settings settings = {
-        .store = store != NULL ? store : config->queue.store,
+        .store = config->queue.store,
         .retry_ms = config->queue.retry_ms,
         .n_retry = config->queue.n_retry,
         .max_age_ms = config->queue.max_age_ms,
@@ -81,12 +80,11 @@ static int open_queue(struct engine *engine, const char *store, bool hold_in_dou
     return queue_open(&settings, &engine->queue, err);
 }
 
-int engine_start(const struct config *config, const char *store, struct engine *engine,
-                 struct error *err)
+int engine_start(const struct config *config, struct engine *engine, struct error *err)
 {
     *engine = (struct engine){.config = config};
     const struct config_relay *relay = choose_relay(engine, err);
-    if (relay == NULL || open_queue(engine, store, relay->on_in_doubt == 1, err) < 0 ||
+    if (relay == NULL || open_queue(engine, relay->on_in_doubt == 1, err) < 0 ||
         workers_start(worker_count(), &engine->workers, err) < 0 ||
         relay_new(relay, engine->queue, engine->workers, &engine->relay, err) < 0 ||
         queue_start(engine->queue, err) < 0) {

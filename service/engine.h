@@ -21,9 +21,7 @@ struct engine {
     char relay_description[160]; /* for a person: where mail goes */
 };
 
-/* `store` overrides the configured one if it is not NULL. */
-int engine_start(const struct config *config, const char *store, struct engine *engine,
-                 struct error *err);
+int engine_start(const struct config *config, struct engine *engine, struct error *err);
 /* No new transactions, those under way finish. */
 void engine_drain(struct engine *engine);
 bool engine_at_rest(struct engine *engine); /* no connection is left */

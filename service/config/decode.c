@@ -1,8 +1,8 @@
 #include "config/decode.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <openssl/sha.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

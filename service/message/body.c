@@ -59,7 +59,8 @@ static void write_7bit(struct buffer *out, const struct text *text)
         while (stop < end && *stop != '\n' && *stop != '\r')
             stop++;
         buffer_append(out, s, (size_t)(stop - s));
-        buffer_append(out, "\r\n", 2);
+        if (stop < end)
+            buffer_append(out, "\r\n", 2);
         s = stop + line_end(stop, (size_t)(end - stop));
     }
 }
@@ -98,10 +99,7 @@ static void write_quoted_printable(struct buffer *out, const struct text *text)
             line[n++] = (char)c;
         }
     }
-    if (n > 0) {
-        memcpy(line + n, "\r\n", 2);
-        buffer_append(out, line, n + 2);
-    }
+    buffer_append(out, line, n);
 }
 
 /* Line ends are CRLF within base64 too: it is text (RFC 2045, 6.8). */
@@ -119,10 +117,10 @@ static void write_base64(struct buffer *out, const struct text *text)
     }
     size_t size = base64_lines_size(base64_encoded_size(canonical.len));
     char *to = canonical.failed ? NULL : buffer_reserve(out, size);
-    if (to != NULL)
-        buffer_grown(out, base64_encode_lines(canonical.data, canonical.len, to));
-    else
+    if (to == NULL)
         out->failed = true;
+    else if (canonical.len > 0) /* without the last line's end */
+        buffer_grown(out, base64_encode_lines(canonical.data, canonical.len, to) - 2);
     buffer_clear(&canonical);
 }
 

@@ -123,23 +123,24 @@ static void write_attachment(struct composer *c, size_t index)
         error_list_add(c->errors, where, "is not base64: %s", why);
         return;
     }
-    buffer_grown(&c->out, (size_t)n);
+    buffer_grown(&c->out, n > 0 ? (size_t)n - 2 : 0); /* without the last line's end */
 }
 
 static void open_multipart(struct composer *c, const char *subtype, char letter)
 {
-    buffer_printf(&c->out, "Content-Type: multipart/%s;\r\n\tboundary=\"%s%c\"\r\n\r\n", subtype,
+    buffer_printf(&c->out, "Content-Type: multipart/%s;\r\n\tboundary=\"%s%c\"\r\n", subtype,
                   c->mark, letter);
 }
 
+/* The CRLF before it belongs to the delimiter (RFC 2046, 5.1.1), so texts keep theirs. */
 static void next_part(struct composer *c, char letter)
 {
-    buffer_printf(&c->out, "--%s%c\r\n", c->mark, letter);
+    buffer_printf(&c->out, "\r\n--%s%c\r\n", c->mark, letter);
 }
 
 static void close_multipart(struct composer *c, char letter)
 {
-    buffer_printf(&c->out, "--%s%c--\r\n", c->mark, letter);
+    buffer_printf(&c->out, "\r\n--%s%c--\r\n", c->mark, letter);
 }
 
 /* An image that the HTML shows stands beside it, not among the attachments. */
@@ -328,6 +329,8 @@ int message_compose(struct arena *arena, const struct message *message,
         buffer_reserve(&c.out, wanted);
     write_header(&c, message_id);
     write_body(&c);
+    if (c.out.len < 2 || memcmp(c.out.data + c.out.len - 2, "\r\n", 2) != 0)
+        buffer_append_str(&c.out, "\r\n");
     if (errors->n_total > n_faults) {
         buffer_clear(&c.out);
         return -1;

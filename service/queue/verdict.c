@@ -10,7 +10,8 @@ static int64_t next_attempt(const struct delivery_recipient *recipient,
 {
     uint32_t dice;
     id_random(&dice, sizeof(dice));
-    return now_ms + retry_wait_ms(settings->retry_ms, settings->n_retry, recipient->attempts + 1, dice);
+    return now_ms +
+           retry_wait_ms(settings->retry_ms, settings->n_retry, recipient->attempts + 1, dice);
 }
 
 static enum recipient_status decide_one(struct delivery *delivery,

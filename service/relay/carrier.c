@@ -201,27 +201,26 @@ static bool worn_out(const struct carrier *c)
             clock_mono_ms() - c->opened_ms >= settings->connections.lifetime_ms);
 }
 
+static void greet_pool(struct carrier *c)
+{
+    c->opened = true;
+    metric_observe(c->berth->relay->metrics.login_seconds,
+                   (double)(clock_mono_us() - c->departed_us) / 1e6);
+    pool_opened(c->berth->relay);
+}
+
 static void on_ready(void *arg, struct session *session)
 {
     struct carrier *c = arg;
-    struct relay *relay = c->berth->relay;
-    if (!c->opened) {
-        c->opened = true;
-        metric_observe(relay->metrics.login_seconds,
-                       (double)(clock_mono_us() - c->departed_us) / 1e6);
-        pool_opened(relay);
-    }
-    if (worn_out(c)) {
-        set_idle(c, false);
+    bool spent = c->opened && worn_out(c);
+    struct delivery *delivery = spent ? NULL : pool_pull(c->berth->relay);
+    if (!c->opened) /* after the pull: the pool must not open another for what this one carries */
+        greet_pool(c);
+    set_idle(c, delivery == NULL && !spent);
+    if (spent)
         session_quit(session);
-        return;
-    }
-    struct delivery *delivery = pool_pull(relay);
-    if (delivery == NULL) {
-        set_idle(c, true);
-        return;
-    }
-    carrier_carry(c, delivery);
+    else if (delivery != NULL)
+        carrier_carry(c, delivery);
 }
 
 static void on_closed(void *arg, struct session *session, enum smtp_step step,
