@@ -8,6 +8,7 @@
  * is put off, and the rest goes on without it.
  */
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -239,6 +240,7 @@ static int64_t wake_ms(struct queue *queue)
 
 static void take_inbox(struct queue *queue, struct inbox *out)
 {
+    assert(lock_held_by_me(&queue->lock));
     struct submission_list *list = &queue->inbox.submissions;
     struct submission **cut = &list->first;
     for (size_t n = 0; *cut != NULL && n < BATCH_MAX; n++)
