@@ -35,6 +35,8 @@ static const struct {
     [PROBLEM_IDEMPOTENCY_MISMATCH] = {422, "idempotency-mismatch",
                                       "The Idempotency-Key was used for another request",
                                       "The same key came with another body."},
+    [PROBLEM_HEADER_TOO_LARGE] = {431, "header-too-large", "The request's header is too large",
+                                  "At most 16 KiB."},
     [PROBLEM_REJECTED_BY_RELAY] = {502, "rejected-by-relay", "The relay refused the message",
                                    "Every recipient was refused for good; recipients has the "
                                    "replies."},
