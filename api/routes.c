@@ -50,7 +50,7 @@ const struct route *routes_find(struct api_request *request)
         if (!matches(routes[i].path, request->path, request->arena, &param))
             continue;
         if (strcmp(method, routes[i].method) == 0) {
-            request->param = param;
+            request->param = param != NULL ? param : "";
             return &routes[i];
         }
         snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s%s",
