@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -60,6 +61,13 @@ static int listen_on(const struct addrinfo *info)
     return -1;
 }
 
+/* getaddrinfo() takes 99999 for 34463. */
+static bool is_port(const char *s)
+{
+    size_t n = strspn(s, "0123456789");
+    return n > 0 && n <= 5 && s[n] == '\0' && strtoul(s, NULL, 10) <= UINT16_MAX;
+}
+
 int server_listen(const char *address, struct error *err)
 {
     char host[256];
@@ -68,7 +76,7 @@ int server_listen(const char *address, struct error *err)
     const char *colon = strrchr(address, ':');
     size_t n = colon != NULL ? (size_t)(colon - address) : 0;
     bool bracketed = n >= 2 && address[0] == '[' && address[n - 1] == ']';
-    if (colon == NULL || colon[1] == '\0' || n >= sizeof(host))
+    if (colon == NULL || !is_port(colon + 1) || n >= sizeof(host))
         return error_set(err, ERR_CONFIG, "listen: %s is none of host:port, [::1]:port, unix:/path",
                          address);
     snprintf(host, sizeof(host), "%.*s", (int)(bracketed ? n - 2 : n),

@@ -132,6 +132,18 @@ static void set_request_id(struct exchange *x)
         id_new(clock_wall_ms(), x->request.id);
 }
 
+/* The absolute form is a proxy's, and to be taken (RFC 9112, 3.2.2). */
+static const char *path_of(const char *target)
+{
+    const char *authority = strncmp(target, "http://", 7) == 0    ? target + 7
+                            : strncmp(target, "https://", 8) == 0 ? target + 8
+                                                                  : NULL;
+    if (authority == NULL)
+        return target;
+    const char *path = authority + strcspn(authority, "/");
+    return *path != '\0' ? path : "/";
+}
+
 static struct exchange *new_exchange(struct api *api, struct MHD_Connection *connection,
                                      const char *url, const char *method)
 {
@@ -150,7 +162,7 @@ static struct exchange *new_exchange(struct api *api, struct MHD_Connection *con
     x->request.context = &api->context;
     x->request.arena = arena;
     x->request.method = method;
-    x->request.path = url;
+    x->request.path = path_of(url);
     x->request.header = get_header;
     x->request.complete = complete_now;
     buffer_init(&x->request.body, api->context.config->http.max_body + 1);
@@ -228,11 +240,12 @@ static enum MHD_Result begin_request(struct exchange *x, const char *version)
         return refuse(x, PROBLEM_DRAINING, NULL);
 
     x->route = routes_find(&x->request);
-    if (x->route == NULL || !auth_admit(&x->request, x->route->scope)) {
-        x->refused = guard_has_body(&guard);
-        return send_response(x);
-    }
-    return admit_body(x);
+    if (x->route != NULL && auth_admit(&x->request, x->route->scope))
+        return admit_body(x);
+    if (!guard_has_body(&guard))
+        return MHD_YES; /* answered in the next call: then the connection can stay open */
+    x->refused = true;
+    return send_response(x);
 }
 
 /* The answer to what is refused here waits for the end of the body: the library cannot give one in
@@ -364,8 +377,7 @@ static int start_daemon(struct api *api, const char *address, struct error *err)
         (unsigned)(config->http.idle_ms / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_EXTERNAL_LOGGER, ignore_library_log, NULL,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        keep_escapes, NULL, MHD_OPTION_EXTERNAL_LOGGER, ignore_library_log, NULL, MHD_OPTION_END);
     if (daemon == NULL) {
         close(fd);
         return error_set(err, ERR_CONFIG, "listen: %s: the HTTP server did not start", address);
