@@ -50,8 +50,8 @@ struct exchange {               /* one request with what the library wants to kn
     uint64_t reserved; /* of api->body_bytes */
     int64_t begun_us;
     const struct route *route; /* NULL: none (yet) */
-    bool answered;
-    bool refused; /* what follows on this connection is not to be read */
+    atomic_bool answered;      /* hands `request` over from the thread that answered */
+    bool refused;              /* what follows on this connection is not to be read */
 };
 
 static struct exchange *exchange_of(const struct api_request *request)
@@ -97,9 +97,10 @@ static void complete_now(struct api_request *request)
 static void complete_suspended(struct api_request *request)
 {
     struct exchange *x = exchange_of(request);
-    struct api *api = x->api; /* once resumed, `x` may be gone */
-    x->answered = true;
-    MHD_resume_connection(x->connection);
+    struct api *api = x->api;
+    struct MHD_Connection *connection = x->connection;
+    atomic_store_explicit(&x->answered, true, memory_order_release); /* the last look at `x` */
+    MHD_resume_connection(connection);
     atomic_fetch_sub(&api->n_suspended, 1);
 }
 
@@ -299,7 +300,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     }
     if (*size > 0)
         return take_body(x, data, size);
-    return x->answered ? answer(x) : handle(x);
+    return atomic_load_explicit(&x->answered, memory_order_acquire) ? answer(x) : handle(x);
 }
 
 /* --- the end of a request ----------------------------------------------------------------- */
