@@ -55,12 +55,12 @@ static struct metric *histogram_for(const struct route *route, size_t row)
     return metric;
 }
 
-void access_note(const struct api_request *request, const struct route *route, int64_t took_us)
+void access_note(const struct api_request *request, const struct route *route, int status,
+                 int64_t took_us)
 {
     size_t row = route != NULL ? (size_t)(route - routes) : ROUTES_MAX;
-    metric_add(counter_for(route, row, request->response.status), 1);
+    metric_add(counter_for(route, row, status), 1);
     metric_observe(histogram_for(route, row), (double)took_us / 1e6);
     log_debug("request", LOG_STR("request", request->id), LOG_STR("method", request->method),
-              LOG_STR("route", label_of(route)), LOG_INT("status", request->response.status),
-              LOG_INT("us", took_us));
+              LOG_STR("route", label_of(route)), LOG_INT("status", status), LOG_INT("us", took_us));
 }

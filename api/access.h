@@ -7,6 +7,7 @@
 
 /* `route` NULL: none was found, or none was looked for. A status of 0: the client was gone, or cut
  * off at a deadline, before an answer. Any thread. */
-void access_note(const struct api_request *request, const struct route *route, int64_t took_us);
+void access_note(const struct api_request *request, const struct route *route, int status,
+                 int64_t took_us);
 
 #endif

@@ -313,7 +313,10 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
         return;
     struct api *api = x->api;
     const struct config *config = api->context.config;
-    access_note(&x->request, x->route, clock_mono_us() - x->begun_us);
+    /* Also of one whose client was gone before it could be sent. */
+    bool answered = atomic_load_explicit(&x->answered, memory_order_acquire);
+    access_note(&x->request, x->route, answered ? x->request.response.status : 0,
+                clock_mono_us() - x->begun_us);
     set_deadline(x, config->http.idle_ms + config->http.header_ms);
     atomic_fetch_sub(&api->body_bytes, x->reserved);
     free(x->request.response.body);
