@@ -290,11 +290,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         *state = x;
         return x != NULL ? begin_request(x, version) : MHD_NO;
     }
-    if (x->answered)
-        return send_response(x);
     if (*size > 0)
         return take_body(x, data, size);
-    return handle(x);
+    return x->answered ? send_response(x) : handle(x);
 }
 
 /* --- the end of a request ----------------------------------------------------------------- */
