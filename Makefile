@@ -104,7 +104,7 @@ image: ## build the container image with buildah
 
 .PHONY: test
 test: deps-test ## install what is missing, run every test
-	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/unit-tests $(B)/compose
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/unit-tests
 	@python3 tests/run.py --build $(B) unit acceptance integration
 
 .PHONY: unit
@@ -119,7 +119,7 @@ acceptance: deps-test ## the binary from outside
 
 .PHONY: integration
 integration: deps-test ## with real servers
-	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/compose
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@python3 tests/run.py --build $(B) integration
 
 .PHONY: asan
