@@ -109,11 +109,7 @@ image: ## build the container image with buildah
 
 .PHONY: test
 test: deps-test ## install what is missing, run every test
-<<<<<<< HEAD
-	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/unit-tests
-=======
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/unit-tests $(HELPERS)
->>>>>>> house
 	@python3 tests/run.py --build $(B) unit acceptance integration
 
 .PHONY: unit
@@ -128,11 +124,7 @@ acceptance: deps-test ## the binary from outside
 
 .PHONY: integration
 integration: deps-test ## with real servers
-<<<<<<< HEAD
-	@$(MAKE) --no-print-directory -j$$(nproc) all
-=======
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(HELPERS)
->>>>>>> house
 	@python3 tests/run.py --build $(B) integration
 
 .PHONY: asan
