@@ -186,7 +186,8 @@ static void advance(struct client *client)
             return;
         }
     } while (client->in_at < client->in_len);
-    if (uv_read_start((uv_stream_t *)&client->tcp, on_alloc, on_read) < 0)
+    int rc = uv_read_start((uv_stream_t *)&client->tcp, on_alloc, on_read);
+    if (rc < 0 && rc != UV_EALREADY)
         close_client(client);
 }
 
