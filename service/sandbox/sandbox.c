@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -266,6 +267,10 @@ static void on_stop(uv_async_t *stop)
 static void *run(void *arg)
 {
     struct sandbox *sandbox = arg;
+    sigset_t pipe; /* a client that went away is an error code here, and no signal */
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
     uv_run(&sandbox->loop, UV_RUN_DEFAULT);
     return NULL;
 }
