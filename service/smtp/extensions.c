@@ -1,0 +1,161 @@
+#include "smtp/extensions.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    MECHANISM_MAX = 20,   /* octets of a mechanism's name: RFC 4422, 3.1 */
+    LIMIT_DIGITS_MAX = 6, /* RFC 9422, 4 */
+    SIZE_DIGITS_MAX = 19, /* RFC 1870 allows 20; 19 always fit into 64 bits */
+};
+
+struct word { /* a piece of the text, not NUL-terminated */
+    const char *s;
+    size_t len;
+};
+
+/* The next word of a line, which is moved behind it; its length is 0 at the end. */
+static struct word next_word(struct word *line, const char *separators)
+{
+    size_t skip = 0;
+    while (skip < line->len && strchr(separators, line->s[skip]) != NULL)
+        skip++;
+    struct word word = {line->s + skip, 0};
+    while (skip + word.len < line->len && strchr(separators, word.s[word.len]) == NULL)
+        word.len++;
+    line->s += skip + word.len;
+    line->len -= skip + word.len;
+    return word;
+}
+
+static bool word_is(struct word word, const char *keyword)
+{
+    return word.len == strlen(keyword) && strncasecmp(word.s, keyword, word.len) == 0;
+}
+
+/* False, and `*out` as it was, for anything but a plain number of at most `max_digits`. */
+static bool word_number(struct word word, size_t max_digits, uint64_t *out)
+{
+    uint64_t n = 0;
+    if (word.len == 0 || word.len > max_digits)
+        return false;
+    for (size_t i = 0; i < word.len; i++) {
+        if (!isdigit((unsigned char)word.s[i]))
+            return false;
+        n = 10 * n + (uint64_t)(word.s[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
+/* Where `mechanism` stands in the list, or -1. */
+static ptrdiff_t find_auth(const struct smtp_extensions *extensions, struct word mechanism)
+{
+    struct word list = {extensions->auth, strlen(extensions->auth)}, word;
+    while ((word = next_word(&list, " ")).len > 0)
+        if (word.len == mechanism.len && strncasecmp(word.s, mechanism.s, word.len) == 0)
+            return word.s - extensions->auth;
+    return -1;
+}
+
+static bool is_mechanism(struct word word) /* RFC 4422, 3.1 */
+{
+    for (size_t i = 0; i < word.len; i++)
+        if (!isalnum((unsigned char)word.s[i]) && word.s[i] != '-' && word.s[i] != '_')
+            return false;
+    return word.len > 0 && word.len <= MECHANISM_MAX;
+}
+
+static void add_auth(struct smtp_extensions *extensions, struct word mechanism)
+{
+    size_t len = strlen(extensions->auth);
+    if (!is_mechanism(mechanism) || find_auth(extensions, mechanism) >= 0 ||
+        len + 1 + mechanism.len >= sizeof(extensions->auth))
+        return;
+    if (len > 0)
+        extensions->auth[len++] = ' ';
+    for (size_t i = 0; i < mechanism.len; i++)
+        extensions->auth[len++] = (char)toupper((unsigned char)mechanism.s[i]);
+    extensions->auth[len] = '\0';
+}
+
+static void parse_auth(struct smtp_extensions *extensions, struct word parameters)
+{
+    struct word mechanism;
+    while ((mechanism = next_word(&parameters, " \t=")).len > 0)
+        add_auth(extensions, mechanism);
+}
+
+static void parse_size(struct smtp_extensions *extensions, struct word parameters)
+{
+    struct word size = next_word(&parameters, " \t");
+    extensions->has_size = size.len == 0 || word_number(size, SIZE_DIGITS_MAX, &extensions->size);
+}
+
+/* "LIMITS MAILMAX=2 RCPTMAX=5"; a limit of zero would mean no mail at all and is ignored. */
+static void parse_limits(struct smtp_extensions *extensions, struct word parameters)
+{
+    struct word limit;
+    while ((limit = next_word(&parameters, " \t")).len > 0) {
+        struct word name = next_word(&limit, "="), value = next_word(&limit, "=");
+        if (word_is(name, "MAILMAX"))
+            word_number(value, LIMIT_DIGITS_MAX, &extensions->mail_max);
+        else if (word_is(name, "RCPTMAX"))
+            word_number(value, LIMIT_DIGITS_MAX, &extensions->rcpt_max);
+    }
+}
+
+static void parse_line(struct smtp_extensions *extensions, struct word line)
+{
+    const struct {
+        const char *keyword;
+        bool *flag;
+    } flags[] = {
+        {"PIPELINING", &extensions->pipelining},
+        {"CHUNKING", &extensions->chunking},
+        {"8BITMIME", &extensions->eightbitmime},
+        {"SMTPUTF8", &extensions->smtputf8},
+        {"DSN", &extensions->dsn},
+        {"STARTTLS", &extensions->starttls},
+        {"REQUIRETLS", &extensions->requiretls},
+        {"ENHANCEDSTATUSCODES", &extensions->enhanced_codes},
+    };
+    /* "AUTH=LOGIN" is how servers wrote it before RFC 2554, and many still do beside "AUTH". */
+    struct word keyword = next_word(&line, " \t=");
+    if (word_is(keyword, "AUTH"))
+        parse_auth(extensions, line);
+    else if (word_is(keyword, "SIZE"))
+        parse_size(extensions, line);
+    else if (word_is(keyword, "LIMITS"))
+        parse_limits(extensions, line);
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        if (word_is(keyword, flags[i].keyword))
+            *flags[i].flag = true;
+}
+
+void smtp_extensions_parse(const char *text, struct smtp_extensions *out)
+{
+    *out = (struct smtp_extensions){0};
+    for (const char *lf = strchr(text, '\n'); lf != NULL; lf = strchr(lf + 1, '\n'))
+        parse_line(out, (struct word){lf + 1, strcspn(lf + 1, "\n")});
+}
+
+bool smtp_extensions_offer_auth(const struct smtp_extensions *extensions, const char *mechanism)
+{
+    return find_auth(extensions, (struct word){mechanism, strlen(mechanism)}) >= 0;
+}
+
+void smtp_extensions_drop_auth(struct smtp_extensions *extensions, const char *mechanism)
+{
+    size_t len = strlen(mechanism);
+    ptrdiff_t at = find_auth(extensions, (struct word){mechanism, len});
+    if (at < 0)
+        return;
+    char *from = extensions->auth + at, *rest = from + len;
+    if (*rest == ' ')
+        rest++;
+    else if (at > 0)
+        from--; /* it was the last: the space before it goes */
+    memmove(from, rest, strlen(rest) + 1);
+}
