@@ -6,44 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "smtp/login.h"
+#include "smtp/owed.h"
 #include "smtp/reply.h"
 #include "smtp/transaction.h"
 
 enum {
     OWED_FIRST = 16,            /* more than a login or a QUIT ever needs at once */
     OWED_BESIDE_RECIPIENTS = 4, /* RSET MAIL DATA content */
-    LINE_SIZE = 640,        /* addresses are bounded in transaction.c, the rest of a line here */
-    COMMAND_LINE_MAX = 512, /* RFC 5321, 4.5.3.1.4 */
-    AUTH_LINE_MAX = 12288,  /* RFC 4954, 4 */
-};
-
-static const uint64_t UNSENT = UINT64_MAX;
-
-struct owed;
-
-/* One kind of command. The command is written when its turn comes, not when it is asked for: what
- * has not been sent yet can still be taken back. */
-struct step {
-    enum smtp_step id;
-    bool ends_group;
-    void (*put)(struct smtp_dialogue *d, const struct owed *owed);
-    int (*on_reply)(struct smtp_dialogue *d, const struct owed *owed, struct error *err);
-};
-
-/* One reply, and the command it answers; `begins` and `ends` are offsets in all that we ever sent,
- * UNSENT while the command's first or last octet has not been pulled. */
-struct owed {
-    const struct step *step;
-    struct smtp_tx *tx; /* NULL outside of transactions */
-    size_t rcpt;        /* which of its recipients, for RCPT */
-    uint64_t begins, ends;
-};
-
-/* How the first octet of a reply stands to what had been written when it came. */
-enum arrival {
-    ARRIVAL_DUE,     /* the command was out as a whole */
-    ARRIVAL_EARLY,   /* the content was partly out: it may be refused by now, but not accepted */
-    ARRIVAL_UNASKED, /* answers nothing we sent */
+    LINE_SIZE = 640,            /* addresses are bounded in transaction.c, host names below */
 };
 
 struct smtp_tx_list {
@@ -55,12 +26,11 @@ struct smtp_dialogue {
     const struct smtp_options *options; /* borrowed */
     struct smtp_extensions extensions;
 
-    struct smtp_reply reply;  /* being read */
-    enum arrival arrival;     /* of its first octet */
-    struct reply_record said; /* the last whole one, fit to be shown */
+    struct smtp_reply reply;   /* being read */
+    enum smtp_arrival arrival; /* of its first octet */
+    struct reply_record said;  /* the last whole one, fit to be shown */
 
-    struct owed *owed; /* [head, sent) wait for replies, [sent, tail) wait to be sent */
-    size_t head, sent, tail, size;
+    struct smtp_owed_queue owed;
     enum smtp_step last_step; /* answered last */
     int64_t since_ms;         /* when the first of them became the first, or last made progress */
 
@@ -69,9 +39,7 @@ struct smtp_dialogue {
     size_t text_len;
     char line[LINE_SIZE];
 
-    struct sasl *sasl;      /* while logging in */
-    struct buffer response; /* to be sent; a secret */
-
+    struct smtp_login login;
     bool tls, wants_tls;
     bool ready, quitting;
     bool needs_rset; /* the last transaction left something open at the server */
@@ -93,90 +61,6 @@ const char *smtp_step_word(enum smtp_step step)
         [SMTP_STEP_RSET] = "rset",         [SMTP_STEP_QUIT] = "quit",
     };
     return words[step];
-}
-
-/* ---- the queue of what is owed ---- */
-
-static void move_down(struct smtp_dialogue *d)
-{
-    memmove(d->owed, d->owed + d->head, (d->tail - d->head) * sizeof(*d->owed));
-    d->sent -= d->head;
-    d->tail -= d->head;
-    d->head = 0;
-}
-
-/* Room for `n` more, so that ask() cannot fail where nobody could be told. */
-static int reserve(struct smtp_dialogue *d, size_t n)
-{
-    if (d->size - d->tail >= n)
-        return 0;
-    move_down(d);
-    if (d->size - d->tail >= n)
-        return 0;
-    struct owed *owed = reallocarray(d->owed, d->tail + n, sizeof(*owed));
-    if (owed == NULL)
-        return -1;
-    d->owed = owed;
-    d->size = d->tail + n;
-    return 0;
-}
-
-static struct owed owed_for(const struct step *step, struct smtp_tx *tx, size_t rcpt)
-{
-    if (tx != NULL)
-        tx->n_owed++;
-    return (struct owed){.step = step, .tx = tx, .rcpt = rcpt, .begins = UNSENT, .ends = UNSENT};
-}
-
-static void ask(struct smtp_dialogue *d, const struct step *step, struct smtp_tx *tx, size_t rcpt)
-{
-    if (d->tail == d->size)
-        move_down(d); /* a handler's own entry has left the queue */
-    assert(d->tail < d->size);
-    d->owed[d->tail++] = owed_for(step, tx, rcpt);
-}
-
-/* Before all that waits to be sent. For the handler of a step that ends its group: nothing behind
- * it is out, and its own place is free. */
-static void ask_first(struct smtp_dialogue *d, const struct step *step, struct smtp_tx *tx)
-{
-    assert(d->head > 0 && d->sent == d->head);
-    d->sent = --d->head;
-    d->owed[d->head] = owed_for(step, tx, 0);
-}
-
-/* What of a transaction has become pointless before its first octet went out. */
-static void forget_unsent(struct smtp_dialogue *d, struct smtp_tx *tx)
-{
-    size_t kept = d->sent;
-    for (size_t i = d->sent; i < d->tail; i++) {
-        if (d->owed[i].tx == tx && d->owed[i].begins == UNSENT)
-            tx->n_owed--;
-        else
-            d->owed[kept++] = d->owed[i];
-    }
-    d->tail = kept;
-}
-
-/* May (more of) the next command be sent now? The whole pipelining policy is here. */
-static bool sendable(const struct smtp_dialogue *d)
-{
-    if (d->closed || d->over || d->sent == d->tail)
-        return false;
-    if (d->sent == d->head || d->owed[d->sent].begins != UNSENT)
-        return true;
-    return d->extensions.pipelining && !d->owed[d->sent - 1].step->ends_group;
-}
-
-static enum arrival arrival(const struct smtp_dialogue *d)
-{
-    const struct owed *first = &d->owed[d->head];
-    if (d->head == d->tail)
-        return ARRIVAL_UNASKED;
-    if (first->ends <= d->written)
-        return ARRIVAL_DUE;
-    bool content_begun = first->step->id == SMTP_STEP_CONTENT && first->begins < d->written;
-    return content_begun ? ARRIVAL_EARLY : ARRIVAL_UNASKED;
 }
 
 /* ---- what handlers say and do ---- */
@@ -202,10 +86,11 @@ static int relay_refused(const struct smtp_dialogue *d, struct error *err)
     return refused(d, smtp_reply_throttles(&d->said) ? ERR_THROTTLED : ERR_RELAY_REFUSED, err);
 }
 
-static int no_answer_to(const struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int no_answer_to(const struct smtp_dialogue *d, const struct smtp_owed *owed,
+                        struct error *err)
 {
     return error_set(err, ERR_PROTOCOL, "%d does not answer %s", d->said.code,
-                     smtp_step_word(owed->step->id));
+                     smtp_step_word(owed->command->step));
 }
 
 static void send_text(struct smtp_dialogue *d, const char *text, size_t len)
@@ -225,11 +110,9 @@ __attribute__((format(printf, 2, 3))) static void put(struct smtp_dialogue *d, c
     send_text(d, d->line, (size_t)len);
 }
 
-static void wipe_response(struct smtp_dialogue *d)
+static void ask(struct smtp_dialogue *d, const struct smtp_command *command)
 {
-    if (d->response.data != NULL)
-        explicit_bzero(d->response.data, d->response.size);
-    buffer_reset(&d->response);
+    smtp_owed_ask(&d->owed, command, NULL, 0);
 }
 
 static void list_append(struct smtp_tx_list *list, struct smtp_tx *tx)
@@ -260,20 +143,20 @@ static void finish_first(struct smtp_dialogue *d)
 
 /* ---- steps, in wire order ---- */
 
-static const struct step GREETING, EHLO, HELO, STARTTLS, AUTH, AUTH_RESPONSE, MAIL, RCPT, DATA,
+static const struct smtp_command GREETING, EHLO, HELO, STARTTLS, AUTH, AUTH_LINE, MAIL, RCPT, DATA,
     CONTENT, RSET, QUIT;
 
-static int on_greeting(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_greeting(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     if (is_refusal(d))
         return relay_refused(d, err);
     if (d->said.code != 220)
         return no_answer_to(d, owed, err);
-    ask(d, &EHLO, NULL, 0);
+    ask(d, &EHLO);
     return 0;
 }
 
-static const struct step GREETING = {SMTP_STEP_GREETING, true, NULL, on_greeting};
+static const struct smtp_command GREETING = {SMTP_STEP_GREETING, true, NULL, on_greeting};
 
 static int start_auth(struct smtp_dialogue *d, struct error *err);
 
@@ -282,7 +165,7 @@ static int after_ehlo(struct smtp_dialogue *d, struct error *err)
     if (d->options->starttls && !d->tls) {
         if (!d->extensions.starttls)
             return error_set(err, ERR_STARTTLS_NOT_OFFERED, "the server offers no STARTTLS");
-        ask(d, &STARTTLS, NULL, 0);
+        ask(d, &STARTTLS);
         return 0;
     }
     if (d->options->credentials.user != NULL)
@@ -291,17 +174,17 @@ static int after_ehlo(struct smtp_dialogue *d, struct error *err)
     return 0;
 }
 
-static void put_ehlo(struct smtp_dialogue *d, const struct owed *owed)
+static void put_ehlo(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     put(d, "EHLO %.255s\r\n", d->options->hostname);
 }
 
-static int on_ehlo(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_ehlo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     const struct smtp_options *options = d->options;
     bool unknown = d->said.code == 500 || d->said.code == 502;
     if (unknown && !options->starttls && options->credentials.user == NULL) {
-        ask(d, &HELO, NULL, 0);
+        ask(d, &HELO);
         return 0;
     }
     if (is_refusal(d))
@@ -312,14 +195,14 @@ static int on_ehlo(struct smtp_dialogue *d, const struct owed *owed, struct erro
     return after_ehlo(d, err);
 }
 
-static const struct step EHLO = {SMTP_STEP_EHLO, true, put_ehlo, on_ehlo};
+static const struct smtp_command EHLO = {SMTP_STEP_EHLO, true, put_ehlo, on_ehlo};
 
-static void put_helo(struct smtp_dialogue *d, const struct owed *owed)
+static void put_helo(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     put(d, "HELO %.255s\r\n", d->options->hostname);
 }
 
-static int on_helo(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_helo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     if (is_refusal(d))
         return relay_refused(d, err);
@@ -328,14 +211,14 @@ static int on_helo(struct smtp_dialogue *d, const struct owed *owed, struct erro
     return after_ehlo(d, err);
 }
 
-static const struct step HELO = {SMTP_STEP_EHLO, true, put_helo, on_helo};
+static const struct smtp_command HELO = {SMTP_STEP_EHLO, true, put_helo, on_helo};
 
-static void put_starttls(struct smtp_dialogue *d, const struct owed *owed)
+static void put_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     put(d, "STARTTLS\r\n");
 }
 
-static int on_starttls(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     if (is_refusal(d))
         return refused(d, ERR_STARTTLS_REFUSED, err);
@@ -345,48 +228,14 @@ static int on_starttls(struct smtp_dialogue *d, const struct owed *owed, struct 
     return 0;
 }
 
-static const struct step STARTTLS = {SMTP_STEP_STARTTLS, true, put_starttls, on_starttls};
+static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, put_starttls, on_starttls};
 
-/* The initial response goes with the command if the line stays within what any server takes; else
- * it is kept for the server's first, empty challenge. */
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
-    sasl_free(TAKE(d->sasl));
-    wipe_response(d);
-    if (sasl_start(&d->options->credentials, d->extensions.auth, d->tls,
-                   d->options->allow_plaintext_auth, &d->sasl, err) < 0)
+    if (smtp_login_start(&d->login, &d->options->credentials, &d->extensions,
+                         d->tls || d->options->allow_plaintext_auth, err) < 0)
         return -1;
-    /* All at once: growing would leave copies of the secret behind. */
-    if (buffer_reserve(&d->response, AUTH_LINE_MAX) == NULL)
-        return error_set(err, ERR_NOMEM, "an AUTH line");
-    if (!sasl_client_first(d->sasl)) {
-        ask(d, &AUTH, NULL, 0);
-        return 0;
-    }
-    buffer_printf(&d->response, "AUTH %s ", sasl_mechanism(d->sasl));
-    size_t command_len = d->response.len;
-    if (sasl_step(d->sasl, NULL, &d->response, err) < 0)
-        return -1;
-    if (d->response.len == command_len)
-        buffer_append_char(&d->response, '='); /* RFC 4954, 4: an empty one */
-    if (buffer_append_str(&d->response, "\r\n") < 0)
-        return error_set(err, ERR_AUTH_FAILED, "the credentials do not fit into an AUTH line");
-    bool fits = d->response.len <= COMMAND_LINE_MAX;
-    if (!fits)
-        buffer_consume(&d->response, command_len);
-    ask(d, fits ? &AUTH_RESPONSE : &AUTH, NULL, 0);
-    return 0;
-}
-
-static int answer_challenge(struct smtp_dialogue *d, struct error *err)
-{
-    if (d->response.len == 0) {
-        if (sasl_step(d->sasl, smtp_reply_text(&d->reply), &d->response, err) < 0)
-            return -1;
-        if (buffer_append_str(&d->response, "\r\n") < 0)
-            return error_set(err, ERR_AUTH_FAILED, "the credentials do not fit into an AUTH line");
-    }
-    ask(d, &AUTH_RESPONSE, NULL, 0);
+    ask(d, d->login.bare ? &AUTH : &AUTH_LINE);
     return 0;
 }
 
@@ -394,7 +243,7 @@ static int answer_challenge(struct smtp_dialogue *d, struct error *err)
 static int try_next_mechanism(struct smtp_dialogue *d, struct error *err)
 {
     struct error why;
-    smtp_extensions_drop_auth(&d->extensions, sasl_mechanism(d->sasl));
+    smtp_extensions_drop_auth(&d->extensions, sasl_mechanism(d->login.sasl));
     if (start_auth(d, &why) == 0)
         return 0;
     if (why.code == ERR_AUTH_MECHANISM_UNAVAILABLE)
@@ -414,35 +263,39 @@ static enum error_code auth_error(const struct smtp_dialogue *d)
     return ERR_AUTH_FAILED;
 }
 
-static void put_auth(struct smtp_dialogue *d, const struct owed *owed)
+static void put_auth(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
-    put(d, "AUTH %s\r\n", sasl_mechanism(d->sasl));
+    put(d, "AUTH %s\r\n", sasl_mechanism(d->login.sasl));
 }
 
-static void put_auth_response(struct smtp_dialogue *d, const struct owed *owed)
+static void put_auth_line(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
-    send_text(d, d->response.data, d->response.len);
+    send_text(d, d->login.line.data, d->login.line.len);
 }
 
-static int on_auth(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
-    if (d->said.code == 334)
-        return answer_challenge(d, err);
+    if (d->said.code == 334) {
+        if (smtp_login_answer(&d->login, smtp_reply_text(&d->reply), err) < 0)
+            return -1;
+        ask(d, &AUTH_LINE);
+        return 0;
+    }
     if (d->said.code == 504)
         return try_next_mechanism(d, err);
     if (is_refusal(d))
         return refused(d, auth_error(d), err);
     if (reply_class(d) != 2)
         return no_answer_to(d, owed, err);
-    sasl_free(TAKE(d->sasl));
+    smtp_login_clear(&d->login);
     d->ready = true;
     return 0;
 }
 
-static const struct step AUTH = {SMTP_STEP_AUTH, true, put_auth, on_auth};
-static const struct step AUTH_RESPONSE = {SMTP_STEP_AUTH, true, put_auth_response, on_auth};
+static const struct smtp_command AUTH = {SMTP_STEP_AUTH, true, put_auth, on_auth};
+static const struct smtp_command AUTH_LINE = {SMTP_STEP_AUTH, true, put_auth_line, on_auth};
 
-static void put_mail(struct smtp_dialogue *d, const struct owed *owed)
+static void put_mail(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     const struct smtp_envelope *envelope = &owed->tx->envelope;
     char size[32] = "";
@@ -452,23 +305,23 @@ static void put_mail(struct smtp_dialogue *d, const struct owed *owed)
         owed->tx->utf8 ? " SMTPUTF8 BODY=8BITMIME" : "");
 }
 
-static int on_mail(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_mail(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     if (!is_refusal(d))
         return reply_class(d) == 2 ? 0 : no_answer_to(d, owed, err);
     smtp_tx_decide_rest(owed->tx, SMTP_STEP_MAIL, &d->said);
-    forget_unsent(d, owed->tx);
+    smtp_owed_forget_unsent(&d->owed, owed->tx);
     return 0;
 }
 
-static const struct step MAIL = {SMTP_STEP_MAIL, false, put_mail, on_mail};
+static const struct smtp_command MAIL = {SMTP_STEP_MAIL, false, put_mail, on_mail};
 
-static void put_rcpt(struct smtp_dialogue *d, const struct owed *owed)
+static void put_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     put(d, "RCPT TO:<%s>\r\n", owed->tx->envelope.recipients[owed->rcpt]);
 }
 
-static int on_rcpt(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     struct smtp_tx *tx = owed->tx;
     if (!is_refusal(d) && reply_class(d) != 2)
@@ -478,18 +331,18 @@ static int on_rcpt(struct smtp_dialogue *d, const struct owed *owed, struct erro
     else if (!smtp_tx_decided(tx, owed->rcpt)) /* it is if MAIL was refused */
         tx->n_accepted++;
     if (--tx->n_unanswered == 0 && tx->n_accepted == 0)
-        forget_unsent(d, tx);
+        smtp_owed_forget_unsent(&d->owed, tx);
     return 0;
 }
 
-static const struct step RCPT = {SMTP_STEP_RCPT, false, put_rcpt, on_rcpt};
+static const struct smtp_command RCPT = {SMTP_STEP_RCPT, false, put_rcpt, on_rcpt};
 
-static void put_data(struct smtp_dialogue *d, const struct owed *owed)
+static void put_data(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     put(d, "DATA\r\n");
 }
 
-static int on_data(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_data(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     struct smtp_tx *tx = owed->tx;
     if (is_refusal(d)) {
@@ -501,15 +354,15 @@ static int on_data(struct smtp_dialogue *d, const struct owed *owed, struct erro
     /* RFC 2920, 3.1: if nobody will get it, end it at once by a lone dot. */
     smtp_content_init(&tx->content, tx->envelope.content,
                       tx->n_accepted > 0 ? tx->envelope.content_len : 0);
-    ask_first(d, &CONTENT, tx);
+    smtp_owed_ask_first(&d->owed, &CONTENT, tx);
     return 0;
 }
 
-static const struct step DATA = {SMTP_STEP_DATA, true, put_data, on_data};
+static const struct smtp_command DATA = {SMTP_STEP_DATA, true, put_data, on_data};
 
-static int on_content(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_content(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
-    bool early = d->arrival == ARRIVAL_EARLY;
+    bool early = d->arrival == SMTP_ARRIVAL_EARLY;
     if (reply_class(d) == 2 && early)
         return error_set(err, ERR_PROTOCOL, "%d before the content's end", d->said.code);
     if (!is_refusal(d) && reply_class(d) != 2)
@@ -520,32 +373,32 @@ static int on_content(struct smtp_dialogue *d, const struct owed *owed, struct e
     return 0;
 }
 
-static const struct step CONTENT = {SMTP_STEP_CONTENT, false, NULL, on_content};
+static const struct smtp_command CONTENT = {SMTP_STEP_CONTENT, false, NULL, on_content};
 
-static void put_rset(struct smtp_dialogue *d, const struct owed *owed)
+static void put_rset(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     put(d, "RSET\r\n");
 }
 
-static int on_rset(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_rset(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     return reply_class(d) == 2 ? 0 : no_answer_to(d, owed, err);
 }
 
-static const struct step RSET = {SMTP_STEP_RSET, false, put_rset, on_rset};
+static const struct smtp_command RSET = {SMTP_STEP_RSET, false, put_rset, on_rset};
 
-static void put_quit(struct smtp_dialogue *d, const struct owed *owed)
+static void put_quit(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     put(d, "QUIT\r\n");
 }
 
-static int on_quit(struct smtp_dialogue *d, const struct owed *owed, struct error *err)
+static int on_quit(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     d->over = true;
     return 0;
 }
 
-static const struct step QUIT = {SMTP_STEP_QUIT, true, put_quit, on_quit};
+static const struct smtp_command QUIT = {SMTP_STEP_QUIT, true, put_quit, on_quit};
 
 /* ---- a connection's life ---- */
 
@@ -560,13 +413,12 @@ struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int6
     d->under_way.end = &d->under_way.first;
     d->results.end = &d->results.first;
     smtp_reply_init(&d->reply);
-    buffer_init(&d->response, AUTH_LINE_MAX);
-    if (reserve(d, OWED_FIRST) < 0) {
+    if (smtp_owed_reserve(&d->owed, OWED_FIRST) < 0) {
         smtp_dialogue_free(d);
         return NULL;
     }
-    ask(d, &GREETING, NULL, 0);
-    d->owed[d->sent++].ends = 0; /* what asked for it was the connection itself */
+    ask(d, &GREETING);
+    smtp_owed_was_sent(&d->owed, 0); /* to connect was to ask for it */
     return d;
 }
 
@@ -579,11 +431,9 @@ void smtp_dialogue_free(struct smtp_dialogue *d)
     for (struct smtp_tx *tx; (tx = list_pop(&d->results)) != NULL;)
         smtp_tx_free(tx);
     smtp_tx_free(d->shown);
-    sasl_free(d->sasl);
-    wipe_response(d);
-    buffer_clear(&d->response);
+    smtp_login_clear(&d->login);
     smtp_reply_clear(&d->reply);
-    free(d->owed);
+    smtp_owed_clear(&d->owed);
     free(d);
 }
 
@@ -599,29 +449,27 @@ static void take_record(struct smtp_dialogue *d)
  * everything else it is as if the connection had just ended. */
 static int closing(struct smtp_dialogue *d, struct error *err)
 {
-    if (d->head < d->tail && d->owed[d->head].step->id == SMTP_STEP_CONTENT &&
-        d->owed[d->head].begins < d->written)
-        smtp_tx_decide_rest(d->owed[d->head].tx, SMTP_STEP_CONTENT, &d->said);
+    const struct smtp_owed *first = smtp_owed_first(&d->owed);
+    if (first != NULL && first->command == &CONTENT && first->begins < d->written)
+        smtp_tx_decide_rest(first->tx, SMTP_STEP_CONTENT, &d->said);
     return refused(d, smtp_reply_throttles(&d->said) ? ERR_THROTTLED : ERR_RELAY_CLOSING, err);
 }
 
 static int take_reply(struct smtp_dialogue *d, int64_t now_ms, struct error *err)
 {
     take_record(d);
-    bool unasked = d->arrival == ARRIVAL_UNASKED;
-    if (d->said.code == 421 && (unasked || d->owed[d->head].step->id != SMTP_STEP_QUIT))
+    bool unasked = d->arrival == SMTP_ARRIVAL_UNASKED;
+    if (d->said.code == 421 && (unasked || !d->quitting))
         return closing(d, err);
     if (unasked)
         return error_set(err, ERR_PROTOCOL, "%d answers nothing we sent", d->said.code);
 
-    const struct owed owed = d->owed[d->head++];
-    if (d->sent < d->head)
-        d->sent = d->head; /* the rest of a content that is refused already */
-    if (owed.step->on_reply(d, &owed, err) < 0) {
-        d->head--; /* that was no answer: it is owed still */
+    const struct smtp_owed owed = smtp_owed_take(&d->owed);
+    if (owed.command->on_reply(d, &owed, err) < 0) {
+        smtp_owed_put_back(&d->owed);
         return -1;
     }
-    d->last_step = owed.step->id;
+    d->last_step = owed.command->step;
     d->since_ms = now_ms;
     if (owed.tx != NULL) {
         owed.tx->answered = true;
@@ -635,12 +483,12 @@ static int take_octets(struct smtp_dialogue *d, const char *data, size_t len, si
                        int64_t now_ms, struct error *err)
 {
     if (!smtp_reply_partial(&d->reply))
-        d->arrival = arrival(d);
+        d->arrival = smtp_owed_arrival(&d->owed, d->written);
     switch (smtp_reply_feed(&d->reply, data, len, used, err)) {
     case SMTP_FEED_ERROR:
         return -1;
     case SMTP_FEED_MORE:
-        if (d->arrival == ARRIVAL_UNASKED && !smtp_reply_may_become(&d->reply, 421))
+        if (d->arrival == SMTP_ARRIVAL_UNASKED && !smtp_reply_may_become(&d->reply, 421))
             return error_set(err, ERR_PROTOCOL, "octets that answer nothing we sent");
         return 0;
     case SMTP_FEED_REPLY:
@@ -683,23 +531,20 @@ static size_t pull_text(struct smtp_dialogue *d, char *buf, size_t size)
     return n;
 }
 
-/* Of the command whose turn it is. */
-static size_t pull_some(struct smtp_dialogue *d, char *buf, size_t size)
+static size_t pull_some(struct smtp_dialogue *d, struct smtp_owed *owed, char *buf, size_t size)
 {
-    struct owed *owed = &d->owed[d->sent];
-    bool content = owed->step->id == SMTP_STEP_CONTENT;
-    if (owed->begins == UNSENT) {
+    bool content = owed->command == &CONTENT;
+    if (owed->begins == SMTP_UNSENT) {
         owed->begins = d->pulled;
         if (!content)
-            owed->step->put(d, owed);
+            owed->command->put(d, owed);
     }
     size_t n = content ? smtp_content_pull(&owed->tx->content, buf, size) : pull_text(d, buf, size);
     d->pulled += n;
     if (content ? smtp_content_done(&owed->tx->content) : d->text_len == 0) {
-        owed->ends = d->pulled;
-        d->sent++;
-        if (owed->step == &AUTH_RESPONSE)
-            wipe_response(d);
+        smtp_owed_was_sent(&d->owed, d->pulled);
+        if (owed->command == &AUTH_LINE)
+            smtp_login_wipe_line(&d->login);
     }
     return n;
 }
@@ -707,15 +552,18 @@ static size_t pull_some(struct smtp_dialogue *d, char *buf, size_t size)
 size_t smtp_dialogue_pull(struct smtp_dialogue *d, char *buf, size_t size)
 {
     size_t len = 0;
-    while (len < size && sendable(d))
-        len += pull_some(d, buf + len, size - len);
+    struct smtp_owed *owed;
+    while (len < size && !d->over && !d->closed &&
+           (owed = smtp_owed_sendable(&d->owed, d->extensions.pipelining)) != NULL)
+        len += pull_some(d, owed, buf + len, size - len);
     return len;
 }
 
 void smtp_dialogue_written(struct smtp_dialogue *d, size_t len, int64_t now_ms)
 {
     assert(len <= d->pulled - d->written);
-    if (d->head < d->tail && d->owed[d->head].ends > d->written)
+    const struct smtp_owed *first = smtp_owed_first(&d->owed);
+    if (first != NULL && first->ends > d->written)
         d->since_ms = now_ms;
     d->written += len;
 }
@@ -732,7 +580,7 @@ void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms)
     d->tls = true;
     d->since_ms = now_ms;
     d->extensions = (struct smtp_extensions){0};
-    ask(d, &EHLO, NULL, 0);
+    ask(d, &EHLO);
 }
 
 bool smtp_dialogue_ready(const struct smtp_dialogue *d)
@@ -749,7 +597,7 @@ bool smtp_dialogue_room(const struct smtp_dialogue *d)
 
 bool smtp_dialogue_idle(const struct smtp_dialogue *d)
 {
-    return smtp_dialogue_ready(d) && d->under_way.first == NULL && d->head == d->tail;
+    return smtp_dialogue_ready(d) && d->under_way.first == NULL && smtp_owed_none(&d->owed);
 }
 
 /* ---- transactions ---- */
@@ -757,15 +605,15 @@ bool smtp_dialogue_idle(const struct smtp_dialogue *d)
 static void ask_envelope(struct smtp_dialogue *d, struct smtp_tx *tx)
 {
     if (d->needs_rset)
-        ask(d, &RSET, NULL, 0);
+        ask(d, &RSET);
     d->needs_rset = false;
-    ask(d, &MAIL, tx, 0);
+    smtp_owed_ask(&d->owed, &MAIL, tx, 0);
     for (size_t i = 0; i < tx->envelope.n_recipients; i++)
         if (!smtp_tx_decided(tx, i)) {
-            ask(d, &RCPT, tx, i);
+            smtp_owed_ask(&d->owed, &RCPT, tx, i);
             tx->n_unanswered++;
         }
-    ask(d, &DATA, tx, 0);
+    smtp_owed_ask(&d->owed, &DATA, tx, 0);
 }
 
 int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *envelope,
@@ -773,9 +621,10 @@ int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *env
 {
     assert(smtp_dialogue_room(d));
     CLEANUP(smtp_tx_free) struct smtp_tx *tx = smtp_tx_new(envelope, &d->extensions);
-    if (tx == NULL || reserve(d, envelope->n_recipients + OWED_BESIDE_RECIPIENTS) < 0)
+    if (tx == NULL ||
+        smtp_owed_reserve(&d->owed, envelope->n_recipients + OWED_BESIDE_RECIPIENTS) < 0)
         return error_set(err, ERR_NOMEM, "a transaction of %zu recipients", envelope->n_recipients);
-    if (d->head == d->tail)
+    if (smtp_owed_none(&d->owed))
         d->since_ms = now_ms;
 
     size_t n_decided = 0;
@@ -812,7 +661,7 @@ void smtp_dialogue_quit(struct smtp_dialogue *d, int64_t now_ms)
     assert(smtp_dialogue_idle(d));
     d->quitting = true;
     d->since_ms = now_ms;
-    ask(d, &QUIT, NULL, 0);
+    ask(d, &QUIT);
 }
 
 bool smtp_dialogue_over(const struct smtp_dialogue *d)
@@ -823,45 +672,45 @@ bool smtp_dialogue_over(const struct smtp_dialogue *d)
 void smtp_dialogue_lost(struct smtp_dialogue *d)
 {
     for (struct smtp_tx *tx; (tx = list_pop(&d->under_way)) != NULL;) {
-        const struct owed *owed = &d->owed[d->head];
-        while (owed->tx != tx) /* it has one, or it would be over */
-            owed++;
-        bool content = owed->step->id == SMTP_STEP_CONTENT;
-        smtp_tx_lost(tx, owed->step->id, content && owed->ends <= d->written);
+        while (smtp_owed_first(&d->owed)->tx != tx) /* it has one, or it would be over */
+            smtp_owed_take(&d->owed);
+        const struct smtp_owed *owed = smtp_owed_first(&d->owed);
+        smtp_tx_lost(tx, owed->command->step,
+                     owed->command == &CONTENT && owed->ends <= d->written);
         list_append(&d->results, tx);
     }
-    d->head = d->sent = d->tail = 0;
+    smtp_owed_clear(&d->owed);
+    smtp_login_clear(&d->login);
     d->closed = true;
-    wipe_response(d);
 }
 
 /* ---- what it waits for ---- */
 
-static int64_t timeout_ms(const struct smtp_dialogue *d, const struct owed *owed)
+static int64_t timeout_ms(const struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     const struct smtp_timeouts *timeouts = &d->options->timeouts;
-    if (owed->step->id == SMTP_STEP_GREETING)
+    if (owed->command == &GREETING)
         return timeouts->greeting;
-    if (owed->step->id == SMTP_STEP_CONTENT && owed->ends <= d->written)
+    if (owed->command == &CONTENT && owed->ends <= d->written)
         return timeouts->final;
-    if (owed->step->id == SMTP_STEP_CONTENT || owed->step->id == SMTP_STEP_DATA)
+    if (owed->command == &CONTENT || owed->command == &DATA)
         return timeouts->data;
     return timeouts->command;
 }
 
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out)
 {
+    const struct smtp_owed *first = smtp_owed_first(&d->owed);
     *step_out = smtp_dialogue_step(d);
-    if (d->head == d->tail)
-        return INT64_MAX;
-    return d->since_ms + timeout_ms(d, &d->owed[d->head]);
+    return first != NULL ? d->since_ms + timeout_ms(d, first) : INT64_MAX;
 }
 
 enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d)
 {
+    const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (d->wants_tls)
         return SMTP_STEP_TLS;
-    return d->head < d->tail ? d->owed[d->head].step->id : d->last_step;
+    return first != NULL ? first->command->step : d->last_step;
 }
 
 const struct smtp_extensions *smtp_dialogue_extensions(const struct smtp_dialogue *d)

@@ -107,10 +107,10 @@ static const struct mechanism *choose(const struct sasl_credentials *credentials
     return NULL;
 }
 
-int sasl_start(const struct sasl_credentials *credentials, const char *offered, bool tls,
-               bool allow_plaintext, struct sasl **sasl_out, struct error *err)
+int sasl_start(const struct sasl_credentials *credentials, const char *offered, bool clear_allowed,
+               struct sasl **sasl_out, struct error *err)
 {
-    const struct mechanism *mechanism = choose(credentials, offered, tls || allow_plaintext, err);
+    const struct mechanism *mechanism = choose(credentials, offered, clear_allowed, err);
     if (mechanism == NULL)
         return -1;
     CLEANUP(sasl_free) struct sasl *sasl = calloc(1, sizeof(*sasl));

@@ -20,10 +20,11 @@ struct sasl;
 /*
  * Choose a mechanism both sides have (`offered`: smtp_extensions.auth) and start it.
  * ERR_AUTH_MECHANISM_UNAVAILABLE names what the server offers and what was wanted;
- * ERR_AUTH_NEEDS_TLS if a secret would go out in the clear and `tls` is false.
+ * ERR_AUTH_NEEDS_TLS if a secret would go out in the clear and that is not allowed (for TLS is up,
+ * or the user said so).
  */
-int sasl_start(const struct sasl_credentials *credentials, const char *offered, bool tls,
-               bool allow_plaintext, struct sasl **sasl_out, struct error *err);
+int sasl_start(const struct sasl_credentials *credentials, const char *offered, bool clear_allowed,
+               struct sasl **sasl_out, struct error *err);
 void sasl_free(struct sasl *sasl);
 DEFINE_CLEANUP(struct sasl *, sasl_free)
 
