@@ -7,11 +7,12 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 
 VERSION := 0.1.0
+SHELL := /bin/bash
 FLAVOUR ?= debug
 B := build/$(FLAVOUR)
 CC := gcc
 
-PACKAGES := libmicrohttpd jansson openssl libuv libgsasl yaml-0.1 sqlite3 libidn2
+PACKAGES := libmicrohttpd jansson openssl libuv libgsasl yaml-0.1 sqlite3 libidn2 libcurl
 WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wpedantic -Wshadow -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Wformat=2 -Wconversion -Wswitch-enum -Wno-missing-field-initializers
 HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
@@ -56,11 +57,111 @@ $(B)/%.o: %.c Makefile
 	@echo "  CC $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(B)/api/handlers/status.o: openapi.yaml
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
+# --- what is missing is installed --------------------------------------------------------------
+
+BUILD_PACKAGES := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libssl-dev libuv1-dev \
+                  libgsasl-dev libyaml-dev libsqlite3-dev libidn2-dev libcurl4-openssl-dev
+TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond openssl iproute2 \
+                 procps
+LINT_PACKAGES := clang-format
+FUZZ_PACKAGES := clang libclang-rt-14-dev
+BENCH_PACKAGES := wrk postfix dovecot-core dovecot-submissiond nodejs npm python3 openssl iproute2 procps
+
+.PHONY: deps-build deps-test deps-lint deps-fuzz deps-bench
+deps-build:
+	@tests/support/install.sh $(BUILD_PACKAGES)
+deps-test:
+	@tests/support/install.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+deps-lint:
+	@tests/support/install.sh $(BUILD_PACKAGES) $(LINT_PACKAGES)
+deps-fuzz:
+	@tests/support/install.sh $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
+deps-bench:
+	@tests/support/install.sh $(BUILD_PACKAGES) $(BENCH_PACKAGES)
+
+# --- running -----------------------------------------------------------------------------------
+
+.PHONY: run
+run: deps-build ## install what is missing, build, start the gateway with the sandbox on 127.0.0.1:8080
+	@$(MAKE) --no-print-directory FLAVOUR=release all
+	@mkdir -p build/run
+	POSTERN_STORE="$${POSTERN_STORE:-sqlite:build/run/queue.db}" build/release/postern serve
+
+.PHONY: install
+install: deps-build ## install the release build below DESTDIR and PREFIX
+	@$(MAKE) --no-print-directory FLAVOUR=release all
+	install -D -m 0755 build/release/postern $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/postern
+
+.PHONY: image
+image: ## build the container image with buildah
+	buildah --storage-driver vfs bud --isolation chroot --pull-never -t localhost/postern:$(VERSION) .
+
+# --- testing -----------------------------------------------------------------------------------
+
+.PHONY: test
+test: deps-test ## install what is missing, run every test
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/unit-tests $(B)/compose
+	@python3 tests/run.py --build $(B) unit acceptance integration
+
 .PHONY: unit
-unit: $(B)/unit-tests ## unit tests
-	$(B)/unit-tests
+unit: deps-test ## unit tests
+	@$(MAKE) --no-print-directory -j$$(nproc) $(B)/unit-tests
+	@python3 tests/run.py --build $(B) unit
+
+.PHONY: acceptance
+acceptance: deps-test ## the binary from outside
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@python3 tests/run.py --build $(B) acceptance
+
+.PHONY: integration
+integration: deps-test ## with real servers
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/compose
+	@python3 tests/run.py --build $(B) integration
+
+.PHONY: asan
+asan: ## every test under the address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory FLAVOUR=asan test
+
+.PHONY: tsan
+tsan: ## every test under the thread sanitizer
+	@$(MAKE) --no-print-directory FLAVOUR=tsan test
+
+$(B)/compose: $(call objects,tests/support/compose.c) $(B)/libpostern.a
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SOURCES := $(filter-out api/handlers/status.c,$(LIB_SOURCES))
+
+.PHONY: fuzz
+fuzz: deps-fuzz ## every fuzzer for FUZZ_SECONDS (60)
+	@for f in $(FUZZERS); do $(MAKE) --no-print-directory build/fuzz/$$f && \
+	  tests/fuzz/run.sh $$f $(FUZZ_SECONDS) || exit 1; done
+
+build/fuzz/libpostern.a: $(FUZZ_SOURCES)
+	@mkdir -p $(@D)/obj && cd $(@D)/obj && rm -f *.o && \
+	for s in $(FUZZ_SOURCES); do \
+	  clang -c -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	    -std=c17 $(subst ',,$(CPPFLAGS)) -I../../.. -I../../../service -DPOSTERN_VERSION=0 \
+	    $(PKG_CFLAGS) -o $$(echo $$s | tr / _).o ../../../$$s || exit 1; done 2>/dev/null && \
+	ar rcs ../libpostern.a *.o
+
+build/fuzz/%: tests/fuzz/fuzz_%.c build/fuzz/libpostern.a
+	@clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c17 \
+	  -D_GNU_SOURCE -I. -Iservice $(PKG_CFLAGS) -o $@ $^ $(LDLIBS) -pthread
+
+.PHONY: bench
+bench: deps-bench ## side by side with what people use today
+	@$(MAKE) --no-print-directory FLAVOUR=release all
+	@python3 tests/bench/run.py
+
+.PHONY: lint
+lint: deps-lint ## layout, headers alone, direction of includes, banned calls, longest functions
+	@tests/lint.sh
 
 .PHONY: format
 format: ## let clang-format decide the layout

@@ -24,6 +24,27 @@ struct bytes *bytes_copy(const void *data, size_t len)
     return bytes;
 }
 
+void bytes_begin(struct buffer *b)
+{
+    if (buffer_reserve(b, sizeof(struct bytes)) != NULL)
+        buffer_grown(b, sizeof(struct bytes));
+}
+
+struct bytes *bytes_end(struct buffer *b)
+{
+    if (b->failed || b->len < sizeof(struct bytes)) {
+        buffer_clear(b);
+        return NULL;
+    }
+    struct bytes *bytes = realloc(b->data, b->len);
+    if (bytes == NULL) /* it could not be made smaller */
+        bytes = (struct bytes *)b->data;
+    atomic_init(&bytes->refs, 1);
+    bytes->len = b->len - sizeof(struct bytes);
+    buffer_init(b, b->limit);
+    return bytes;
+}
+
 struct bytes *bytes_ref(struct bytes *bytes)
 {
     atomic_fetch_add_explicit(&bytes->refs, 1, memory_order_relaxed);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
 
 struct bytes {
@@ -20,6 +21,11 @@ struct bytes {
 
 struct bytes *bytes_new(size_t len); /* uninitialised; fill before sharing; NULL without memory */
 struct bytes *bytes_copy(const void *data, size_t len);
+/* To write them piece by piece without a copy at the end: begin in an empty buffer (its limit
+ * counts sizeof(struct bytes) too), append, end. NULL if the buffer failed; the buffer is empty
+ * again. */
+void bytes_begin(struct buffer *b);
+struct bytes *bytes_end(struct buffer *b);
 struct bytes *bytes_ref(struct bytes *bytes);
 void bytes_unref(struct bytes *bytes); /* NULL is fine */
 DEFINE_CLEANUP(struct bytes *, bytes_unref)

@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "base/cleanup.h"
+
 /* Each code and its word, as the API, the log and the command line spell it. */
 #define ERROR_CODES(X)                                                                             \
     X(ERR_NONE, "none")                                                                            \
@@ -92,5 +94,6 @@ struct error_list {
 int error_list_add(struct error_list *list, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void error_list_clear(struct error_list *list);
+DEFINE_CLEANUP_CLEAR(struct error_list, error_list_clear)
 
 #endif

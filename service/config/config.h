@@ -28,6 +28,7 @@ enum config_scope { SCOPE_SEND = 1, SCOPE_READ = 2, SCOPE_ADMIN = 4 };
 struct config_api_key {
     const char *name;
     uint8_t sha256[32]; /* of the key */
+    const char *key;    /* as it was given, if it was */
     unsigned scopes;    /* enum config_scope; admin implies the others; default send and read */
     struct config_strings from; /* allow-lists; empty: any */
     struct config_strings to;
@@ -37,11 +38,13 @@ struct config_relay {
     const char *name;
     const char *host;
     uint16_t port;
-    enum config_tls tls; /* never AUTO where the port decides; AUTO: who speaks first decides */
+    enum config_tls tls;  /* AUTO only where the port does not decide */
+    const char *tls_word; /* as it was written */
+    int secure;           /* the same said as a boolean; -1: not said */
     struct {
         const char *ca_file, *certificate, *key, *server_name; /* server_name: host by default */
         const char *min_version;
-        bool verify;
+        int verify;
     } tls_options;
     struct {
         const char *mechanism; /* "auto", "plain", "login", "none" */
@@ -56,13 +59,13 @@ struct config_relay {
     struct {
         int64_t connect_ms, tls_ms, greeting_ms, command_ms, data_ms, final_ms;
     } timeouts;
-    bool hold_in_doubt;
-    bool allow_port_25, allow_plaintext_auth;
+    int on_in_doubt; /* 0: retry, 1: hold */
+    int allow_port_25, allow_plaintext_auth;
 };
 
 struct config {
     struct config_strings listen; /* "127.0.0.1:8080", "[::1]:8080", "unix:/path" */
-    bool allow_anonymous;
+    int allow_anonymous;
     struct {
         uint64_t max_body;
         int64_t max_connections;
@@ -80,10 +83,10 @@ struct config {
         int64_t max_age_ms, retain_content_ms, retain_record_ms;
         uint64_t min_free, in_memory;
     } queue;
-    enum config_sandbox sandbox;
+    int sandbox; /* enum config_sandbox */
     int64_t drain_ms;
-    enum log_level log_level;
-    enum log_format log_format;
+    int log_level;       /* enum log_level */
+    int log_format;      /* enum log_format */
     struct arena *arena; /* owns all of the above */
 };
 

@@ -42,6 +42,7 @@ struct delivery {
     int64_t expires_ms;    /* wall clock: created + max_age */
     int64_t ready_mono_ms; /* when it entered the ready queue */
     const char *relay;     /* the relay that tried it; set by the relay, static for its life */
+    struct claim *claim;   /* the queue's own; NULL: it cannot be withdrawn */
     int flight;            /* slot in the flight ledger while a session has it; -1 otherwise */
     size_t n_recipients;
     struct delivery_recipient recipients[]; /* addresses are in the same allocation */

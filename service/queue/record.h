@@ -61,6 +61,7 @@ struct event_record {
 };
 
 struct message_record {
+    int64_t seq;      /* the store's key; not shown */
     char id[ID_SIZE]; /* shown as msg_ and the ULID */
     const char *message_id;
     const char *from; /* the header's From, address only */

@@ -28,6 +28,8 @@
 
 struct store;
 
+#define STORE_ALL_CLAIMED SIZE_MAX
+
 /* One message to be kept. Made by the caller of queue_submit(), owned by the queue from then on. */
 struct submission {
     struct submission *next; /* the queue's */
@@ -77,8 +79,7 @@ struct settlement {
     /* per recipient of the delivery, same order */
     const enum recipient_status *status;
     const int64_t *next_ms; /* 0: final, or held */
-    int64_t due_ms;         /* when the message is wanted again; 0: not by time */
-    bool keep_content_ms;   /* content stays after the end (retention.content > 0) */
+    bool keep_content;      /* it stays after the end (retention.content > 0) */
 };
 
 struct store_stats {
@@ -110,6 +111,8 @@ struct store_ops {
     /* Forget a key whose request was refused after all (store memory: withdrawn). */
     int (*forget)(struct store *store, const char *api_key, const char *key, struct error *err);
     int (*settle)(struct store *store, const struct settlement *settlement, struct error *err);
+    /* What is not finished of it is canceled; the message ends. */
+    int (*cancel)(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
     /* Give back a claim unchanged (the delivery could not stay in memory). */
     int (*release)(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
 
@@ -122,7 +125,8 @@ struct store_ops {
 
     /* At start, in one transaction: release every claim; the unfinished recipients of the messages
      * in `in_flight` become in doubt, wanted again at `due_ms` (0: held); keys in progress get
-     * their 202. */
+     * their 202. STORE_ALL_CLAIMED for `n_in_flight`: all messages that were claimed (the list did
+     * not survive). */
     int (*recover)(struct store *store, const int64_t *in_flight, size_t n_in_flight,
                    int64_t now_ms, int64_t due_ms, struct error *err);
     /* Drop records that ended before `record_before_ms` and contents that ended before

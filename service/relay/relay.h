@@ -24,6 +24,9 @@ void relay_push(struct relay *relay, struct delivery *list);
 
 /* No new transactions: idle connections say QUIT, busy ones finish. */
 void relay_drain(struct relay *relay);
+/* Close every connection now; what was under way is settled as lost or in doubt. The relay's part
+ * of the workers' loops ends with it: workers_stop() may follow. */
+void relay_abort(struct relay *relay);
 
 struct relay_status {
     const char *name;

@@ -301,8 +301,8 @@ static void put_mail(struct smtp_dialogue *d, const struct smtp_owed *owed)
     char size[32] = "";
     if (d->extensions.has_size)
         snprintf(size, sizeof(size), " SIZE=%zu", envelope->content_len);
-    put(d, "MAIL FROM:<%s>%s%s\r\n", envelope->sender, size,
-        owed->tx->utf8 ? " SMTPUTF8 BODY=8BITMIME" : "");
+    put(d, "MAIL FROM:<%s>%s%s%s\r\n", envelope->sender, size, owed->tx->utf8 ? " SMTPUTF8" : "",
+        owed->tx->utf8 && d->extensions.eightbitmime ? " BODY=8BITMIME" : "");
 }
 
 static int on_mail(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
@@ -445,13 +445,19 @@ static void take_record(struct smtp_dialogue *d)
         snprintf(d->said.text, sizeof(d->said.text), "(not shown: it repeats the password)");
 }
 
-/* 421 may come at any moment (RFC 5321, 3.8). It answers the content if that was going out; for
- * everything else it is as if the connection had just ended. */
-static int closing(struct smtp_dialogue *d, struct error *err)
+/* That it goes may be said at any moment (RFC 5321, 3.8); 451 4.4.2 is how some say it. */
+static bool is_farewell(const struct smtp_dialogue *d)
+{
+    return d->said.code == 421 || (d->said.code == 451 && strcmp(d->said.enhanced, "4.4.2") == 0);
+}
+
+/* A farewell answers the transaction it interrupts, also one whose content is on its way: that is
+ * then not in doubt. What nothing was said about yet is as if the connection had just ended. */
+static int take_farewell(struct smtp_dialogue *d, struct error *err)
 {
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
-    if (first != NULL && first->command == &CONTENT && first->begins < d->written)
-        smtp_tx_decide_rest(first->tx, SMTP_STEP_CONTENT, &d->said);
+    if (first != NULL && first->tx != NULL && first->tx->answered)
+        smtp_tx_decide_rest(first->tx, first->command->step, &d->said);
     return refused(d, smtp_reply_throttles(&d->said) ? ERR_THROTTLED : ERR_RELAY_CLOSING, err);
 }
 
@@ -459,8 +465,8 @@ static int take_reply(struct smtp_dialogue *d, int64_t now_ms, struct error *err
 {
     take_record(d);
     bool unasked = d->arrival == SMTP_ARRIVAL_UNASKED;
-    if (d->said.code == 421 && (unasked || !d->quitting))
-        return closing(d, err);
+    if (is_farewell(d) && (unasked || !d->quitting))
+        return take_farewell(d, err);
     if (unasked)
         return error_set(err, ERR_PROTOCOL, "%d answers nothing we sent", d->said.code);
 
@@ -488,7 +494,8 @@ static int take_octets(struct smtp_dialogue *d, const char *data, size_t len, si
     case SMTP_FEED_ERROR:
         return -1;
     case SMTP_FEED_MORE:
-        if (d->arrival == SMTP_ARRIVAL_UNASKED && !smtp_reply_may_become(&d->reply, 421))
+        if (d->arrival == SMTP_ARRIVAL_UNASKED && !smtp_reply_may_become(&d->reply, 421) &&
+            !smtp_reply_may_become(&d->reply, 451))
             return error_set(err, ERR_PROTOCOL, "octets that answer nothing we sent");
         return 0;
     case SMTP_FEED_REPLY:
@@ -701,7 +708,8 @@ static int64_t timeout_ms(const struct smtp_dialogue *d, const struct smtp_owed 
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out)
 {
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
-    *step_out = smtp_dialogue_step(d);
+    if (step_out != NULL)
+        *step_out = smtp_dialogue_step(d);
     return first != NULL ? d->since_ms + timeout_ms(d, first) : INT64_MAX;
 }
 

@@ -89,7 +89,7 @@ DEFINE_CLEANUP(struct smtp_dialogue *, smtp_dialogue_free)
 /*
  * Octets from the server. -1: the connection is of no use any more:
  *   ERR_PROTOCOL           unreadable, or answers nothing we sent
- *   ERR_RELAY_CLOSING      421, at any moment; ERR_THROTTLED if its text or code is of throttling
+ *   ERR_RELAY_CLOSING      421 or 451 4.4.2, at any moment; ERR_THROTTLED if its text is of that
  *   ERR_RELAY_REFUSED      greeting or EHLO refused; ERR_TLS_ON_PLAIN_PORT never (transport's)
  *   ERR_STARTTLS_NOT_OFFERED, ERR_STARTTLS_REFUSED, ERR_INJECTED_RESPONSE (RFC 3207, 4.2)
  *   ERR_AUTH_FAILED, ERR_AUTH_MECHANISM_UNAVAILABLE, ERR_AUTH_NEEDS_TLS, ERR_THROTTLED (454 4.7.0)
@@ -132,7 +132,8 @@ bool smtp_dialogue_over(const struct smtp_dialogue *d);
 void smtp_dialogue_lost(struct smtp_dialogue *d);
 
 /* When what we wait for is overdue, and what that is; INT64_MAX when nothing is owed. Counted from
- * when it became the first reply owed (RFC 5321, 4.5.3.2) or its command last made progress. */
+ * when it became the first reply owed (RFC 5321, 4.5.3.2) or its command last made progress.
+ * `step_out` may be NULL. */
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out);
 /* Of the first reply owed; TLS while that is wanted; else the last that was answered. */
 enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d);

@@ -1,0 +1,25 @@
+#ifndef POSTERN_API_API_H
+#define POSTERN_API_API_H
+
+/* The HTTP face of a gateway (contract section 4). */
+
+#include "config/config.h"
+#include "queue/queue.h"
+#include "relay/relay.h"
+#include "sandbox/sandbox.h"
+
+struct api_context { /* borrowed for the API's life */
+    const struct config *config;
+    struct queue *queue;
+    struct sandbox *sandbox; /* NULL: none */
+    struct relay *relay;
+};
+
+struct api;
+
+/* Listens on every configured address. ERR_CONFIG if one cannot be had. */
+int api_start(const struct api_context *context, struct api **api_out, struct error *err);
+/* Every request has been answered by now (queue_drain() sees to it). NULL is fine. */
+void api_stop(struct api *api);
+
+#endif

@@ -1,0 +1,329 @@
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/auth.h"
+#include "api/decode.h"
+#include "api/handlers.h"
+#include "api/problem.h"
+#include "api/render.h"
+#include "base/clock.h"
+#include "base/id.h"
+
+enum { WAIT_MAX_S = 300, WAIT_MEMORY_S = 30, KEY_MAX = 255, CONTENT_MAX = 64 << 20 };
+
+/* What lives from the request until its answer; in the request's arena. */
+struct posting {
+    struct api_request *request;
+    const char *key; /* Idempotency-Key; NULL: none */
+    int64_t wait_ms; /* 0: the client does not wait */
+    const char *location;
+};
+
+/* --- headers of the request --------------------------------------------------------------- */
+
+/* -1 after a 400. */
+static int read_key(struct posting *p)
+{
+    p->key = p->request->header(p->request, "Idempotency-Key");
+    if (p->key == NULL)
+        return 0;
+    size_t n = strlen(p->key);
+    bool good = n > 0 && n <= KEY_MAX;
+    for (size_t i = 0; i < n; i++)
+        good = good && p->key[i] >= ' ' && p->key[i] < 0x7f;
+    if (good)
+        return 0;
+    problem_respond(p->request, PROBLEM_MALFORMED,
+                    "Idempotency-Key has 1 to 255 printable ASCII characters.");
+    return -1;
+}
+
+/* RFC 7240: a preference that cannot be read is ignored. */
+static void read_preference(struct posting *p)
+{
+    const char *prefer = p->request->header(p->request, "Prefer");
+    const char *wait = prefer != NULL ? strcasestr(prefer, "wait=") : NULL;
+    if (wait != NULL && (wait == prefer || wait[-1] == ' ' || wait[-1] == ',' || wait[-1] == ';')) {
+        char *end;
+        long seconds = strtol(wait + 5, &end, 10);
+        if (end != wait + 5 && seconds > 0)
+            p->wait_ms = (seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S) * 1000;
+    }
+    if (p->wait_ms == 0 && strncmp(p->request->context->config->queue.store, "memory:", 7) == 0)
+        p->wait_ms = WAIT_MEMORY_S * 1000;
+}
+
+/* --- the submission ----------------------------------------------------------------------- */
+
+static const char *dump(struct arena *arena, const json_t *value, const char *otherwise)
+{
+    char *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
+    const char *copy = text != NULL ? arena_strdup(arena, text) : otherwise;
+    free(text);
+    return copy;
+}
+
+static const char *dump_tags(struct arena *arena, const struct message *message)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < message->n_tags; i++)
+        json_array_append_new(list, json_string(message->tags[i]));
+    const char *text = message->n_tags > 0 ? dump(arena, list, NULL) : "[]";
+    json_decref(list);
+    return text;
+}
+
+/* The same for the same request, whatever the order of its keys. */
+static bool take_fingerprint(const json_t *tree, uint8_t out[32])
+{
+    char *canonical = json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS);
+    if (canonical == NULL)
+        return false;
+    SHA256((const unsigned char *)canonical, strlen(canonical), out);
+    free(canonical);
+    return true;
+}
+
+static bool fill_submission(struct submission *s, const struct posting *p, const json_t *tree,
+                            const struct message *message, const struct envelope *envelope)
+{
+    struct arena *arena = s->arena;
+    const char **recipients = arena_alloc_array(arena, envelope->n_to, sizeof(*recipients));
+    if (recipients == NULL)
+        return false;
+    bool good = true;
+    for (size_t i = 0; i < envelope->n_to; i++) {
+        recipients[i] = arena_strdup(arena, envelope->to[i]);
+        good = good && recipients[i] != NULL;
+    }
+    const struct config_api_key *key = p->request->api_key;
+    s->recipients = recipients;
+    s->n_recipients = envelope->n_to;
+    s->envelope_from = arena_strdup(arena, envelope->from);
+    s->from = arena_strdup(arena, message->from.email);
+    s->subject = arena_strdup(arena, message->subject != NULL ? message->subject : "");
+    s->api_key = key != NULL ? key->name : ""; /* the configuration's, for good */
+    s->tags = dump_tags(arena, message);
+    s->metadata = dump(arena, message->metadata, "{}");
+    s->expires_ms = s->created_ms + p->request->context->config->queue.max_age_ms;
+    if (p->key != NULL) {
+        s->idempotency_key = arena_strdup(arena, p->key);
+        good = good && s->idempotency_key != NULL && take_fingerprint(tree, s->fingerprint);
+    }
+    return good && s->envelope_from != NULL && s->from != NULL && s->subject != NULL &&
+           s->tags != NULL && s->metadata != NULL;
+}
+
+/* The 202's body, kept with the message if it has a key. */
+static bool fill_answer(struct submission *s, const struct posting *p)
+{
+    json_t *answer = render_submission(s);
+    s->answer_body = dump(s->arena, answer, NULL);
+    json_decref(answer);
+    s->answer_status = p->wait_ms > 0 ? 0 : 202;
+    return s->answer_body != NULL;
+}
+
+static struct submission *new_submission(void)
+{
+    struct arena *arena = arena_new();
+    struct submission *s = arena != NULL ? arena_alloc(arena, sizeof(*s)) : NULL;
+    if (s == NULL) {
+        arena_free(arena);
+        return NULL;
+    }
+    s->arena = arena;
+    s->created_ms = clock_wall_ms();
+    id_new(s->created_ms, s->id);
+    return s;
+}
+
+/* --- the answer --------------------------------------------------------------------------- */
+
+/* What a client that waited is told; remembered for its key. */
+static void answer_outcome(struct posting *p, int status, json_t *body)
+{
+    const struct api_request *request = p->request;
+    char *text = p->key != NULL && body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (text != NULL)
+        queue_remember(request->context->queue,
+                       request->api_key != NULL ? request->api_key->name : "", p->key, status,
+                       text);
+    free(text);
+    api_respond_json(p->request, status, body);
+}
+
+static json_t *with_recipients(json_t *problem, const struct message_record *record)
+{
+    json_t *full = render_record(record);
+    json_object_set(problem, "id", json_object_get(full, "id"));
+    json_object_set(problem, "recipients", json_object_get(full, "recipients"));
+    json_decref(full);
+    return problem;
+}
+
+static void answer_done(struct posting *p, const struct message_record *record)
+{
+    for (size_t i = 0; i < record->n_recipients; i++)
+        if (record->recipients[i].status == RECIPIENT_SENT) {
+            answer_outcome(p, 200, render_record(record));
+            return;
+        }
+    const struct reply_record *reply = &record->recipients[0].reply;
+    char detail[320];
+    snprintf(detail, sizeof(detail), "%d %s %s", reply->code, reply->enhanced, reply->text);
+    answer_outcome(
+        p, 502, with_recipients(problem_document(PROBLEM_REJECTED_BY_RELAY, detail, NULL), record));
+}
+
+static void answer_stored(struct posting *p, const struct queue_answer *answer)
+{
+    api_add_header(p->request, "Location", p->location);
+    if (answer->record != NULL)
+        answer_outcome(p, 202, render_record(answer->record));
+    else /* its text was made before the commit */
+        api_respond_text(p->request, 202, "application/json", p->request->body.data,
+                         p->request->body.len);
+}
+
+static void on_answer(void *arg, const struct queue_answer *answer)
+{
+    struct posting *p = arg;
+    switch (answer->kind) {
+    case QUEUE_STORED:
+        answer_stored(p, answer);
+        break;
+    case QUEUE_DONE:
+        api_add_header(p->request, "Location", p->location);
+        if (answer->record != NULL)
+            answer_done(p, answer->record);
+        else
+            problem_respond_error(p->request, answer->err);
+        break;
+    case QUEUE_WITHDRAWN:
+        problem_respond(p->request, PROBLEM_NOT_DELIVERED_IN_TIME, NULL);
+        break;
+    case QUEUE_REPLAY:
+        api_add_header(p->request, "Idempotency-Replayed", "true");
+        api_respond_text(p->request, answer->status,
+                         answer->status >= 400 ? "application/problem+json" : "application/json",
+                         answer->body, strlen(answer->body));
+        break;
+    case QUEUE_MISMATCH:
+        problem_respond(p->request, PROBLEM_IDEMPOTENCY_MISMATCH, NULL);
+        break;
+    case QUEUE_IN_PROGRESS:
+        problem_respond(p->request, PROBLEM_IN_PROGRESS, NULL);
+        break;
+    case QUEUE_REFUSED:
+        problem_respond_error(p->request, answer->err);
+        break;
+    }
+}
+
+/* --- POST /v1/messages -------------------------------------------------------------------- */
+
+static int compose(struct api_request *request, const struct message *message, struct submission *s,
+                   struct error_list *errors, struct error *err)
+{
+    struct composed composed;
+    const struct compose_options options = {
+        .now_ms = s->created_ms, .id = s->id, .size_limit = CONTENT_MAX};
+    if (message_compose(request->arena, message, &options, &composed, errors, err) < 0)
+        return -1;
+    s->content = composed.content;
+    s->smtputf8 = composed.smtputf8;
+    s->message_id = arena_strdup(s->arena, composed.message_id);
+    return s->message_id != NULL ? 0 : error_set(err, ERR_NOMEM, "submission");
+}
+
+/* From here on the body's memory serves the 202's text. */
+static bool keep_answer(struct posting *p, const struct submission *s)
+{
+    struct api_request *request = p->request;
+    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", s->id);
+    buffer_reset(&request->body);
+    buffer_append_str(&request->body, s->answer_body);
+    return p->location != NULL && !request->body.failed;
+}
+
+static void submit(struct posting *p, const json_t *tree, struct submission *s,
+                   struct error_list *errors, struct error *err)
+{
+    struct api_request *request = p->request;
+    struct message message;
+    struct envelope envelope;
+    if (decode_message(request->arena, tree, &message, errors) < 0 ||
+        message_envelope(request->arena, &message, &envelope, errors, err) < 0)
+        return;
+    if (!auth_allows(request->api_key, &message, &envelope, errors)) {
+        error_set(err, ERR_FORBIDDEN, "the API key's lists do not allow it");
+        return;
+    }
+    if (compose(request, &message, s, errors, err) < 0)
+        return;
+    if (!fill_submission(s, p, tree, &message, &envelope) || !fill_answer(s, p))
+        error_set(err, ERR_NOMEM, "submission");
+}
+
+void messages_post(struct api_request *request)
+{
+    struct error err = {0};
+    CLEANUP(error_list_clear) struct error_list errors = {0};
+    struct posting *p = arena_alloc(request->arena, sizeof(*p));
+    CLEANUP(submission_free) struct submission *s = p != NULL ? new_submission() : NULL;
+    if (s == NULL) {
+        problem_respond(request, PROBLEM_UNAVAILABLE, "out of memory");
+        return;
+    }
+    p->request = request;
+    if (read_key(p) < 0)
+        return;
+    read_preference(p);
+
+    json_t *tree = NULL;
+    if (decode_json(request->body.data != NULL ? request->body.data : "", request->body.len, &tree,
+                    &err) == 0)
+        submit(p, tree, s, &errors, &err);
+    json_decref(tree);
+    if (err.code == ERR_FORBIDDEN) {
+        problem_respond_errors(request, PROBLEM_FORBIDDEN, &errors);
+        return;
+    }
+    if (errors.n_total > 0) {
+        problem_respond_errors(request, PROBLEM_INVALID_MESSAGE, &errors);
+        return;
+    }
+    if (err.code == ERR_NONE && !keep_answer(p, s))
+        error_set(&err, ERR_NOMEM, "answer");
+    if (err.code != ERR_NONE) {
+        problem_respond_error(request, &err);
+        return;
+    }
+    if (p->wait_ms > 0 && request->header(request, "Prefer") != NULL)
+        api_add_header(request, "Preference-Applied", "wait");
+    queue_submit(request->context->queue, TAKE(s), p->wait_ms, on_answer, p);
+}
+
+/* --- GET /v1/messages/{id} ---------------------------------------------------------------- */
+
+static void on_found(void *arg, const struct message_record *record, const struct error *err)
+{
+    struct api_request *request = arg;
+    if (record == NULL)
+        problem_respond_error(request, err);
+    else
+        api_respond_json(request, 200, render_record(record));
+}
+
+void messages_get(struct api_request *request)
+{
+    const char *id = request->param != NULL ? request->param : "";
+    if (strncmp(id, "msg_", 4) != 0 || !id_valid(id + 4)) {
+        problem_respond(request, PROBLEM_NOT_FOUND, "No message of that id.");
+        return;
+    }
+    queue_find(request->context->queue, id + 4, on_found, request);
+}

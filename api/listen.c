@@ -1,0 +1,81 @@
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "api/server.h"
+
+enum { BACKLOG = 1024 };
+
+static int listen_unix(const char *path, struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(address.sun_path))
+        return error_set(err, ERR_CONFIG, "listen: the path %s is too long for a socket", path);
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) /* left by an earlier process */
+        unlink(path);
+    mode_t mask = umask(0117);
+    int rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
+    umask(mask);
+    if (rc < 0 || listen(fd, BACKLOG) < 0) {
+        error_set(err, ERR_CONFIG, "listen: unix:%s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int listen_on(const struct addrinfo *info)
+{
+    int on = 1;
+    int fd = socket(info->ai_family, info->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (info->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    int errnum = errno;
+    close(fd);
+    errno = errnum;
+    return -1;
+}
+
+int server_listen(const char *address, struct error *err)
+{
+    char host[256];
+    if (strncmp(address, "unix:", 5) == 0)
+        return listen_unix(address + 5, err);
+    const char *colon = strrchr(address, ':');
+    size_t n = colon != NULL ? (size_t)(colon - address) : 0;
+    bool bracketed = n >= 2 && address[0] == '[' && address[n - 1] == ']';
+    if (colon == NULL || colon[1] == '\0' || n >= sizeof(host))
+        return error_set(err, ERR_CONFIG, "listen: %s is none of host:port, [::1]:port, unix:/path",
+                         address);
+    snprintf(host, sizeof(host), "%.*s", (int)(bracketed ? n - 2 : n),
+             address + (bracketed ? 1 : 0));
+
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *info;
+    int rc = getaddrinfo(host[0] != '\0' ? host : NULL, colon + 1, &hints, &info);
+    if (rc != 0)
+        return error_set(err, ERR_CONFIG, "listen: %s: %s", address, gai_strerror(rc));
+    int fd = listen_on(info);
+    int errnum = errno;
+    freeaddrinfo(info);
+    if (fd < 0)
+        return error_set(err, ERR_CONFIG, "listen: %s: %s", address, strerror(errnum));
+    return fd;
+}

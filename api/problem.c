@@ -1,0 +1,128 @@
+#include "api/problem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    int status;
+    const char *name, *title, *description;
+} problems[] = {
+    [PROBLEM_MALFORMED] = {400, "malformed", "The request cannot be read",
+                           "The HTTP request or its JSON is not well-formed; nothing was done."},
+    [PROBLEM_UNAUTHORIZED] = {401, "unauthorized", "An API key is wanted",
+                              "Send Authorization: Bearer KEY with a key of the configuration."},
+    [PROBLEM_FORBIDDEN] = {403, "forbidden", "The API key does not allow this",
+                           "The key lacks the scope, or its from or to list does not have the "
+                           "address."},
+    [PROBLEM_NOT_FOUND] = {404, "not-found", "There is nothing here",
+                           "No such route, or no such message (records end with "
+                           "queue.retention.record)."},
+    [PROBLEM_METHOD_NOT_ALLOWED] = {405, "method-not-allowed", "Not with this method",
+                                    "The Allow header lists the methods of this path."},
+    [PROBLEM_REQUEST_TIMEOUT] = {408, "request-timeout", "The request came too slowly",
+                                 "Header and body have deadlines: http.timeouts."},
+    [PROBLEM_IN_PROGRESS] = {409, "idempotency-in-progress", "The first request is still running",
+                             "A request with this Idempotency-Key waits for its outcome; ask again "
+                             "later."},
+    [PROBLEM_TOO_LARGE] = {413, "too-large", "The request is too large",
+                           "The body is over http.max_body, or has too many parts."},
+    [PROBLEM_URI_TOO_LONG] = {414, "uri-too-long", "The request target is too long",
+                              "At most 8 KiB."},
+    [PROBLEM_UNSUPPORTED_MEDIA_TYPE] = {415, "unsupported-media-type", "This is not taken here",
+                                        "application/json in UTF-8, without a content encoding."},
+    [PROBLEM_INVALID_MESSAGE] = {422, "invalid-message", "The message is not valid",
+                                 "errors has every fault by JSON pointer; nothing was sent."},
+    [PROBLEM_IDEMPOTENCY_MISMATCH] = {422, "idempotency-mismatch",
+                                      "The Idempotency-Key was used for another request",
+                                      "The same key came with another body."},
+    [PROBLEM_REJECTED_BY_RELAY] = {502, "rejected-by-relay", "The relay refused the message",
+                                   "Every recipient was refused for good; recipients has the "
+                                   "replies."},
+    [PROBLEM_UNAVAILABLE] = {503, "unavailable", "Not now",
+                             "The message could not be made durable, or memory is short; nothing "
+                             "was kept. Try again after Retry-After."},
+    [PROBLEM_DRAINING] = {503, "draining", "The gateway is shutting down",
+                          "No more mail is taken in; ask another replica, or try again."},
+    [PROBLEM_NOT_DELIVERED_IN_TIME] = {504, "not-delivered-in-time",
+                                       "The outcome could not be had in time",
+                                       "The store keeps nothing on disk, so the message was "
+                                       "withdrawn and will not be sent."},
+};
+
+enum { N_PROBLEMS = sizeof(problems) / sizeof(problems[0]) };
+
+int problem_status(enum problem problem)
+{
+    return problems[problem].status;
+}
+
+json_t *problem_document(enum problem problem, const char *detail, const struct error_list *errors)
+{
+    char type[64];
+    snprintf(type, sizeof(type), "/problems/%s", problems[problem].name);
+    json_t *document = json_pack("{s:s, s:s, s:i, s:s}", "type", type, "title",
+                                 problems[problem].title, "status", problems[problem].status,
+                                 "detail", detail != NULL ? detail : problems[problem].description);
+    if (document == NULL || errors == NULL || errors->n_total == 0)
+        return document;
+    json_t *list = json_array();
+    for (size_t i = 0; i < errors->n_items; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s}", "pointer", errors->items[i].where,
+                                              "detail", errors->items[i].detail));
+    json_object_set_new(document, "errors", list);
+    return document;
+}
+
+void problem_respond(struct api_request *request, enum problem problem, const char *detail)
+{
+    if (problems[problem].status == 503)
+        api_add_header(request, "Retry-After", "5");
+    if (problem == PROBLEM_UNAUTHORIZED)
+        api_add_header(request, "WWW-Authenticate", "Bearer realm=\"postern\"");
+    api_respond_json(request, problems[problem].status, problem_document(problem, detail, NULL));
+}
+
+void problem_respond_errors(struct api_request *request, enum problem problem,
+                            const struct error_list *errors)
+{
+    char detail[96];
+    snprintf(detail, sizeof(detail), "%zu %s", errors->n_total,
+             errors->n_total == 1 ? "fault was found" : "faults were found");
+    api_respond_json(request, problems[problem].status, problem_document(problem, detail, errors));
+}
+
+void problem_respond_error(struct api_request *request, const struct error *err)
+{
+    switch ((int)err->code) { /* the few that reach a client; all else is ours to mend */
+    case ERR_MALFORMED:
+        problem_respond(request, PROBLEM_MALFORMED, err->detail);
+        break;
+    case ERR_TOO_LARGE:
+        problem_respond(request, PROBLEM_TOO_LARGE, err->detail);
+        break;
+    case ERR_NOT_FOUND:
+        problem_respond(request, PROBLEM_NOT_FOUND, err->detail);
+        break;
+    case ERR_FORBIDDEN:
+        problem_respond(request, PROBLEM_FORBIDDEN, err->detail);
+        break;
+    case ERR_DRAINING:
+        problem_respond(request, PROBLEM_DRAINING, err->detail);
+        break;
+    default:
+        problem_respond(request, PROBLEM_UNAVAILABLE, err->detail);
+        break;
+    }
+}
+
+void problem_describe(struct api_request *request)
+{
+    for (size_t i = 0; i < N_PROBLEMS; i++)
+        if (strcmp(problems[i].name, request->param) == 0) {
+            api_respond_json(request, 200,
+                             json_pack("{s:s, s:i, s:s}", "title", problems[i].title, "status",
+                                       problems[i].status, "description", problems[i].description));
+            return;
+        }
+    problem_respond(request, PROBLEM_NOT_FOUND, NULL);
+}

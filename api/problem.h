@@ -1,0 +1,38 @@
+#ifndef POSTERN_API_PROBLEM_H
+#define POSTERN_API_PROBLEM_H
+
+/* Problem documents (RFC 9457): the one place where errors become HTTP. */
+
+#include "api/request.h"
+
+enum problem {
+    PROBLEM_MALFORMED,
+    PROBLEM_UNAUTHORIZED,
+    PROBLEM_FORBIDDEN,
+    PROBLEM_NOT_FOUND,
+    PROBLEM_METHOD_NOT_ALLOWED,
+    PROBLEM_REQUEST_TIMEOUT,
+    PROBLEM_IN_PROGRESS,
+    PROBLEM_TOO_LARGE,
+    PROBLEM_URI_TOO_LONG,
+    PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+    PROBLEM_INVALID_MESSAGE,
+    PROBLEM_IDEMPOTENCY_MISMATCH,
+    PROBLEM_REJECTED_BY_RELAY,
+    PROBLEM_UNAVAILABLE,
+    PROBLEM_DRAINING,
+    PROBLEM_NOT_DELIVERED_IN_TIME,
+};
+
+int problem_status(enum problem problem);
+/* The document; `errors` may be NULL. NULL without memory. */
+json_t *problem_document(enum problem problem, const char *detail, const struct error_list *errors);
+void problem_respond(struct api_request *request, enum problem problem, const char *detail);
+void problem_respond_errors(struct api_request *request, enum problem problem,
+                            const struct error_list *errors);
+/* What an engine's error is to a client. */
+void problem_respond_error(struct api_request *request, const struct error *err);
+/* GET /problems/{name} */
+void problem_describe(struct api_request *request);
+
+#endif

@@ -1,0 +1,16 @@
+#ifndef POSTERN_API_RENDER_H
+#define POSTERN_API_RENDER_H
+
+/* Records as the API shows them (contract section 5). */
+
+#include <jansson.h>
+
+#include "queue/record.h"
+#include "queue/store.h"
+
+/* NULL without memory. */
+json_t *render_record(const struct message_record *record);
+/* What a submission will look like once it is kept: the answer of a 202, without a lookup. */
+json_t *render_submission(const struct submission *submission);
+
+#endif

@@ -1,0 +1,53 @@
+#ifndef POSTERN_API_REQUEST_H
+#define POSTERN_API_REQUEST_H
+
+/*
+ * A request and its response, as handlers see them: no socket, no HTTP library. A handler fills
+ * `response` and calls api_respond(), at once or later from another thread; then the request is the
+ * server's again.
+ */
+
+#include <jansson.h>
+
+#include "api/api.h"
+#include "base/arena.h"
+#include "base/buffer.h"
+
+enum { API_HEADERS_MAX = 8 };
+
+struct api_header {
+    const char *name, *value;
+};
+
+struct api_response {
+    int status;
+    const char *content_type; /* static, or the arena's */
+    char *body;               /* owned: malloc'd; NULL: empty */
+    size_t body_len;
+    struct api_header headers[API_HEADERS_MAX];
+    size_t n_headers;
+};
+
+struct api_request {
+    const struct api_context *context;
+    struct arena *arena;
+    const char *method, *path;
+    const char *param; /* what stood in place of {id}; NULL: the route has none */
+    struct buffer body;
+    const struct config_api_key *api_key; /* NULL: the gateway has none and is open */
+    char id[129];                         /* X-Request-Id */
+    struct api_response response;
+
+    const char *(*header)(const struct api_request *request, const char *name); /* or NULL */
+    void (*complete)(struct api_request *request);
+};
+
+/* The response is complete; `request` is not to be touched any more. */
+void api_respond(struct api_request *request);
+/* Takes `json`. Without memory the response is an empty 503. */
+void api_respond_json(struct api_request *request, int status, json_t *json);
+void api_respond_text(struct api_request *request, int status, const char *content_type,
+                      const char *text, size_t len);
+void api_add_header(struct api_request *request, const char *name, const char *value);
+
+#endif

@@ -1,0 +1,13 @@
+#ifndef POSTERN_CONFIG_CHECK_H
+#define POSTERN_CONFIG_CHECK_H
+
+#include "config/config.h"
+
+/* What no single setting can tell: the TLS words by port, the refusals of contract section 2. Fills
+ * in what follows from other settings. */
+void config_check(struct config *config, struct error_list *errors);
+
+/* Can nobody but this machine reach it? "127.0.0.1:8080", "[::1]:80", "localhost:80", "unix:/p". */
+bool config_address_is_local(const char *listen);
+
+#endif

@@ -1,0 +1,106 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "config/check.h"
+#include "config/decode.h"
+#include "config/environment.h"
+#include "config/yaml.h"
+
+enum { FILE_MAX = 1 << 20 };
+static const char DEFAULT_PATH[] = "/etc/postern/postern.yaml";
+
+static int read_text(const char *path, struct buffer *out, struct error *err)
+{
+    FILE *file = fopen(path, "re");
+    char chunk[4096];
+    if (file == NULL)
+        return error_set(err, ERR_CONFIG, "%s: %s", path, strerror(errno));
+    for (size_t n; (n = fread(chunk, 1, sizeof(chunk), file)) > 0;)
+        buffer_append(out, chunk, n);
+    bool bad = ferror(file) != 0;
+    fclose(file);
+    return bad || out->failed ? error_set(err, ERR_CONFIG, "%s: cannot be read", path) : 0;
+}
+
+static const char *choose_path(const char *path, const char *const *environ_)
+{
+    if (path == NULL)
+        path = environment_get(environ_, "POSTERN_CONFIG");
+    if (path == NULL && access(DEFAULT_PATH, F_OK) == 0)
+        path = DEFAULT_PATH;
+    return path;
+}
+
+/* The file's tree, or an empty one if there is none. */
+static int load_tree(const char *path, json_t **tree_out, struct yaml_lines **lines_out,
+                     struct error *err)
+{
+    if (path == NULL) {
+        *tree_out = json_object();
+        return *tree_out != NULL ? 0 : error_set(err, ERR_NOMEM, "configuration");
+    }
+    CLEANUP(buffer_clear) struct buffer text;
+    buffer_init(&text, FILE_MAX);
+    if (read_text(path, &text, err) < 0)
+        return -1;
+    return yaml_load(text.data != NULL ? text.data : "", text.len, tree_out, lines_out, err);
+}
+
+int config_load(const char *path, const char *const *environ_, struct config **config_out,
+                struct error_list *errors)
+{
+    struct error err;
+    struct yaml_lines *lines = NULL;
+    json_t *tree = NULL;
+    path = choose_path(path, environ_);
+    if (load_tree(path, &tree, &lines, &err) < 0)
+        return error_list_add(errors, path, "%s", err.detail);
+    struct arena *arena = arena_new();
+    struct config *config = arena != NULL ? arena_alloc(arena, sizeof(*config)) : NULL;
+    if (config == NULL) {
+        arena_free(arena);
+        json_decref(tree);
+        yaml_lines_free(lines);
+        return error_list_add(errors, "", "out of memory");
+    }
+    config->arena = arena;
+
+    struct decoder decoder = {
+        .arena = arena, .errors = errors, .environ_ = environ_, .file = path, .lines = lines};
+    environment_apply(tree, environ_, errors);
+    decode_config(&decoder, tree, config);
+    if (errors->n_total == 0)
+        config_check(config, errors);
+    json_decref(tree);
+    yaml_lines_free(lines);
+    if (errors->n_total > 0) {
+        config_free(config);
+        return -1;
+    }
+    *config_out = config;
+    return 0;
+}
+
+static void wipe(const char *secret)
+{
+    if (secret != NULL)
+        explicit_bzero((char *)secret, strlen(secret));
+}
+
+void config_free(struct config *config)
+{
+    if (config == NULL)
+        return;
+    for (size_t i = 0; i < config->n_relays; i++)
+        wipe(config->relays[i].auth.password);
+    for (size_t i = 0; i < config->n_api_keys; i++)
+        wipe(config->api_keys[i].key);
+    arena_free(config->arena); /* which the struct itself is from */
+}

@@ -1,0 +1,439 @@
+#include "config/decode.h"
+
+#include <errno.h>
+#include <openssl/sha.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "config/environment.h"
+#include "config/settings.h"
+#include "config/units.h"
+
+enum { SECRET_MAX = 64 * 1024 };
+
+/* Where a fault is: its path, and the line if a file has it. */
+__attribute__((format(printf, 3, 4))) static int fault(struct decoder *d, const char *path,
+                                                       const char *format, ...)
+{
+    char detail[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(detail, sizeof(detail), format, args);
+    va_end(args);
+    size_t line = yaml_line_of(d->lines, path);
+    if (line > 0)
+        return error_list_add(d->errors, path, "%s (%s line %zu)", detail, d->file, line);
+    return error_list_add(d->errors, path, "%s", detail);
+}
+
+/* --- strings ------------------------------------------------------------------------------ */
+
+/* ${NAME} from the environment, "$${" a literal "${". NULL after telling. */
+static const char *expand(struct decoder *d, const char *path, const char *text)
+{
+    struct buffer out;
+    buffer_init(&out, SECRET_MAX);
+    while (*text != '\0') {
+        if (strncmp(text, "$${", 3) == 0) {
+            buffer_append_str(&out, "${");
+            text += 3;
+        } else if (strncmp(text, "${", 2) == 0) {
+            char name[128];
+            size_t n = strcspn(text + 2, "}");
+            snprintf(name, sizeof(name), "%.*s", (int)n, text + 2);
+            const char *value = environment_get(d->environ_, name);
+            if (text[2 + n] == '\0' || value == NULL) {
+                fault(d, path, "${%s} is not set in the environment", name);
+                buffer_clear(&out);
+                return NULL;
+            }
+            buffer_append_str(&out, value);
+            text += n + 3;
+        } else {
+            buffer_append_char(&out, *text++);
+        }
+    }
+    const char *result = out.failed ? NULL : arena_strndup(d->arena, out.data, out.len);
+    if (out.data != NULL)
+        explicit_bzero(out.data, out.len);
+    buffer_clear(&out);
+    if (result == NULL)
+        fault(d, path, "too long");
+    return result;
+}
+
+static const char *string_of(struct decoder *d, const char *path, const json_t *value)
+{
+    char number[32];
+    if (json_is_integer(value)) { /* a password of digits, written without quotes */
+        snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+        return arena_strdup(d->arena, number);
+    }
+    if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
+        fault(d, path, "a string is wanted here");
+        return NULL;
+    }
+    return expand(d, path, json_string_value(value));
+}
+
+static const char *read_secret(struct decoder *d, const char *path, const char *file_name)
+{
+    char text[4096];
+    FILE *file = fopen(file_name, "re");
+    if (file == NULL) {
+        fault(d, path, "%s: %s", file_name, strerror(errno));
+        return NULL;
+    }
+    size_t n = fread(text, 1, sizeof(text), file);
+    fclose(file);
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+        n--;
+    const char *secret = NULL;
+    if (n == 0 || n == sizeof(text) || memchr(text, '\0', n) != NULL)
+        fault(d, path, "%s holds no secret: one line is wanted", file_name);
+    else
+        secret = arena_strndup(d->arena, text, n);
+    explicit_bzero(text, sizeof(text));
+    return secret;
+}
+
+/* --- values ------------------------------------------------------------------------------- */
+
+static void set_words(struct decoder *d, const char *path, const struct setting *setting, void *at,
+                      const char *text)
+{
+    for (int i = 0; setting->words[i] != NULL; i++)
+        if (strcmp(setting->words[i], text) == 0) {
+            *(int *)at = i;
+            return;
+        }
+    char all[128] = "";
+    for (int i = 0; setting->words[i] != NULL; i++)
+        snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? ", " : "",
+                 setting->words[i]);
+    fault(d, path, "\"%s\" is none of: %s", text, all);
+}
+
+static void set_integer(struct decoder *d, const char *path, const struct setting *setting,
+                        void *at, const json_t *value)
+{
+    long long min = setting->type == SETTING_PORT ? 1 : setting->min;
+    long long max = setting->type == SETTING_PORT ? 65535 : setting->max;
+    char *end = NULL;
+    long long number = json_is_integer(value)  ? (long long)json_integer_value(value)
+                       : json_is_string(value) ? strtoll(json_string_value(value), &end, 10)
+                                               : min - 1;
+    if ((end != NULL && *end != '\0') || number < min || number > max)
+        fault(d, path, "a number from %lld to %lld is wanted", min, max);
+    else if (setting->type == SETTING_PORT)
+        *(uint16_t *)at = (uint16_t)number;
+    else
+        *(int64_t *)at = number;
+}
+
+static void set_strings(struct decoder *d, const char *path, struct config_strings *list,
+                        const json_t *value)
+{
+    size_t n = json_is_array(value) ? json_array_size(value) : 1;
+    list->items = arena_alloc_array(d->arena, n + 1, sizeof(*list->items));
+    list->n_items = 0;
+    for (size_t i = 0; list->items != NULL && i < n; i++) {
+        const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
+        const char *text = string_of(d, path, item);
+        if (text != NULL)
+            list->items[list->n_items++] = text;
+    }
+}
+
+static void set_durations(struct decoder *d, const char *path, void *at, const json_t *value)
+{
+    struct config_strings list;
+    set_strings(d, path, &list, value);
+    int64_t *ms = arena_alloc_array(d->arena, list.n_items + 1, sizeof(*ms));
+    for (size_t i = 0; ms != NULL && i < list.n_items; i++)
+        if (units_duration_ms(list.items[i], &ms[i]) < 0 || ms[i] == 0) {
+            fault(d, path, "\"%s\" is not a duration such as 30s, 5m, 24h, 7d", list.items[i]);
+            return;
+        }
+    if (list.n_items == 0)
+        fault(d, path, "at least one duration is wanted");
+    *(int64_t **)at = ms;
+    *(size_t *)((char *)at + sizeof(int64_t *)) = list.n_items;
+}
+
+static void set_scopes(struct decoder *d, const char *path, unsigned *scopes, const json_t *value)
+{
+    struct config_strings list;
+    set_strings(d, path, &list, value);
+    *scopes = 0;
+    for (size_t i = 0; i < list.n_items; i++)
+        if (strcmp(list.items[i], "send") == 0)
+            *scopes |= SCOPE_SEND;
+        else if (strcmp(list.items[i], "read") == 0)
+            *scopes |= SCOPE_READ;
+        else if (strcmp(list.items[i], "admin") == 0)
+            *scopes |= SCOPE_SEND | SCOPE_READ | SCOPE_ADMIN;
+        else
+            fault(d, path, "\"%s\" is none of: send, read, admin", list.items[i]);
+}
+
+static void set_sha256(struct decoder *d, const char *path, uint8_t *out, const char *text)
+{
+    if (strlen(text) != 64 || strspn(text, "0123456789abcdefABCDEF") != 64) {
+        fault(d, path, "64 hexadecimal digits are wanted: postern key NAME prints them");
+        return;
+    }
+    for (size_t i = 0; i < 32; i++) {
+        const char pair[] = {text[2 * i], text[2 * i + 1], '\0'};
+        out[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+}
+
+static void set_text(struct decoder *d, const char *path, const struct setting *setting, void *at,
+                     const char *text)
+{
+    switch (setting->type) {
+    case SETTING_STRING:
+    case SETTING_SECRET:
+        *(const char **)at = text;
+        break;
+    case SETTING_WORD:
+        set_words(d, path, setting, at, text);
+        break;
+    case SETTING_SHA256:
+        set_sha256(d, path, at, text);
+        break;
+    case SETTING_DURATION:
+        if (units_duration_ms(text, at) < 0)
+            fault(d, path, "\"%s\" is not a duration such as 30s, 5m, 24h, 7d", text);
+        break;
+    case SETTING_SIZE:
+        if (units_size(text, at) < 0)
+            fault(d, path, "\"%s\" is not a size such as 512KiB, 25MiB", text);
+        break;
+    case SETTING_INTEGER:
+    case SETTING_PORT:
+    case SETTING_BOOLEAN:
+    case SETTING_DURATIONS:
+    case SETTING_STRINGS:
+    case SETTING_SCOPES:
+        break;
+    }
+}
+
+static void set_value(struct decoder *d, const char *path, const struct setting *setting,
+                      void *base, const json_t *value)
+{
+    void *at = (char *)base + setting->offset;
+    switch (setting->type) {
+    case SETTING_INTEGER:
+    case SETTING_PORT:
+        set_integer(d, path, setting, at, value);
+        return;
+    case SETTING_BOOLEAN:
+        if (json_is_boolean(value))
+            *(int *)at = json_is_true(value);
+        else
+            fault(d, path, "true or false is wanted");
+        return;
+    case SETTING_STRINGS:
+        set_strings(d, path, at, value);
+        return;
+    case SETTING_DURATIONS:
+        set_durations(d, path, at, value);
+        return;
+    case SETTING_SCOPES:
+        set_scopes(d, path, at, value);
+        return;
+    case SETTING_WORD:
+        if (json_is_boolean(value)) { /* YAML's on and off */
+            set_words(d, path, setting, at, json_is_true(value) ? "on" : "off");
+            return;
+        }
+        break;
+    case SETTING_STRING:
+    case SETTING_SECRET:
+    case SETTING_SHA256:
+    case SETTING_DURATION:
+    case SETTING_SIZE:
+        break;
+    }
+    const char *text = string_of(d, path, value);
+    if (text != NULL)
+        set_text(d, path, setting, at, text);
+}
+
+/* --- sections ----------------------------------------------------------------------------- */
+
+/* The default as it would stand in a file. */
+static void set_default(struct decoder *d, const struct setting *setting, void *base)
+{
+    json_t *value = NULL;
+    if (setting->def == NULL)
+        return;
+    if (setting->type == SETTING_BOOLEAN) {
+        value = json_boolean(strcmp(setting->def, "true") == 0);
+    } else if (setting->type == SETTING_DURATIONS || setting->type == SETTING_SCOPES) {
+        value = json_array();
+        for (const char *s = setting->def; *s != '\0'; s += strcspn(s, " "), s += *s == ' ')
+            json_array_append_new(value, json_stringn(s, strcspn(s, " ")));
+    } else {
+        value = json_string(setting->def);
+    }
+    set_value(d, setting->path, setting, base, value);
+    json_decref(value);
+}
+
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[64], n = strlen(b);
+    if (n >= 63)
+        return n;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            best = row[j] + 1 < best ? row[j] + 1 : best;
+            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+        }
+    }
+    return row[n];
+}
+
+static void unknown(struct decoder *d, const struct section *section, const char *path,
+                    const char *full)
+{
+    const char *nearest = NULL;
+    size_t best = 4;
+    if (setting_is_planned(section->path, path) != NULL) {
+        fault(d, full, "is not supported yet in this version");
+        return;
+    }
+    for (size_t i = 0; i < section->n_settings; i++) {
+        const char *known = section->settings[i].path;
+        size_t away = distance(path, known);
+        if (away < best) {
+            best = away;
+            nearest = known;
+        }
+    }
+    if (nearest != NULL)
+        fault(d, full, "is not a setting; did you mean %s?", nearest);
+    else
+        fault(d, full, "is not a setting");
+}
+
+static bool is_prefix(const struct section *section, const char *path)
+{
+    size_t n = strlen(path);
+    for (size_t i = 0; i < section->n_settings; i++)
+        if (strncmp(section->settings[i].path, path, n) == 0 && section->settings[i].path[n] == '.')
+            return true;
+    return false;
+}
+
+static const struct setting *find(const struct section *section, const char *path, size_t len)
+{
+    for (size_t i = 0; i < section->n_settings; i++)
+        if (strncmp(section->settings[i].path, path, len) == 0 &&
+            section->settings[i].path[len] == '\0')
+            return &section->settings[i];
+    return NULL;
+}
+
+static void decode_leaf(struct decoder *d, const struct section *section, const char *path,
+                        const char *full, const json_t *value, void *base)
+{
+    size_t n = strlen(path);
+    const struct setting *setting = find(section, path, n);
+    if (json_is_null(value))
+        return;
+    if (setting != NULL) {
+        set_value(d, full, setting, base, value);
+        return;
+    }
+    setting = n > 5 && strcmp(path + n - 5, "_file") == 0 ? find(section, path, n - 5) : NULL;
+    if (setting == NULL || setting->type != SETTING_SECRET) {
+        unknown(d, section, path, full);
+        return;
+    }
+    const char *file_name = string_of(d, full, value);
+    const char *secret = file_name != NULL ? read_secret(d, full, file_name) : NULL;
+    if (secret != NULL)
+        *(const char **)((char *)base + setting->offset) = secret;
+}
+
+static void decode_object(struct decoder *d, const struct section *section, const char *prefix,
+                          const char *full_prefix, const json_t *object, void *base)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        char path[256], full[384];
+        snprintf(path, sizeof(path), "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
+        snprintf(full, sizeof(full), "%s%s%s", full_prefix, full_prefix[0] != '\0' ? "." : "", key);
+        if (section == &section_top && prefix[0] == '\0' &&
+            (strcmp(key, "relays") == 0 || strcmp(key, "api_keys") == 0))
+            continue; /* lists: decoded on their own */
+        if (is_prefix(section, path) && json_is_object(value))
+            decode_object(d, section, path, full, value, base);
+        else if (is_prefix(section, path) && !json_is_null(value))
+            fault(d, full, "a mapping of settings is wanted here");
+        else
+            decode_leaf(d, section, path, full, value, base);
+    }
+}
+
+static void set_defaults(struct decoder *d, const struct section *section, void *base)
+{
+    for (size_t i = 0; i < section->n_settings; i++)
+        set_default(d, &section->settings[i], base);
+}
+
+static void *decode_list(struct decoder *d, const json_t *list, const char *name,
+                         const struct section *section, size_t *n_out)
+{
+    size_t n = json_array_size(list);
+    *n_out = 0;
+    if (list != NULL && !json_is_null(list) && !json_is_array(list)) {
+        fault(d, name, "a list is wanted here");
+        return NULL;
+    }
+    char *items = arena_alloc_array(d->arena, n + 1, section->size);
+    for (size_t i = 0; items != NULL && i < n; i++) {
+        char full[64];
+        const json_t *item = json_array_get(list, i);
+        snprintf(full, sizeof(full), "%s[%zu]", name, i);
+        set_defaults(d, section, items + i * section->size);
+        if (section == &section_relay)
+            ((struct config_relay *)(items + i * section->size))->secure = -1;
+        if (json_is_object(item))
+            decode_object(d, section, "", full, item, items + i * section->size);
+        else
+            fault(d, full, "a mapping of settings is wanted here");
+    }
+    *n_out = n;
+    return items;
+}
+
+void decode_config(struct decoder *d, const json_t *tree, struct config *config)
+{
+    set_defaults(d, &section_top, config);
+    decode_object(d, &section_top, "", "", tree, config);
+    config->relays = decode_list(d, json_object_get(tree, "relays"), "relays", &section_relay,
+                                 &config->n_relays);
+    config->api_keys = decode_list(d, json_object_get(tree, "api_keys"), "api_keys",
+                                   &section_api_key, &config->n_api_keys);
+    for (size_t i = 0; i < config->n_api_keys; i++)
+        if (config->api_keys[i].key != NULL)
+            SHA256((const unsigned char *)config->api_keys[i].key, strlen(config->api_keys[i].key),
+                   config->api_keys[i].sha256);
+}

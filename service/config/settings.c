@@ -1,0 +1,145 @@
+#include "config/settings.h"
+
+#include <string.h>
+
+#include "config/config.h"
+
+static const char *const sandbox_words[] = {"auto", "on", "off", NULL};
+static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
+static const char *const format_words[] = {"logfmt", "json", NULL};
+static const char *const in_doubt_words[] = {"retry", "hold", NULL};
+
+#define AT(member) offsetof(struct config, member)
+static const struct setting top[] = {
+    {"listen", SETTING_STRINGS, AT(listen), "127.0.0.1:8080",
+     "Where HTTP is served: host:port, [::1]:port, unix:/path; a list is fine."},
+    {"allow_anonymous", SETTING_BOOLEAN, AT(allow_anonymous), "false",
+     "Serve without API keys on an address that others can reach."},
+    {"http.max_body", SETTING_SIZE, AT(http.max_body), "32MiB", "The largest request body."},
+    {"http.max_connections", SETTING_INTEGER, AT(http.max_connections), "1024",
+     "HTTP connections at once.", NULL, 1, 100000},
+    {"http.timeouts.header", SETTING_DURATION, AT(http.header_ms), "10s",
+     "Within which a request's header must be in."},
+    {"http.timeouts.body", SETTING_DURATION, AT(http.body_ms), "60s",
+     "Within which its body must be in."},
+    {"http.timeouts.idle", SETTING_DURATION, AT(http.idle_ms), "60s",
+     "How long a connection may wait for its next request."},
+    {"http.memory", SETTING_SIZE, AT(http.memory), "256MiB",
+     "Bodies held at once; over it requests get 503."},
+    {"queue.store", SETTING_STRING, AT(queue.store), "sqlite:/var/lib/postern/queue.db",
+     "sqlite:PATH (its folder must exist) or memory:."},
+    {"queue.retry", SETTING_DURATIONS, AT(queue.retry_ms), "30s 1m 2m 5m 10m 20m 30m 1h",
+     "The waits between attempts; the last repeats; each +-20 %."},
+    {"queue.max_age", SETTING_DURATION, AT(queue.max_age_ms), "72h",
+     "After which what is not delivered has failed."},
+    {"queue.retention.content", SETTING_DURATION, AT(queue.retain_content_ms), "0s",
+     "How long contents stay after the end."},
+    {"queue.retention.record", SETTING_DURATION, AT(queue.retain_record_ms), "7d",
+     "How long records and idempotency keys stay after the end."},
+    {"queue.min_free", SETTING_SIZE, AT(queue.min_free), "64MiB",
+     "With less free space on the store's disk no mail is taken in."},
+    {"queue.in_memory", SETTING_SIZE, AT(queue.in_memory), "64MiB",
+     "Contents of ready messages held in memory."},
+    {"sandbox", SETTING_WORD, AT(sandbox), "auto",
+     "The receiver inside; auto: on when no relay is configured.", sandbox_words},
+    {"drain", SETTING_DURATION, AT(drain_ms), "25s",
+     "How long transactions under way may take when the gateway ends."},
+    {"log.level", SETTING_WORD, AT(log_level), "info", "debug, info, warn or error.", level_words},
+    {"log.format", SETTING_WORD, AT(log_format), "logfmt", "logfmt or json.", format_words},
+};
+#undef AT
+
+#define AT(member) offsetof(struct config_api_key, member)
+static const struct setting api_key[] = {
+    {"name", SETTING_STRING, AT(name), NULL, "Whose key it is; shown in logs and records."},
+    {"sha256", SETTING_SHA256, AT(sha256), NULL, "SHA-256 of the key, in hex."},
+    {"key", SETTING_SECRET, AT(key), NULL, "The key itself, instead of sha256."},
+    {"scopes", SETTING_SCOPES, AT(scopes), "send read", "send, read, admin (implies the others)."},
+    {"from", SETTING_STRINGS, AT(from), NULL, "Senders it may use: a@b, *@b. None: any."},
+    {"to", SETTING_STRINGS, AT(to), NULL, "Recipients it may use. None: any."},
+};
+#undef AT
+
+#define AT(member) offsetof(struct config_relay, member)
+static const struct setting relay[] = {
+    {"name", SETTING_STRING, AT(name), "default", "Its name in logs, metrics and records."},
+    {"host", SETTING_STRING, AT(host), NULL, "Host name or IP address."},
+    {"port", SETTING_PORT, AT(port), "587", "TCP port."},
+    {"tls", SETTING_STRING, AT(tls_word), NULL,
+     "implicit (TLS first), starttls (required), none, or auto."},
+    {"secure", SETTING_BOOLEAN, AT(secure), NULL,
+     "As other clients say it: true is tls: implicit, false on port 587 is tls: starttls."},
+    {"tls_options.ca_file", SETTING_STRING, AT(tls_options.ca_file), NULL,
+     "Certificate authorities to trust, PEM; the system's if not given."},
+    {"tls_options.certificate", SETTING_STRING, AT(tls_options.certificate), NULL,
+     "Our certificate, PEM."},
+    {"tls_options.key", SETTING_STRING, AT(tls_options.key), NULL, "Its key, PEM."},
+    {"tls_options.min_version", SETTING_STRING, AT(tls_options.min_version), "1.2",
+     "\"1.2\" or \"1.3\"."},
+    {"tls_options.server_name", SETTING_STRING, AT(tls_options.server_name), NULL,
+     "The name the certificate must have; host if not given."},
+    {"tls_options.verify", SETTING_BOOLEAN, AT(tls_options.verify), "true",
+     "Verify the certificate. false only for tests."},
+    {"auth.mechanism", SETTING_STRING, AT(auth.mechanism), "auto", "auto, plain, login or none."},
+    {"auth.username", SETTING_STRING, AT(auth.username), NULL, "User of the login."},
+    {"auth.password", SETTING_SECRET, AT(auth.password), NULL, "Its password."},
+    {"connections.max", SETTING_INTEGER, AT(connections.max), "4", "Connections at once.", NULL, 1,
+     1000},
+    {"connections.idle", SETTING_DURATION, AT(connections.idle_ms), "30s",
+     "After which an idle connection is closed."},
+    {"connections.max_messages", SETTING_INTEGER, AT(connections.max_messages), "100",
+     "Messages on one connection; 0: no bound.", NULL, 0, 1000000000},
+    {"connections.lifetime", SETTING_DURATION, AT(connections.lifetime_ms), "300s",
+     "Age of a connection; 0: no bound."},
+    {"hostname", SETTING_STRING, AT(hostname), NULL, "Our name in EHLO; the machine's by default."},
+    {"timeouts.connect", SETTING_DURATION, AT(timeouts.connect_ms), "10s", "For DNS and TCP."},
+    {"timeouts.tls", SETTING_DURATION, AT(timeouts.tls_ms), "15s", "For the TLS handshake."},
+    {"timeouts.greeting", SETTING_DURATION, AT(timeouts.greeting_ms), "30s", "For the greeting."},
+    {"timeouts.command", SETTING_DURATION, AT(timeouts.command_ms), "60s",
+     "For the reply to a command."},
+    {"timeouts.data", SETTING_DURATION, AT(timeouts.data_ms), "120s",
+     "For the reply to DATA, and for each piece of content to go out."},
+    {"timeouts.final", SETTING_DURATION, AT(timeouts.final_ms), "600s",
+     "For the reply to the content."},
+    {"on_in_doubt", SETTING_WORD, AT(on_in_doubt), "retry",
+     "retry (a duplicate is possible) or hold.", in_doubt_words},
+    {"allow_port_25", SETTING_BOOLEAN, AT(allow_port_25), "false", "Allow a login on port 25."},
+    {"allow_plaintext_auth", SETTING_BOOLEAN, AT(allow_plaintext_auth), "false",
+     "Allow a password to go out without TLS."},
+};
+#undef AT
+
+#define SECTION(path, table, type)                                                                 \
+    {                                                                                              \
+        path, table, sizeof(table) / sizeof(table[0]), sizeof(type)                                \
+    }
+const struct section section_top = SECTION("", top, struct config);
+const struct section section_api_key = SECTION("api_keys[]", api_key, struct config_api_key);
+const struct section section_relay = SECTION("relays[]", relay, struct config_relay);
+
+const char *setting_is_planned(const char *section, const char *path)
+{
+    static const char *const planned[] = {
+        "oauth",
+        "dkim",
+        "routes",
+        "templates",
+        "webhooks",
+        "hooks",
+        "http.tls",
+        "relays[]service",
+        "relays[]window",
+        "relays[]rate",
+        "relays[]proxy",
+        "relays[]auth.domain",
+        "relays[]auth.oauth",
+        "api_keys[]relay",
+        "api_keys[]rate",
+    };
+    for (size_t i = 0; i < sizeof(planned) / sizeof(planned[0]); i++) {
+        size_t n = strlen(section);
+        if (strncmp(planned[i], section, n) == 0 && strcmp(planned[i] + n, path) == 0)
+            return planned[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,224 @@
+#include "config/yaml.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+enum { DEPTH_MAX = 32, NODES_MAX = 100000 };
+
+struct yaml_lines {
+    json_t *by_path; /* path -> line */
+};
+
+struct loader {
+    yaml_parser_t parser;
+    struct yaml_lines *lines;
+    size_t n_nodes;
+    struct error *err;
+};
+
+static json_t *load_node(struct loader *l, const yaml_event_t *event, const char *path,
+                         size_t depth);
+
+static json_t *fail(struct loader *l, const yaml_event_t *event, const char *what)
+{
+    error_set(l->err, ERR_CONFIG, "line %zu: %s", event->start_mark.line + 1, what);
+    return NULL;
+}
+
+static bool next(struct loader *l, yaml_event_t *event)
+{
+    if (yaml_parser_parse(&l->parser, event))
+        return true;
+    error_set(l->err, ERR_CONFIG, "line %zu: %s", l->parser.problem_mark.line + 1,
+              l->parser.problem != NULL ? l->parser.problem : "not YAML");
+    memset(event, 0, sizeof(*event));
+    return false;
+}
+
+static bool is_one_of(const char *s, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (strcmp(s, *words) == 0)
+            return true;
+    return false;
+}
+
+static json_t *load_scalar(const yaml_event_t *event)
+{
+    static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
+    static const char *const trues[] = {"true", "True", "TRUE", NULL};
+    static const char *const falses[] = {"false", "False", "FALSE", NULL};
+    const char *text = (const char *)event->data.scalar.value;
+    if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
+        char *end;
+        if (is_one_of(text, nulls))
+            return json_null();
+        if (is_one_of(text, trues))
+            return json_true();
+        if (is_one_of(text, falses))
+            return json_false();
+        errno = 0;
+        long long number = strtoll(text, &end, 10);
+        if (errno == 0 && *end == '\0' && text[strspn(text, "-0123456789")] == '\0')
+            return json_integer(number);
+    }
+    return json_stringn(text, event->data.scalar.length);
+}
+
+static json_t *load_sequence(struct loader *l, const char *path, size_t depth)
+{
+    json_t *list = json_array();
+    yaml_event_t event;
+    while (list != NULL && next(l, &event)) {
+        char item_path[512];
+        bool end = event.type == YAML_SEQUENCE_END_EVENT;
+        snprintf(item_path, sizeof(item_path), "%s[%zu]", path, json_array_size(list));
+        json_t *item = end ? NULL : load_node(l, &event, item_path, depth + 1);
+        yaml_event_delete(&event);
+        if (end)
+            return list;
+        if (item == NULL || json_array_append_new(list, item) < 0)
+            break;
+    }
+    json_decref(list);
+    return NULL;
+}
+
+static bool load_pair(struct loader *l, json_t *map, const yaml_event_t *key, const char *path,
+                      size_t depth)
+{
+    char item_path[512];
+    yaml_event_t event;
+    if (key->type != YAML_SCALAR_EVENT)
+        return fail(l, key, "a key is a plain word") != NULL;
+    const char *name = (const char *)key->data.scalar.value;
+    if (json_object_get(map, name) != NULL)
+        return fail(l, key, "this key stands here twice") != NULL;
+    snprintf(item_path, sizeof(item_path), "%s%s%s", path, path[0] != '\0' ? "." : "", name);
+    json_object_set_new(l->lines->by_path, item_path,
+                        json_integer((json_int_t)key->start_mark.line + 1));
+    if (!next(l, &event))
+        return false;
+    json_t *value = load_node(l, &event, item_path, depth + 1);
+    yaml_event_delete(&event);
+    return value != NULL && json_object_set_new(map, name, value) == 0;
+}
+
+static json_t *load_mapping(struct loader *l, const char *path, size_t depth)
+{
+    json_t *map = json_object();
+    yaml_event_t event;
+    while (map != NULL && next(l, &event)) {
+        bool end = event.type == YAML_MAPPING_END_EVENT;
+        bool good = end || load_pair(l, map, &event, path, depth);
+        yaml_event_delete(&event);
+        if (end)
+            return map;
+        if (!good)
+            break;
+    }
+    json_decref(map);
+    return NULL;
+}
+
+static json_t *load_node(struct loader *l, const yaml_event_t *event, const char *path,
+                         size_t depth)
+{
+    if (depth > DEPTH_MAX || ++l->n_nodes > NODES_MAX)
+        return fail(l, event, "too much, or too deep");
+    if (path[0] != '\0' && json_object_get(l->lines->by_path, path) == NULL)
+        json_object_set_new(l->lines->by_path, path,
+                            json_integer((json_int_t)event->start_mark.line + 1));
+    switch (event->type) {
+    case YAML_SCALAR_EVENT:
+        return event->data.scalar.anchor != NULL ? fail(l, event, "anchors are not taken here")
+                                                 : load_scalar(event);
+    case YAML_SEQUENCE_START_EVENT:
+        return event->data.sequence_start.anchor != NULL
+                   ? fail(l, event, "anchors are not taken here")
+                   : load_sequence(l, path, depth);
+    case YAML_MAPPING_START_EVENT:
+        return event->data.mapping_start.anchor != NULL
+                   ? fail(l, event, "anchors are not taken here")
+                   : load_mapping(l, path, depth);
+    case YAML_ALIAS_EVENT:
+        return fail(l, event, "aliases are not taken here");
+    case YAML_NO_EVENT:
+    case YAML_STREAM_START_EVENT:
+    case YAML_STREAM_END_EVENT:
+    case YAML_DOCUMENT_START_EVENT:
+    case YAML_DOCUMENT_END_EVENT:
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        break;
+    }
+    return fail(l, event, "not a configuration");
+}
+
+/* An empty document is an empty mapping. */
+static json_t *load_document(struct loader *l)
+{
+    json_t *tree = NULL;
+    yaml_event_t event;
+    while (next(l, &event)) {
+        bool structure =
+            event.type == YAML_STREAM_START_EVENT || event.type == YAML_DOCUMENT_START_EVENT;
+        bool end = event.type == YAML_STREAM_END_EVENT;
+        if (!structure && !end)
+            tree = load_node(l, &event, "", 0);
+        yaml_event_delete(&event);
+        if (end)
+            return json_object();
+        if (!structure)
+            break;
+    }
+    if (json_is_null(tree)) {
+        json_decref(tree);
+        return json_object();
+    }
+    return tree;
+}
+
+int yaml_load(const char *text, size_t len, json_t **tree_out, struct yaml_lines **lines_out,
+              struct error *err)
+{
+    struct loader loader = {.err = err};
+    loader.lines = calloc(1, sizeof(*loader.lines));
+    if (loader.lines == NULL || (loader.lines->by_path = json_object()) == NULL ||
+        !yaml_parser_initialize(&loader.parser)) {
+        yaml_lines_free(loader.lines);
+        return error_set(err, ERR_NOMEM, "configuration");
+    }
+    error_set(err, ERR_NOMEM, "configuration");
+    yaml_parser_set_input_string(&loader.parser, (const unsigned char *)text, len);
+    json_t *tree = load_document(&loader);
+    yaml_parser_delete(&loader.parser);
+    if (tree != NULL && !json_is_object(tree)) {
+        json_decref(tree);
+        tree = NULL;
+        error_set(err, ERR_CONFIG, "the configuration is a mapping of settings");
+    }
+    if (tree == NULL) {
+        yaml_lines_free(loader.lines);
+        return -1;
+    }
+    *tree_out = tree;
+    *lines_out = loader.lines;
+    return 0;
+}
+
+size_t yaml_line_of(const struct yaml_lines *lines, const char *path)
+{
+    return lines != NULL ? (size_t)json_integer_value(json_object_get(lines->by_path, path)) : 0;
+}
+
+void yaml_lines_free(struct yaml_lines *lines)
+{
+    if (lines != NULL)
+        json_decref(lines->by_path);
+    free(lines);
+}

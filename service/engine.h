@@ -1,0 +1,31 @@
+#ifndef POSTERN_ENGINE_H
+#define POSTERN_ENGINE_H
+
+/*
+ * Everything behind the HTTP face, put together: sandbox, queue, workers, relay. `serve` runs one
+ * with the configured store, `send` one in memory.
+ */
+
+#include "config/config.h"
+#include "queue/queue.h"
+#include "relay/relay.h"
+#include "sandbox/sandbox.h"
+
+struct engine {
+    const struct config *config; /* borrowed */
+    struct sandbox *sandbox;     /* NULL: none */
+    struct config_relay sandbox_relay;
+    struct workers *workers;
+    struct queue *queue;
+    struct relay *relay;
+    char relay_description[160]; /* for a person: where mail goes */
+};
+
+int engine_start(const struct config *config, struct engine *engine, struct error *err);
+/* No new transactions, those under way finish. */
+void engine_drain(struct engine *engine);
+bool engine_at_rest(struct engine *engine); /* no connection is left */
+/* Ends what is left (its messages are in doubt, and say so at the next start) and frees all. */
+void engine_stop(struct engine *engine);
+
+#endif

@@ -1,0 +1,341 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "queue/sqlite_store.h"
+
+enum {
+    APPLICATION_ID = 0x706f7374, /* "post" */
+    SCHEMA_VERSION = 1,
+    NFS_MAGIC = 0x6969,
+    SMB_MAGIC = 0x517b,
+    CIFS_MAGIC = (int)0xff534d42,
+    SMB2_MAGIC = (int)0xfe534d42,
+};
+
+/* A body has a table of its own, so that it can go without rewriting the record. `due_ms` NULL: not
+ * wanted by time. All events have one order: a message takes an id for each recipient's queued
+ * event from `first_event` on, without a row, since the record says the rest. */
+static const char schema[] =
+    "CREATE TABLE message(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, message_id TEXT NOT "
+    "NULL,"
+    " sender TEXT NOT NULL, header_from TEXT NOT NULL, subject TEXT NOT NULL, api_key TEXT NOT "
+    "NULL,"
+    " tags TEXT NOT NULL, metadata TEXT NOT NULL, size INTEGER NOT NULL, smtputf8 INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, due_ms INTEGER,"
+    " claimed INTEGER NOT NULL, ended_ms INTEGER, first_event INTEGER NOT NULL);"
+    "CREATE INDEX message_due ON message(due_ms) WHERE claimed = 0 AND due_ms IS NOT NULL;"
+    "CREATE INDEX message_claimed ON message(seq) WHERE claimed = 1;"
+    "CREATE INDEX message_ended ON message(ended_ms) WHERE ended_ms IS NOT NULL;"
+    "CREATE TABLE body(seq INTEGER PRIMARY KEY, content BLOB NOT NULL);"
+    "CREATE TABLE recipient(seq INTEGER NOT NULL, n INTEGER NOT NULL, address TEXT NOT NULL,"
+    " status INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, relay TEXT,"
+    " code INTEGER NOT NULL DEFAULT 0, enhanced TEXT NOT NULL DEFAULT '',"
+    " text TEXT NOT NULL DEFAULT '', next_ms INTEGER NOT NULL DEFAULT 0, at_ms INTEGER NOT NULL,"
+    " PRIMARY KEY(seq, n)) WITHOUT ROWID;"
+    "CREATE INDEX recipient_open ON recipient(status, seq) WHERE status NOT IN (3, 4, 5);"
+    "CREATE TABLE event(id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, n INTEGER NOT NULL,"
+    " type INTEGER NOT NULL, at_ms INTEGER NOT NULL, code INTEGER NOT NULL, enhanced TEXT NOT NULL,"
+    " text TEXT NOT NULL);"
+    "CREATE INDEX event_seq ON event(seq);"
+    "CREATE TABLE idempotency(api_key TEXT NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL,"
+    " seq INTEGER NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL,"
+    " PRIMARY KEY(api_key, key)) WITHOUT ROWID;"
+    "CREATE INDEX idempotency_seq ON idempotency(seq);";
+
+static const char *const sql[N_STATEMENTS] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_ADD_MESSAGE] =
+        "INSERT INTO message(id, message_id, sender, header_from, subject, api_key, tags, metadata,"
+        " size, smtputf8, created_ms, expires_ms, due_ms, claimed, first_event)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?11, ?13, ?14)",
+    [SQL_ADD_BODY] = "INSERT INTO body VALUES(?1, ?2)",
+    [SQL_ADD_RECIPIENT] =
+        "INSERT INTO recipient(seq, n, address, status, at_ms) VALUES(?1, ?2, ?3, 0, ?4)",
+    [SQL_ADD_EVENT] = "INSERT INTO event VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [SQL_ADD_KEY] = "INSERT INTO idempotency VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [SQL_FIND_KEY] =
+        "SELECT fingerprint, status, body FROM idempotency WHERE api_key = ?1 AND key = ?2",
+    [SQL_ANSWER_KEY] =
+        "UPDATE idempotency SET status = ?3, body = ?4 WHERE api_key = ?1 AND key = ?2",
+    [SQL_FORGET_KEY] = "DELETE FROM idempotency WHERE api_key = ?1 AND key = ?2",
+    [SQL_UPDATE_RECIPIENT] =
+        "UPDATE recipient SET status = ?3, attempts = ?4, relay = ?5, code = ?6, enhanced = ?7,"
+        " text = ?8, next_ms = ?9, at_ms = ?10 WHERE seq = ?1 AND n = ?2",
+    [SQL_OPEN_RECIPIENTS] = "SELECT status, next_ms FROM recipient WHERE seq = ?1"
+                            " AND status NOT IN (3, 4, 5)",
+    [SQL_UPDATE_MESSAGE] =
+        "UPDATE message SET due_ms = ?2, claimed = 0, ended_ms = ?3 WHERE seq = ?1",
+    [SQL_DROP_BODY] = "DELETE FROM body WHERE seq = ?1",
+    [SQL_RELEASE] = "UPDATE message SET due_ms = ?2, claimed = 0 WHERE seq = ?1",
+    [SQL_DUE] =
+        "SELECT seq, id, sender, smtputf8, created_ms, expires_ms, size FROM message"
+        " WHERE claimed = 0 AND due_ms IS NOT NULL AND due_ms <= ?1 ORDER BY due_ms LIMIT ?2",
+    [SQL_DUE_RECIPIENTS] = "SELECT n, address, attempts FROM recipient WHERE seq = ?1"
+                           " AND status NOT IN (3, 4, 5) AND next_ms <= ?2 ORDER BY n",
+    [SQL_CLAIM] = "UPDATE message SET claimed = 1 WHERE seq = ?1",
+    [SQL_NEXT_DUE] = "SELECT min(due_ms) FROM message WHERE claimed = 0 AND due_ms IS NOT NULL",
+    [SQL_STATS] = "SELECT status, count(*), min(seq) FROM recipient INDEXED BY recipient_open"
+                  " WHERE status NOT IN (3, 4, 5) GROUP BY status",
+};
+
+/* --- errors ------------------------------------------------------------------------------- */
+
+static enum error_code code_of(int extended)
+{
+    switch (extended) {
+    case SQLITE_IOERR_FSYNC: /* the pages are gone: never sync again and call it done */
+    case SQLITE_IOERR_DIR_FSYNC:
+        return ERR_STORE_BROKEN;
+    default:
+        break;
+    }
+    switch (extended & 0xff) {
+    case SQLITE_FULL:
+        return ERR_STORE_FULL;
+    case SQLITE_NOMEM:
+        return ERR_NOMEM;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return ERR_STORE_BROKEN;
+    default:
+        return ERR_STORE_UNAVAILABLE;
+    }
+}
+
+int sqlite_error(struct error *err, sqlite3 *db, const char *doing)
+{
+    int extended = sqlite3_extended_errcode(db);
+    enum error_code code = code_of(extended);
+    if ((extended & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db) == ENOSPC)
+        code = ERR_STORE_FULL;
+    return error_set(err, code, "store: %s: %s", doing, sqlite3_errmsg(db));
+}
+
+int sqlite_run(struct store *store, enum statement which, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[which];
+    int rc = sqlite3_step(s);
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW)
+        sqlite_error(err, store->db, "write");
+    sqlite3_reset(s);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : -1;
+}
+
+static bool is_memory(const char *path)
+{
+    return strcmp(path, ":memory:") == 0;
+}
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+static int check_filesystem(const char *path, struct error *err)
+{
+    char folder[4096];
+    snprintf(folder, sizeof(folder), "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL)
+        strcpy(folder, ".");
+    else
+        slash[slash == folder ? 1 : 0] = '\0';
+    struct statfs fs;
+    if (statfs(folder, &fs) < 0)
+        return error_set(err, ERR_CONFIG, "queue.store: the folder %s: %s", folder,
+                         strerror(errno));
+    int type = (int)fs.f_type;
+    if (type == NFS_MAGIC || type == SMB_MAGIC || type == CIFS_MAGIC || type == SMB2_MAGIC)
+        return error_set(
+            err, ERR_CONFIG,
+            "queue.store: %s is on a network file system, whose locks and syncs SQLite "
+            "cannot rely on: use a local disk",
+            folder);
+    return 0;
+}
+
+static int take_lock(struct store *store, const char *path, struct error *err)
+{
+    char lock_path[4096];
+    snprintf(lock_path, sizeof(lock_path), "%s.lock", path);
+    store->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (store->lock_fd < 0)
+        return error_set(err, ERR_CONFIG, "queue.store: %s: %s", lock_path, strerror(errno));
+    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return error_set(err, ERR_CONFIG, "queue.store: another postern has %s open", path);
+    return 0;
+}
+
+static int64_t pragma(sqlite3 *db, const char *text)
+{
+    sqlite3_stmt *s;
+    int64_t value = -1;
+    if (sqlite3_prepare_v2(db, text, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+        value = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return value;
+}
+
+static int prepare_schema(struct store *store, const char *path, struct error *err)
+{
+    char text[128];
+    int64_t application = pragma(store->db, "PRAGMA application_id");
+    int64_t version = pragma(store->db, "PRAGMA user_version");
+    int64_t tables = pragma(store->db, "SELECT count(*) FROM sqlite_schema");
+    if (application < 0 || version < 0 || tables < 0)
+        return sqlite_error(err, store->db, path);
+    if (tables > 0 && application != APPLICATION_ID)
+        return error_set(err, ERR_CONFIG, "queue.store: %s is a database of another program", path);
+    if (version > SCHEMA_VERSION)
+        return error_set(err, ERR_CONFIG,
+                         "queue.store: %s was written by a newer postern (schema %lld, this one "
+                         "knows %d)",
+                         path, (long long)version, SCHEMA_VERSION);
+    if (tables > 0)
+        return 0;
+    snprintf(text, sizeof(text), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+             APPLICATION_ID, SCHEMA_VERSION);
+    if (sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(store->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(store->db, text, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        return sqlite_error(err, store->db, path);
+    return 0;
+}
+
+static int open_writer(struct store *store, const char *path, struct error *err)
+{
+    mode_t mask = umask(0077); /* mail is nobody else's business */
+    int rc = sqlite3_open_v2(path, &store->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                                 (is_memory(path) ? SQLITE_OPEN_FULLMUTEX : SQLITE_OPEN_NOMUTEX),
+                             NULL);
+    umask(mask);
+    if (rc != SQLITE_OK)
+        return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(store->db));
+    sqlite3_extended_result_codes(store->db, 1);
+    if (sqlite3_db_readonly(store->db, "main") == 1)
+        return error_set(err, ERR_CONFIG, "queue.store: %s cannot be written", path);
+    if (sqlite3_exec(store->db,
+                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                     "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;"
+                     "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;",
+                     NULL, NULL, NULL) != SQLITE_OK)
+        return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(store->db));
+    if (prepare_schema(store, path, err) < 0)
+        return -1;
+    for (size_t i = 0; i < N_STATEMENTS; i++)
+        if (sqlite3_prepare_v3(store->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+                               &store->statements[i], NULL) != SQLITE_OK)
+            return sqlite_error(err, store->db, sql[i]);
+    int64_t stored = pragma(store->db, "SELECT coalesce(max(id), 0) FROM event");
+    int64_t implied = pragma(store->db, "SELECT coalesce(max(first_event) + 1000, 0) FROM message"
+                                        " WHERE seq = (SELECT max(seq) FROM message)");
+    store->last_event = stored > implied ? stored : implied; /* a gap does no harm */
+    return 0;
+}
+
+static int open_reader(struct store *store, const char *path, struct error *err)
+{
+    static const char find_message[] =
+        "SELECT seq, message_id, header_from, subject, api_key, tags, metadata, size, created_ms,"
+        " first_event FROM message WHERE id = ?1";
+    static const char find_recipients[] =
+        "SELECT address, status, attempts, relay, code, enhanced, text, next_ms, at_ms"
+        " FROM recipient WHERE seq = ?1 ORDER BY n";
+    static const char find_events[] =
+        "SELECT id, n, type, at_ms, code, enhanced, text FROM event WHERE seq = ?1 ORDER BY id";
+    if (is_memory(path))
+        store->reader = store->db; /* it is nobody else's to open */
+    else if (sqlite3_open_v2(path, &store->reader, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+                             NULL) != SQLITE_OK)
+        return sqlite_error(err, store->reader, path);
+    sqlite3_busy_timeout(store->reader, 1000);
+    const unsigned keep = SQLITE_PREPARE_PERSISTENT;
+    if (sqlite3_prepare_v3(store->reader, find_message, -1, keep, &store->find_message, NULL) ||
+        sqlite3_prepare_v3(store->reader, find_recipients, -1, keep, &store->find_recipients,
+                           NULL) ||
+        sqlite3_prepare_v3(store->reader, find_events, -1, keep, &store->find_events, NULL))
+        return sqlite_error(err, store->reader, path);
+    return 0;
+}
+
+static void sqlite_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    sqlite3_finalize(store->find_message);
+    sqlite3_finalize(store->find_recipients);
+    sqlite3_finalize(store->find_events);
+    if (store->reader != store->db)
+        sqlite3_close(store->reader);
+    for (size_t i = 0; i < N_STATEMENTS; i++)
+        sqlite3_finalize(store->statements[i]);
+    sqlite3_close(store->db); /* the last one: checkpoints */
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
+    pthread_mutex_destroy(&store->reader_lock);
+    free(store);
+}
+
+static int sqlite_open(const char *path, struct store **store_out, struct error *err)
+{
+    struct store *store = calloc(1, sizeof(*store));
+    if (store == NULL)
+        return error_set(err, ERR_NOMEM, "store");
+    store->lock_fd = -1;
+    pthread_mutex_init(&store->reader_lock, NULL);
+    bool file = !is_memory(path);
+    if ((file && (check_filesystem(path, err) < 0 || take_lock(store, path, err) < 0)) ||
+        open_writer(store, path, err) < 0 || open_reader(store, path, err) < 0) {
+        sqlite_close(store);
+        return -1;
+    }
+    *store_out = store;
+    return 0;
+}
+
+/* --- transactions ------------------------------------------------------------------------- */
+
+static int sqlite_begin(struct store *store, struct error *err)
+{
+    return sqlite_run(store, SQL_BEGIN, err);
+}
+
+static int sqlite_commit(struct store *store, struct error *err)
+{
+    return sqlite_run(store, SQL_COMMIT, err);
+}
+
+static void sqlite_rollback(struct store *store)
+{
+    if (!sqlite3_get_autocommit(store->db)) /* SQLite may have done it already */
+        sqlite_run(store, SQL_ROLLBACK, NULL);
+}
+
+/* `memory:` is the same tables in a database that has no file: one set of rules, tested once. Its
+ * one connection is SQLite's serialized kind, so that lookups may come from the reader's thread. */
+static int memory_open(const char *location, struct store **store_out, struct error *err)
+{
+    if (location[0] != '\0')
+        return error_set(err, ERR_CONFIG, "queue.store: write \"memory:\", with nothing behind it");
+    return sqlite_open(":memory:", store_out, err);
+}
+
+#define STORE_FUNCTIONS                                                                            \
+    .close = sqlite_close, .begin = sqlite_begin, .commit = sqlite_commit,                         \
+    .rollback = sqlite_rollback, .submit = sqlite_submit, .answer = sqlite_answer,                 \
+    .forget = sqlite_forget, .settle = sqlite_settle, .cancel = sqlite_cancel,                     \
+    .release = sqlite_release, .load = sqlite_load, .next_due = sqlite_next_due,                   \
+    .recover = sqlite_recover, .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats
+
+const struct store_ops store_sqlite = {
+    .scheme = "sqlite", .durable = true, .open = sqlite_open, STORE_FUNCTIONS};
+const struct store_ops store_memory = {
+    .scheme = "memory", .durable = false, .open = memory_open, STORE_FUNCTIONS};

@@ -1,0 +1,82 @@
+#ifndef POSTERN_QUEUE_SQLITE_STORE_H
+#define POSTERN_QUEUE_SQLITE_STORE_H
+
+/*
+ * The inside of the SQLite store: sqlite.c opens and closes it and holds the transactions,
+ * sqlite_write.c what changes it, sqlite_read.c what only reads.
+ *
+ * Exactly one connection writes and owns every checkpoint; the reader's is read-only. (SQLite 3.7.0
+ * to 3.51.2 can lose committed pages when two connections write or checkpoint at one instant.)
+ */
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+#include "queue/store.h"
+
+enum statement {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_ADD_MESSAGE,
+    SQL_ADD_BODY,
+    SQL_ADD_RECIPIENT,
+    SQL_ADD_EVENT,
+    SQL_ADD_KEY,
+    SQL_FIND_KEY,
+    SQL_ANSWER_KEY,
+    SQL_FORGET_KEY,
+    SQL_UPDATE_RECIPIENT,
+    SQL_OPEN_RECIPIENTS,
+    SQL_UPDATE_MESSAGE,
+    SQL_DROP_BODY,
+    SQL_RELEASE,
+    SQL_DUE,
+    SQL_DUE_RECIPIENTS,
+    SQL_CLAIM,
+    SQL_NEXT_DUE,
+    SQL_STATS,
+    N_STATEMENTS,
+};
+
+struct store {
+    sqlite3 *db;
+    sqlite3_stmt *statements[N_STATEMENTS];
+    int lock_fd; /* <path>.lock, held for life: one process a file */
+    int64_t last_event;
+
+    pthread_mutex_t reader_lock; /* guards the two below */
+    sqlite3 *reader;
+    sqlite3_stmt *find_message, *find_recipients, *find_events;
+};
+
+/* -1 with the code that SQLite's result means for us. */
+int sqlite_error(struct error *err, sqlite3 *db, const char *doing);
+/* Run a statement that returns no rows, and reset it. */
+int sqlite_run(struct store *store, enum statement which, struct error *err);
+/* An event, with the next id. */
+int sqlite_add_event(struct store *store, int64_t seq, size_t recipient, enum event_type type,
+                     int64_t at_ms, const struct reply_record *reply, struct error *err);
+
+enum store_submitted sqlite_submit(struct store *store, const struct submission *submission,
+                                   bool claimed, int64_t *seq_out, struct store_seen *seen,
+                                   struct error *err);
+int sqlite_answer(struct store *store, const char *api_key, const char *key, int status,
+                  const char *body, struct error *err);
+int sqlite_forget(struct store *store, const char *api_key, const char *key, struct error *err);
+int sqlite_settle(struct store *store, const struct settlement *settlement, struct error *err);
+int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
+int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
+int sqlite_recover(struct store *store, const int64_t *in_flight, size_t n_in_flight,
+                   int64_t now_ms, int64_t due_ms, struct error *err);
+int sqlite_purge(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
+                 size_t max_n, size_t *n_out, struct error *err);
+
+int sqlite_load(struct store *store, int64_t now_ms, size_t max_n, size_t max_bytes,
+                struct delivery **list_out, struct error *err);
+int sqlite_next_due(struct store *store, int64_t *due_ms_out, struct error *err);
+int sqlite_find(struct store *store, const char *id, struct message_record **record_out,
+                struct error *err);
+int sqlite_stats(struct store *store, struct store_stats *stats_out, struct error *err);
+
+#endif

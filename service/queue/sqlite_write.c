@@ -1,0 +1,404 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "queue/sqlite_store.h"
+
+static void bind_text(sqlite3_stmt *s, int at, const char *text)
+{
+    sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
+}
+
+static void bind_reply(sqlite3_stmt *s, int at, const struct reply_record *reply)
+{
+    sqlite3_bind_int(s, at, reply->code);
+    bind_text(s, at + 1, reply->enhanced);
+    bind_text(s, at + 2, reply->text);
+}
+
+static void bind_time_or_null(sqlite3_stmt *s, int at, int64_t ms)
+{
+    if (ms == 0)
+        sqlite3_bind_null(s, at);
+    else
+        sqlite3_bind_int64(s, at, ms);
+}
+
+int sqlite_add_event(struct store *store, int64_t seq, size_t recipient, enum event_type type,
+                     int64_t at_ms, const struct reply_record *reply, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_ADD_EVENT];
+    sqlite3_bind_int64(s, 1, ++store->last_event);
+    sqlite3_bind_int64(s, 2, seq);
+    sqlite3_bind_int64(s, 3, (sqlite3_int64)recipient);
+    sqlite3_bind_int(s, 4, (int)type);
+    sqlite3_bind_int64(s, 5, at_ms);
+    bind_reply(s, 6, reply);
+    return sqlite_run(store, SQL_ADD_EVENT, err);
+}
+
+/* --- submit ------------------------------------------------------------------------------- */
+
+/* What is known of the key: NEW if nothing. */
+static enum store_submitted look_up_key(struct store *store, const struct submission *submission,
+                                        struct store_seen *seen, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_FIND_KEY];
+    enum store_submitted verdict = STORE_SUBMIT_NEW;
+    bind_text(s, 1, submission->api_key);
+    bind_text(s, 2, submission->idempotency_key);
+    int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW) {
+        int status = sqlite3_column_int(s, 1);
+        if (sqlite3_column_bytes(s, 0) != (int)sizeof(submission->fingerprint) ||
+            memcmp(sqlite3_column_blob(s, 0), submission->fingerprint,
+                   sizeof(submission->fingerprint)) != 0) {
+            verdict = STORE_SUBMIT_MISMATCH;
+        } else if (status == 0) {
+            verdict = STORE_SUBMIT_IN_PROGRESS;
+        } else {
+            verdict = STORE_SUBMIT_REPLAY;
+            seen->status = status;
+            seen->body = strdup((const char *)sqlite3_column_text(s, 2));
+            if (seen->body == NULL) {
+                error_set(err, ERR_NOMEM, "answer");
+                verdict = STORE_SUBMIT_FAILED;
+            }
+        }
+    } else if (rc != SQLITE_DONE) {
+        sqlite_error(err, store->db, "look up idempotency key");
+        verdict = STORE_SUBMIT_FAILED;
+    }
+    sqlite3_reset(s);
+    return verdict;
+}
+
+static int add_message(struct store *store, const struct submission *submission, bool claimed,
+                       int64_t *seq_out, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_ADD_MESSAGE];
+    bind_text(s, 1, submission->id);
+    bind_text(s, 2, submission->message_id);
+    bind_text(s, 3, submission->envelope_from);
+    bind_text(s, 4, submission->from);
+    bind_text(s, 5, submission->subject);
+    bind_text(s, 6, submission->api_key);
+    bind_text(s, 7, submission->tags);
+    bind_text(s, 8, submission->metadata);
+    sqlite3_bind_int64(s, 9, (sqlite3_int64)submission->content->len);
+    sqlite3_bind_int(s, 10, submission->smtputf8);
+    sqlite3_bind_int64(s, 11, submission->created_ms);
+    sqlite3_bind_int64(s, 12, submission->expires_ms);
+    sqlite3_bind_int(s, 13, claimed);
+    sqlite3_bind_int64(s, 14, store->last_event + 1);
+    store->last_event += (int64_t)submission->n_recipients;
+    if (sqlite_run(store, SQL_ADD_MESSAGE, err) < 0)
+        return -1;
+    *seq_out = sqlite3_last_insert_rowid(store->db);
+    return 0;
+}
+
+static int add_parts(struct store *store, const struct submission *submission, int64_t seq,
+                     struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_ADD_BODY];
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_blob64(s, 2, submission->content->data, submission->content->len, SQLITE_STATIC);
+    int rc = sqlite_run(store, SQL_ADD_BODY, err);
+    s = store->statements[SQL_ADD_RECIPIENT];
+    for (size_t i = 0; rc == 0 && i < submission->n_recipients; i++) {
+        sqlite3_bind_int64(s, 1, seq);
+        sqlite3_bind_int64(s, 2, (sqlite3_int64)i);
+        bind_text(s, 3, submission->recipients[i]);
+        sqlite3_bind_int64(s, 4, submission->created_ms);
+        rc = sqlite_run(store, SQL_ADD_RECIPIENT, err);
+    }
+    if (rc < 0 || submission->idempotency_key == NULL)
+        return rc;
+    s = store->statements[SQL_ADD_KEY];
+    bind_text(s, 1, submission->api_key);
+    bind_text(s, 2, submission->idempotency_key);
+    sqlite3_bind_blob(s, 3, submission->fingerprint, sizeof(submission->fingerprint),
+                      SQLITE_STATIC);
+    sqlite3_bind_int64(s, 4, seq);
+    sqlite3_bind_int(s, 5, submission->answer_status);
+    bind_text(s, 6, submission->answer_body);
+    return sqlite_run(store, SQL_ADD_KEY, err);
+}
+
+enum store_submitted sqlite_submit(struct store *store, const struct submission *submission,
+                                   bool claimed, int64_t *seq_out, struct store_seen *seen,
+                                   struct error *err)
+{
+    if (submission->idempotency_key != NULL) {
+        enum store_submitted known = look_up_key(store, submission, seen, err);
+        if (known != STORE_SUBMIT_NEW)
+            return known;
+    }
+    if (sqlite3_exec(store->db, "SAVEPOINT one", NULL, NULL, NULL) != SQLITE_OK) {
+        sqlite_error(err, store->db, "savepoint");
+        return STORE_SUBMIT_FAILED;
+    }
+    int64_t seq;
+    int rc = add_message(store, submission, claimed, &seq, err);
+    if (rc == 0)
+        rc = add_parts(store, submission, seq, err);
+    if (rc < 0)
+        sqlite3_exec(store->db, "ROLLBACK TO one", NULL, NULL, NULL);
+    sqlite3_exec(store->db, "RELEASE one", NULL, NULL, NULL);
+    if (rc < 0)
+        return STORE_SUBMIT_FAILED;
+    *seq_out = seq;
+    return STORE_SUBMIT_NEW;
+}
+
+int sqlite_answer(struct store *store, const char *api_key, const char *key, int status,
+                  const char *body, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_ANSWER_KEY];
+    bind_text(s, 1, api_key);
+    bind_text(s, 2, key);
+    sqlite3_bind_int(s, 3, status);
+    bind_text(s, 4, body);
+    return sqlite_run(store, SQL_ANSWER_KEY, err);
+}
+
+int sqlite_forget(struct store *store, const char *api_key, const char *key, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_FORGET_KEY];
+    bind_text(s, 1, api_key);
+    bind_text(s, 2, key);
+    return sqlite_run(store, SQL_FORGET_KEY, err);
+}
+
+/* --- settle ------------------------------------------------------------------------------- */
+
+/* -1: this status makes no event. */
+static int event_of(enum recipient_status status)
+{
+    switch (status) {
+    case RECIPIENT_QUEUED:
+    case RECIPIENT_SENDING:
+        return -1;
+    case RECIPIENT_DEFERRED:
+        return EVENT_MESSAGE_DEFERRED;
+    case RECIPIENT_SENT:
+        return EVENT_MESSAGE_SENT;
+    case RECIPIENT_FAILED:
+        return EVENT_MESSAGE_FAILED;
+    case RECIPIENT_CANCELED:
+        return EVENT_MESSAGE_CANCELED;
+    case RECIPIENT_IN_DOUBT:
+        return EVENT_MESSAGE_IN_DOUBT;
+    }
+    return -1;
+}
+
+static int settle_recipient(struct store *store, const struct settlement *settlement, size_t i,
+                            struct error *err)
+{
+    const struct delivery *delivery = settlement->delivery;
+    const struct delivery_recipient *recipient = &delivery->recipients[i];
+    int event = event_of(settlement->status[i]);
+    if (event < 0) /* nothing became of it */
+        return 0;
+    sqlite3_stmt *s = store->statements[SQL_UPDATE_RECIPIENT];
+    sqlite3_bind_int64(s, 1, delivery->seq);
+    sqlite3_bind_int64(s, 2, (sqlite3_int64)recipient->index);
+    sqlite3_bind_int(s, 3, (int)settlement->status[i]);
+    sqlite3_bind_int64(s, 4, recipient->attempts + (recipient->verdict != DELIVERY_UNTRIED));
+    bind_text(s, 5, delivery->relay);
+    bind_reply(s, 6, &recipient->reply);
+    sqlite3_bind_int64(s, 9, settlement->next_ms[i]);
+    sqlite3_bind_int64(s, 10, settlement->now_ms);
+    if (sqlite_run(store, SQL_UPDATE_RECIPIENT, err) < 0)
+        return -1;
+    return sqlite_add_event(store, delivery->seq, recipient->index, (enum event_type)event,
+                            settlement->now_ms, &recipient->reply, err);
+}
+
+/* Held recipients (in doubt, next 0) keep the message open but are not wanted by time. */
+static int next_of_open(struct store *store, int64_t seq, bool *open_out, int64_t *due_ms_out,
+                        struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_OPEN_RECIPIENTS];
+    int rc;
+    *open_out = false;
+    *due_ms_out = INT64_MAX;
+    sqlite3_bind_int64(s, 1, seq);
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+        int64_t next_ms = sqlite3_column_int64(s, 1);
+        bool held = sqlite3_column_int(s, 0) == RECIPIENT_IN_DOUBT && next_ms == 0;
+        *open_out = true;
+        if (!held && next_ms < *due_ms_out)
+            *due_ms_out = next_ms;
+    }
+    if (rc != SQLITE_DONE)
+        sqlite_error(err, store->db, "read recipients");
+    sqlite3_reset(s);
+    return rc == SQLITE_DONE ? 0 : -1;
+}
+
+static int update_message(struct store *store, int64_t seq, int64_t due_ms, int64_t ended_ms,
+                          struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_UPDATE_MESSAGE];
+    sqlite3_bind_int64(s, 1, seq);
+    bind_time_or_null(s, 2, due_ms);
+    bind_time_or_null(s, 3, ended_ms);
+    return sqlite_run(store, SQL_UPDATE_MESSAGE, err);
+}
+
+static int drop_body(struct store *store, int64_t seq, struct error *err)
+{
+    sqlite3_bind_int64(store->statements[SQL_DROP_BODY], 1, seq);
+    return sqlite_run(store, SQL_DROP_BODY, err);
+}
+
+int sqlite_settle(struct store *store, const struct settlement *settlement, struct error *err)
+{
+    const struct delivery *delivery = settlement->delivery;
+    for (size_t i = 0; i < delivery->n_recipients; i++)
+        if (settle_recipient(store, settlement, i, err) < 0)
+            return -1;
+    bool open;
+    int64_t due_ms;
+    if (next_of_open(store, delivery->seq, &open, &due_ms, err) < 0)
+        return -1;
+    if (open) {
+        if (due_ms == 0) /* some are still as they were queued */
+            due_ms = settlement->now_ms;
+        return update_message(store, delivery->seq, due_ms == INT64_MAX ? 0 : due_ms, 0, err);
+    }
+    if (update_message(store, delivery->seq, 0, settlement->now_ms, err) < 0)
+        return -1;
+    return settlement->keep_content ? 0 : drop_body(store, delivery->seq, err);
+}
+
+int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_RELEASE];
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int64(s, 2, due_ms);
+    return sqlite_run(store, SQL_RELEASE, err);
+}
+
+/* --- at start, and the broom -------------------------------------------------------------- */
+
+static int exec_with(struct store *store, const char *text, const int64_t *values, int n_values,
+                     struct error *err)
+{
+    sqlite3_stmt *s;
+    if (sqlite3_prepare_v2(store->db, text, -1, &s, NULL) != SQLITE_OK)
+        return sqlite_error(err, store->db, text);
+    for (int i = 0; i < n_values; i++)
+        sqlite3_bind_int64(s, i + 1, values[i]);
+    int rc = sqlite3_step(s);
+    if (rc != SQLITE_DONE)
+        sqlite_error(err, store->db, "write");
+    sqlite3_finalize(s);
+    return rc == SQLITE_DONE ? 0 : -1;
+}
+
+/* The unfinished recipients of the messages in table `flying` take a new status, with its event. */
+static int change_those_flying(struct store *store, enum recipient_status status, int64_t now_ms,
+                               int64_t due_ms, struct error *err)
+{
+    const int64_t event[] = {now_ms, event_of(status), store->last_event};
+    const int64_t state[] = {status, due_ms, now_ms};
+    if (exec_with(store,
+                  "INSERT INTO event SELECT ?3 + row_number() OVER (ORDER BY r.seq, r.n), r.seq,"
+                  " r.n, ?2, ?1, 0, '', '' FROM recipient r JOIN flying f ON f.seq = r.seq"
+                  " WHERE r.status NOT IN (3, 4, 5) AND (r.next_ms <= ?1 OR ?2 = 5)",
+                  event, 3, err) < 0)
+        return -1;
+    store->last_event += sqlite3_changes64(store->db);
+    return exec_with(store,
+                     "UPDATE recipient SET status = ?1, next_ms = ?2, at_ms = ?3,"
+                     " attempts = attempts + (?1 = 6)"
+                     " WHERE seq IN (SELECT seq FROM flying) AND status NOT IN (3, 4, 5)"
+                     " AND (next_ms <= ?3 OR ?1 = 5)",
+                     state, 3, err);
+}
+
+static int empty_flying(struct store *store, struct error *err)
+{
+    if (exec_with(store, "CREATE TEMP TABLE IF NOT EXISTS flying(seq INTEGER PRIMARY KEY)", NULL, 0,
+                  err) < 0)
+        return -1;
+    return exec_with(store, "DELETE FROM flying", NULL, 0, err);
+}
+
+static int add_flying(struct store *store, int64_t seq, struct error *err)
+{
+    return exec_with(store, "INSERT OR IGNORE INTO flying VALUES(?1)", &seq, 1, err);
+}
+
+int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err)
+{
+    if (empty_flying(store, err) < 0 || add_flying(store, seq, err) < 0 ||
+        change_those_flying(store, RECIPIENT_CANCELED, now_ms, 0, err) < 0 ||
+        update_message(store, seq, 0, now_ms, err) < 0)
+        return -1;
+    return drop_body(store, seq, err);
+}
+
+int sqlite_recover(struct store *store, const int64_t *in_flight, size_t n_in_flight,
+                   int64_t now_ms, int64_t due_ms, struct error *err)
+{
+    if (empty_flying(store, err) < 0)
+        return -1;
+    if (n_in_flight == STORE_ALL_CLAIMED) {
+        if (exec_with(store, "INSERT INTO flying SELECT seq FROM message WHERE claimed = 1", NULL,
+                      0, err) < 0)
+            return -1;
+    } else {
+        for (size_t i = 0; i < n_in_flight; i++)
+            if (add_flying(store, in_flight[i], err) < 0)
+                return -1;
+    }
+    if (change_those_flying(store, RECIPIENT_IN_DOUBT, now_ms, due_ms, err) < 0)
+        return -1;
+    const int64_t now[] = {now_ms, RECIPIENT_IN_DOUBT};
+    return exec_with(store,
+                     "UPDATE message SET claimed = 0, due_ms ="
+                     " (SELECT nullif(max(?1, min(next_ms)), 0) FROM recipient r"
+                     "  WHERE r.seq = message.seq AND status NOT IN (3, 4, 5)"
+                     "  AND NOT (status = ?2 AND next_ms = 0))"
+                     " WHERE claimed = 1 OR seq IN (SELECT seq FROM flying)",
+                     now, 2, err) < 0 ||
+                   exec_with(store, "UPDATE idempotency SET status = 202 WHERE status = 0", NULL, 0,
+                             err) < 0
+               ? -1
+               : 0;
+}
+
+int sqlite_purge(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
+                 size_t max_n, size_t *n_out, struct error *err)
+{
+    static const char *const tables[] = {
+        "DELETE FROM event WHERE seq IN (SELECT seq FROM flying)",
+        "DELETE FROM recipient WHERE seq IN (SELECT seq FROM flying)",
+        "DELETE FROM idempotency WHERE seq IN (SELECT seq FROM flying)",
+        "DELETE FROM body WHERE seq IN (SELECT seq FROM flying)",
+        "DELETE FROM message WHERE seq IN (SELECT seq FROM flying)",
+    };
+    const int64_t records[] = {record_before_ms, (int64_t)max_n};
+    const int64_t contents[] = {content_before_ms, (int64_t)max_n};
+    if (empty_flying(store, err) < 0 ||
+        exec_with(store,
+                  "INSERT INTO flying SELECT seq FROM message WHERE ended_ms IS NOT NULL"
+                  " AND ended_ms < ?1 ORDER BY ended_ms LIMIT ?2",
+                  records, 2, err) < 0)
+        return -1;
+    *n_out = (size_t)sqlite3_changes64(store->db);
+    for (size_t i = 0; *n_out > 0 && i < sizeof(tables) / sizeof(tables[0]); i++)
+        if (exec_with(store, tables[i], NULL, 0, err) < 0)
+            return -1;
+    if (exec_with(store,
+                  "DELETE FROM body WHERE seq IN (SELECT b.seq FROM body b JOIN message m"
+                  " ON m.seq = b.seq WHERE m.ended_ms IS NOT NULL AND m.ended_ms < ?1 LIMIT ?2)",
+                  contents, 2, err) < 0)
+        return -1;
+    *n_out += (size_t)sqlite3_changes64(store->db);
+    return 0;
+}
