@@ -10,7 +10,7 @@ VERSION := 0.1.0
 SHELL := /bin/bash
 FLAVOUR ?= debug
 B := build/$(FLAVOUR)
-CC := gcc
+CC := $(if $(filter fuzz,$(FLAVOUR)),clang,gcc)
 
 PACKAGES := libmicrohttpd jansson openssl libuv libgsasl yaml-0.1 sqlite3 libidn2 libcurl
 WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wpedantic -Wshadow -Wstrict-prototypes \
@@ -22,10 +22,13 @@ CFLAGS_debug := -O1 -g3 -Werror
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2
 CFLAGS_asan := -O1 -g3 -Werror -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_tsan := -O1 -g3 -Werror -fno-omit-frame-pointer -fsanitize=thread
-CFLAGS_cover := -O0 -g3 --coverage
+CFLAGS_cover := -O0 -g3 --coverage -fprofile-update=atomic
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+               -fno-sanitize-recover=all -Wno-everything
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_cover := --coverage
+LDFLAGS_fuzz := -fsanitize=address,undefined
 
 CPPFLAGS += -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -I. -Iservice
 CFLAGS += -std=c17 $(WARNINGS) $(HARDENING) $(CFLAGS_$(FLAVOUR)) $(PKG_CFLAGS) -pthread
@@ -36,6 +39,8 @@ LDLIBS = $(shell pkg-config --libs $(PACKAGES)) -lm
 LIB_SOURCES := $(sort $(shell find service api -name '*.c'))
 CLI_SOURCES := $(sort $(wildcard cli/*.c))
 UNIT_SOURCES := $(sort $(shell find tests/unit -name '*.c'))
+
+HELPERS := $(patsubst tests/support/%.c,$(B)/%,$(sort $(wildcard tests/support/*.c)))
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 
@@ -67,9 +72,9 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libs
                   libgsasl-dev libyaml-dev libsqlite3-dev libidn2-dev libcurl4-openssl-dev
 TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond openssl iproute2 \
                  procps
-LINT_PACKAGES := clang-format
+LINT_PACKAGES := clang-format clang-tidy shellcheck python3 git
 FUZZ_PACKAGES := clang libclang-rt-14-dev
-BENCH_PACKAGES := wrk postfix dovecot-core dovecot-submissiond nodejs npm python3 openssl iproute2 procps
+BENCH_PACKAGES := wrk postfix dovecot-core dovecot-submissiond nodejs python3 openssl iproute2 procps
 
 .PHONY: deps-build deps-test deps-lint deps-fuzz deps-bench
 deps-build:
@@ -104,7 +109,7 @@ image: ## build the container image with buildah
 
 .PHONY: test
 test: deps-test ## install what is missing, run every test
-	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/unit-tests $(B)/compose
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/unit-tests $(HELPERS)
 	@python3 tests/run.py --build $(B) unit acceptance integration
 
 .PHONY: unit
@@ -119,7 +124,7 @@ acceptance: deps-test ## the binary from outside
 
 .PHONY: integration
 integration: deps-test ## with real servers
-	@$(MAKE) --no-print-directory -j$$(nproc) all $(B)/compose
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(HELPERS)
 	@python3 tests/run.py --build $(B) integration
 
 .PHONY: asan
@@ -130,29 +135,26 @@ asan: ## every test under the address and undefined-behaviour sanitizers
 tsan: ## every test under the thread sanitizer
 	@$(MAKE) --no-print-directory FLAVOUR=tsan test
 
-$(B)/compose: $(call objects,tests/support/compose.c) $(B)/libpostern.a
+# Programs that tests run: each tests/support/*.c becomes one.
+$(B)/%: $(B)/tests/support/%.o $(B)/libpostern.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+.PHONY: cover
+cover: deps-test ## line coverage of all tests, file by file
+	@find build/cover -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) --no-print-directory FLAVOUR=cover test
+	@python3 tests/cover.py build/cover
+
 FUZZ_SECONDS ?= 60
-FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SOURCES := $(filter-out api/handlers/status.c,$(LIB_SOURCES))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
 .PHONY: fuzz
-fuzz: deps-fuzz ## every fuzzer for FUZZ_SECONDS (60)
-	@for f in $(FUZZERS); do $(MAKE) --no-print-directory build/fuzz/$$f && \
-	  tests/fuzz/run.sh $$f $(FUZZ_SECONDS) || exit 1; done
+fuzz: deps-fuzz ## every fuzzer for FUZZ_SECONDS (60), two at a time
+	@$(MAKE) --no-print-directory -j$$(nproc) FLAVOUR=fuzz $(FUZZERS:%=build/fuzz/fuzz_%)
+	@printf '%s\n' $(FUZZERS) | xargs -P 2 -I NAME tests/fuzz/run.sh build/fuzz NAME $(FUZZ_SECONDS)
 
-build/fuzz/libpostern.a: $(FUZZ_SOURCES)
-	@mkdir -p $(@D)/obj && cd $(@D)/obj && rm -f *.o && \
-	for s in $(FUZZ_SOURCES); do \
-	  clang -c -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-	    -std=c17 $(subst ',,$(CPPFLAGS)) -I../../.. -I../../../service -DPOSTERN_VERSION=0 \
-	    $(PKG_CFLAGS) -o $$(echo $$s | tr / _).o ../../../$$s || exit 1; done 2>/dev/null && \
-	ar rcs ../libpostern.a *.o
-
-build/fuzz/%: tests/fuzz/fuzz_%.c build/fuzz/libpostern.a
-	@clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c17 \
-	  -D_GNU_SOURCE -I. -Iservice $(PKG_CFLAGS) -o $@ $^ $(LDLIBS) -pthread
+build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libpostern.a
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 .PHONY: bench
 bench: deps-bench ## side by side with what people use today
@@ -161,7 +163,7 @@ bench: deps-bench ## side by side with what people use today
 
 .PHONY: lint
 lint: deps-lint ## layout, headers alone, direction of includes, banned calls, longest functions
-	@tests/lint.sh
+	@tests/lint/run.sh
 
 .PHONY: format
 format: ## let clang-format decide the layout
@@ -173,4 +175,4 @@ clean: ## remove everything built
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@sed -nE 's/^([a-z]+):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14

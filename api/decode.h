@@ -15,8 +15,11 @@
  */
 int decode_json(const char *body, size_t len, json_t **tree_out, struct error *err);
 
-/* The tree (borrowed as long as the message) to a message; every fault in `errors` by pointer. */
+/*
+ * The tree (borrowed as long as the message) to a message. -1 with every fault in `errors` by JSON
+ * pointer (RFC 6901), or ERR_NOMEM in `err`.
+ */
 int decode_message(struct arena *arena, const json_t *tree, struct message *out,
-                   struct error_list *errors);
+                   struct error_list *errors, struct error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,6 +14,21 @@
 
 enum { BACKLOG = 1024 };
 
+/* -1 with errno. The mode is set before anybody can connect. */
+static int bind_unix(int fd, const struct sockaddr_un *address)
+{
+    struct stat st;
+    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN) {
+        errno = EADDRINUSE; /* somebody is listening: not ours to take away */
+        return -1;
+    }
+    if (lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) /* left by a dead process */
+        unlink(address->sun_path);
+    if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+        return -1;
+    return chmod(address->sun_path, 0660) < 0 || listen(fd, BACKLOG) < 0 ? -1 : 0;
+}
+
 static int listen_unix(const char *path, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -20,19 +36,12 @@ static int listen_unix(const char *path, struct error *err)
         return error_set(err, ERR_CONFIG, "listen: the path %s is too long for a socket", path);
     strcpy(address.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct stat st;
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) /* left by an earlier process */
-        unlink(path);
-    mode_t mask = umask(0117);
-    int rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
-    umask(mask);
-    if (rc < 0 || listen(fd, BACKLOG) < 0) {
-        error_set(err, ERR_CONFIG, "listen: unix:%s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    return fd;
+    if (fd >= 0 && bind_unix(fd, &address) == 0)
+        return fd;
+    error_set(err, ERR_CONFIG, "listen: unix:%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
 }
 
 static int listen_on(const struct addrinfo *info)
@@ -52,6 +61,13 @@ static int listen_on(const struct addrinfo *info)
     return -1;
 }
 
+/* getaddrinfo() takes 99999 for 34463. */
+static bool is_port(const char *s)
+{
+    size_t n = strspn(s, "0123456789");
+    return n > 0 && n <= 5 && s[n] == '\0' && strtoul(s, NULL, 10) <= UINT16_MAX;
+}
+
 int server_listen(const char *address, struct error *err)
 {
     char host[256];
@@ -60,7 +76,7 @@ int server_listen(const char *address, struct error *err)
     const char *colon = strrchr(address, ':');
     size_t n = colon != NULL ? (size_t)(colon - address) : 0;
     bool bracketed = n >= 2 && address[0] == '[' && address[n - 1] == ']';
-    if (colon == NULL || colon[1] == '\0' || n >= sizeof(host))
+    if (colon == NULL || !is_port(colon + 1) || n >= sizeof(host))
         return error_set(err, ERR_CONFIG, "listen: %s is none of host:port, [::1]:port, unix:/path",
                          address);
     snprintf(host, sizeof(host), "%.*s", (int)(bracketed ? n - 2 : n),

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/render.h"
+
 static const struct {
     int status;
     const char *name, *title, *description;
@@ -35,6 +37,8 @@ static const struct {
     [PROBLEM_IDEMPOTENCY_MISMATCH] = {422, "idempotency-mismatch",
                                       "The Idempotency-Key was used for another request",
                                       "The same key came with another body."},
+    [PROBLEM_HEADER_TOO_LARGE] = {431, "header-too-large", "The request's header is too large",
+                                  "At most 16 KiB."},
     [PROBLEM_REJECTED_BY_RELAY] = {502, "rejected-by-relay", "The relay refused the message",
                                    "Every recipient was refused for good; recipients has the "
                                    "replies."},
@@ -60,15 +64,17 @@ json_t *problem_document(enum problem problem, const char *detail, const struct 
 {
     char type[64];
     snprintf(type, sizeof(type), "/problems/%s", problems[problem].name);
-    json_t *document = json_pack("{s:s, s:s, s:i, s:s}", "type", type, "title",
-                                 problems[problem].title, "status", problems[problem].status,
-                                 "detail", detail != NULL ? detail : problems[problem].description);
+    json_t *document =
+        json_pack("{s:s, s:s, s:i, s:o}", "type", type, "title", problems[problem].title, "status",
+                  problems[problem].status, "detail",
+                  render_text(detail != NULL ? detail : problems[problem].description));
     if (document == NULL || errors == NULL || errors->n_total == 0)
         return document;
     json_t *list = json_array();
     for (size_t i = 0; i < errors->n_items; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s}", "pointer", errors->items[i].where,
-                                              "detail", errors->items[i].detail));
+        json_array_append_new(list, json_pack("{s:o, s:o}", "pointer",
+                                              render_text(errors->items[i].where), "detail",
+                                              render_text(errors->items[i].detail)));
     json_object_set_new(document, "errors", list);
     return document;
 }

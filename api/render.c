@@ -3,7 +3,30 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/clock.h"
+#include "message/text.h"
+
+json_t *render_text(const char *s)
+{
+    json_t *text = json_string(s);
+    if (text != NULL)
+        return text;
+    size_t len = strlen(s), n = 0;
+    char *mended = malloc(3 * len + 1);
+    for (size_t i = 0, taken; mended != NULL && i < len; i += taken) {
+        uint32_t c;
+        taken = text_code_point(s + i, len - i, &c);
+        memcpy(mended + n, taken > 0 ? s + i : "\xef\xbf\xbd", taken > 0 ? taken : 3);
+        n += taken > 0 ? taken : 3;
+        taken += taken == 0;
+    }
+    text = mended != NULL ? json_stringn(mended, n) : NULL;
+    free(mended);
+    return text;
+}
 
 static json_t *render_time(int64_t ms)
 {
@@ -18,11 +41,10 @@ static json_t *render_reply(const struct reply_record *reply)
 {
     if (reply->code == 0 && reply->text[0] == '\0')
         return json_null();
-    json_t *text = json_string(reply->text);
     return json_pack("{s:o, s:s?, s:o}", "code",
                      reply->code != 0 ? json_integer(reply->code) : json_null(), "enhanced",
                      reply->enhanced[0] != '\0' ? reply->enhanced : NULL, "text",
-                     text != NULL ? text : json_string("(not UTF-8)"));
+                     render_text(reply->text));
 }
 
 static json_t *render_recipient(const struct recipient_record *r)

@@ -8,6 +8,9 @@
 #include "queue/record.h"
 #include "queue/store.h"
 
+/* A string; octets that are not UTF-8 (a relay may say anything) become U+FFFD. NULL without
+ * memory. */
+json_t *render_text(const char *s);
 /* NULL without memory. */
 json_t *render_record(const struct message_record *record);
 /* What a submission will look like once it is kept: the answer of a 202, without a lookup. */

@@ -21,6 +21,7 @@ const struct route routes[] = {
     {"GET", "/", 0, status_root},
 };
 const size_t n_routes = sizeof(routes) / sizeof(routes[0]);
+_Static_assert(sizeof(routes) / sizeof(routes[0]) <= ROUTES_MAX, "ROUTES_MAX");
 
 /* Segment by segment, without any normalising: "/v1/../metrics" is no route. */
 static bool matches(const char *pattern, const char *path, struct arena *arena, const char **param)
@@ -49,7 +50,7 @@ const struct route *routes_find(struct api_request *request)
         if (!matches(routes[i].path, request->path, request->arena, &param))
             continue;
         if (strcmp(method, routes[i].method) == 0) {
-            request->param = param;
+            request->param = param != NULL ? param : "";
             return &routes[i];
         }
         snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s%s",

@@ -13,6 +13,8 @@ struct route {
     api_handler *handler;
 };
 
+enum { ROUTES_MAX = 64 };
+
 extern const struct route routes[];
 extern const size_t n_routes;
 

@@ -1,29 +1,34 @@
 #include "api/server.h"
 
 #include <microhttpd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "api/access.h"
 #include "api/auth.h"
+#include "api/guard.h"
 #include "api/problem.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "base/id.h"
-#include "base/log.h"
-#include "base/metric.h"
 
 /*
- * libmicrohttpd, and what it leaves to us. A request is suspended before its handler runs and
- * resumed when it has answered, so no thread ever waits.
- *
- * 0.9.75 accepts both lengths, differing lengths, "Transfer-Encoding :", two Hosts, and answers the
- * request smuggled behind them: the guard looks at the header before anything else and closes.
+ * libmicrohttpd, and what it leaves to us. What can be refused by a request's header (framing,
+ * route, key, type, size) is refused before its body is read. A request is suspended before its
+ * handler runs and resumed when it has answered, so no thread ever waits.
  */
 
-enum { URL_MAX = 8192, HEADER_MEMORY = 20 * 1024, THREADS_MAX = 4 };
+enum {
+    TARGET_MAX = 8 * 1024,
+    HEADER_MAX = 16 * 1024,
+    /* A connection's, for its header and the library's records of it: so that HEADER_MAX and not
+     * this is the limit that a client meets. */
+    CONNECTION_MEMORY = 2 * (TARGET_MAX + HEADER_MAX),
+    THREADS_MAX = 4,
+    FLUSH_MS = 1000, /* for answers to reach their clients when the process ends */
+};
 
 struct api {
     struct api_context context;
@@ -31,6 +36,10 @@ struct api {
     size_t n_daemons;
     struct watchdog *watchdog;
     atomic_ullong body_bytes; /* of all requests under way */
+    atomic_bool stopping;     /* set before `n_suspended` is looked at, which is counted before this
+                                 is: so none is suspended when the library ends, which aborts then */
+    atomic_size_t n_suspended;
+    atomic_size_t n_exchanges;
 };
 
 struct exchange {               /* one request with what the library wants to know of it */
@@ -40,78 +49,14 @@ struct exchange {               /* one request with what the library wants to kn
     struct watched *watched;
     uint64_t reserved; /* of api->body_bytes */
     int64_t begun_us;
-    const char *route; /* as in the table; for metrics */
-    bool answered, refused;
+    const struct route *route; /* NULL: none (yet) */
+    atomic_bool answered;      /* hands `request` over from the thread that answered */
+    bool refused;              /* what follows on this connection is not to be read */
 };
 
 static struct exchange *exchange_of(const struct api_request *request)
 {
     return (struct exchange *)request;
-}
-
-/* --- the guard ---------------------------------------------------------------------------- */
-
-struct header_counts {
-    unsigned n_length, n_encoding, n_host;
-    bool bad;
-};
-
-static bool is_token(const char *s, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if (s[i] <= ' ' || s[i] >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", s[i]) != NULL)
-            return false;
-    return len > 0;
-}
-
-static enum MHD_Result count_header(void *arg, enum MHD_ValueKind kind, const char *name,
-                                    size_t name_len, const char *value, size_t value_len)
-{
-    struct header_counts *counts = arg;
-    if (!is_token(name, name_len))
-        counts->bad = true;
-    for (size_t i = 0; i < value_len; i++)
-        if (((unsigned char)value[i] < ' ' && value[i] != '\t') || value[i] == 0x7f)
-            counts->bad = true;
-    if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
-        counts->n_length++;
-        counts->bad = counts->bad || value_len == 0 || strspn(value, "0123456789") != value_len;
-    } else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
-        counts->n_encoding++;
-        counts->bad = counts->bad || strcasecmp(value, "chunked") != 0;
-    } else if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
-        counts->n_host++;
-    }
-    return MHD_YES;
-}
-
-/* NULL, or what is wrong with the header as a whole (RFC 9112, 3.2, 5.1, 6.1, 6.3). */
-static const char *framing_fault(struct MHD_Connection *connection, const char *version)
-{
-    struct header_counts c = {0};
-    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, count_header, &c);
-    bool http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
-    if (c.bad)
-        return "A header field is not well-formed.";
-    if (c.n_length > 1 || c.n_encoding > 1 || (c.n_length > 0 && c.n_encoding > 0))
-        return "The length of the body is stated more than once.";
-    if (c.n_encoding > 0 && !http_1_1)
-        return "Transfer-Encoding is not for HTTP/1.0.";
-    if (c.n_host > 1 || (c.n_host == 0 && http_1_1))
-        return "Host must be given exactly once.";
-    return NULL;
-}
-
-/* application/json, in UTF-8 if it says. */
-static bool is_json(const char *type)
-{
-    if (type == NULL || strncasecmp(type, "application/json", 16) != 0)
-        return false;
-    const char *rest = type + 16 + strspn(type + 16, " ");
-    if (*rest == '\0')
-        return true;
-    rest += *rest == ';' ? 1 + strspn(rest + 1, " ") : 0;
-    return strcasecmp(rest, "charset=utf-8") == 0 || strcasecmp(rest, "charset=\"utf-8\"") == 0;
 }
 
 /* --- answering ---------------------------------------------------------------------------- */
@@ -137,7 +82,7 @@ static enum MHD_Result send_response(struct exchange *x)
     MHD_add_response_header(response, "X-Request-Id", x->request.id);
     for (size_t i = 0; i < r->n_headers; i++)
         MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
-    if (x->refused) /* what follows on this connection is not to be read */
+    if (x->refused)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     enum MHD_Result result = MHD_queue_response(x->connection, (unsigned)r->status, response);
     MHD_destroy_response(response);
@@ -152,8 +97,11 @@ static void complete_now(struct api_request *request)
 static void complete_suspended(struct api_request *request)
 {
     struct exchange *x = exchange_of(request);
-    x->answered = true;
-    MHD_resume_connection(x->connection);
+    struct api *api = x->api;
+    struct MHD_Connection *connection = x->connection;
+    atomic_store_explicit(&x->answered, true, memory_order_release); /* the last look at `x` */
+    MHD_resume_connection(connection);
+    atomic_fetch_sub(&api->n_suspended, 1);
 }
 
 static enum MHD_Result refuse(struct exchange *x, enum problem problem, const char *detail)
@@ -185,6 +133,18 @@ static void set_request_id(struct exchange *x)
         id_new(clock_wall_ms(), x->request.id);
 }
 
+/* The absolute form is a proxy's, and to be taken (RFC 9112, 3.2.2). */
+static const char *path_of(const char *target)
+{
+    const char *authority = strncmp(target, "http://", 7) == 0    ? target + 7
+                            : strncmp(target, "https://", 8) == 0 ? target + 8
+                                                                  : NULL;
+    if (authority == NULL)
+        return target;
+    const char *path = authority + strcspn(authority, "/");
+    return *path != '\0' ? path : "/";
+}
+
 static struct exchange *new_exchange(struct api *api, struct MHD_Connection *connection,
                                      const char *url, const char *method)
 {
@@ -200,15 +160,15 @@ static struct exchange *new_exchange(struct api *api, struct MHD_Connection *con
     x->connection = connection;
     x->watched = info != NULL ? info->socket_context : NULL;
     x->begun_us = clock_mono_us();
-    x->route = "none";
     x->request.context = &api->context;
     x->request.arena = arena;
     x->request.method = method;
-    x->request.path = url;
+    x->request.path = path_of(url);
     x->request.header = get_header;
     x->request.complete = complete_now;
     buffer_init(&x->request.body, api->context.config->http.max_body + 1);
     set_request_id(x);
+    atomic_fetch_add(&api->n_exchanges, 1);
     return x;
 }
 
@@ -224,37 +184,79 @@ static bool reserve(struct exchange *x, uint64_t more)
     return true;
 }
 
-/* Look at the header; what is refused here is refused before its body is read. */
-static enum MHD_Result begin_request(struct exchange *x, const char *version)
+static enum MHD_Result show_to_guard(void *arg, enum MHD_ValueKind kind, const char *name,
+                                     size_t name_len, const char *value, size_t value_len)
+{
+    guard_field(arg, name, name_len, value, value_len);
+    return MHD_YES;
+}
+
+static enum MHD_Result add_length(void *arg, enum MHD_ValueKind kind, const char *name,
+                                  size_t name_len, const char *value, size_t value_len)
+{
+    *(size_t *)arg += name_len + value_len + strlen("&=");
+    return MHD_YES;
+}
+
+static size_t target_length(const struct exchange *x)
+{
+    size_t n = strlen(x->request.path);
+    MHD_get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, add_length, &n);
+    return n;
+}
+
+/* Room for the body, before it is read. */
+static enum MHD_Result admit_body(struct exchange *x)
 {
     const struct config *config = x->api->context.config;
-    const char *fault = framing_fault(x->connection, version);
     const char *length = get_header(&x->request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    bool posted = strcmp(x->request.method, MHD_HTTP_METHOD_POST) == 0;
-    set_deadline(x, config->http.body_ms);
-    if (fault != NULL)
-        return refuse(x, PROBLEM_MALFORMED, fault);
-    if (strlen(x->request.path) > URL_MAX)
-        return refuse(x, PROBLEM_URI_TOO_LONG, NULL);
     if (get_header(&x->request, MHD_HTTP_HEADER_CONTENT_ENCODING) != NULL)
         return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not taken.");
-    if (posted && !is_json(get_header(&x->request, MHD_HTTP_HEADER_CONTENT_TYPE)))
+    if (strcmp(x->route->method, MHD_HTTP_METHOD_POST) == 0 &&
+        !guard_is_json(get_header(&x->request, MHD_HTTP_HEADER_CONTENT_TYPE)))
         return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
                       "Content-Type: application/json (UTF-8) is wanted.");
     uint64_t announced = length != NULL ? strtoull(length, NULL, 10) : 0;
     if (announced > config->http.max_body)
         return refuse(x, PROBLEM_TOO_LARGE, "The body is over http.max_body.");
-    if (!reserve(x, announced))
+    if (!reserve(x, announced) ||
+        (announced > 0 && buffer_reserve(&x->request.body, announced) == NULL))
         return refuse(x, PROBLEM_UNAVAILABLE, "Too many bodies are held in memory.");
     return MHD_YES;
 }
 
+static enum MHD_Result begin_request(struct exchange *x, const char *version)
+{
+    struct guard guard = {0};
+    set_deadline(x, x->api->context.config->http.body_ms);
+    MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, show_to_guard, &guard);
+    const char *fault = guard_fault(&guard, version);
+    if (fault != NULL)
+        return refuse(x, PROBLEM_MALFORMED, fault);
+    if (target_length(x) > TARGET_MAX)
+        return refuse(x, PROBLEM_URI_TOO_LONG, NULL);
+    if (guard.octets > HEADER_MAX)
+        return refuse(x, PROBLEM_HEADER_TOO_LARGE, NULL);
+    if (atomic_load(&x->api->stopping))
+        return refuse(x, PROBLEM_DRAINING, NULL);
+
+    x->route = routes_find(&x->request);
+    if (x->route != NULL && auth_admit(&x->request, x->route->scope))
+        return admit_body(x);
+    if (!guard_has_body(&guard))
+        return MHD_YES; /* answered in the next call: then the connection can stay open */
+    x->refused = true;
+    return send_response(x);
+}
+
+/* The answer to what is refused here waits for the end of the body: the library cannot give one in
+ * the middle. */
 static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *size)
 {
     size_t len = *size;
     *size = 0;
     if (x->refused)
-        return MHD_YES; /* the answer waits behind it */
+        return MHD_YES;
     if (x->request.body.len + len > x->reserved && !reserve(x, len)) {
         x->refused = true;
         problem_respond(&x->request, PROBLEM_UNAVAILABLE, "Too many bodies are held in memory.");
@@ -266,17 +268,23 @@ static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *s
     return MHD_YES;
 }
 
+static enum MHD_Result answer(struct exchange *x)
+{
+    set_deadline(x, x->api->context.config->http.body_ms);
+    return send_response(x);
+}
+
 static enum MHD_Result handle(struct exchange *x)
 {
     set_deadline(x, INT64_MAX); /* it is our turn now */
-    const struct route *route = routes_find(&x->request);
-    if (route != NULL)
-        x->route = route->path;
-    if (route == NULL || !auth_admit(&x->request, route->scope))
-        return send_response(x);
+    atomic_fetch_add(&x->api->n_suspended, 1);
+    if (atomic_load(&x->api->stopping)) {
+        atomic_fetch_sub(&x->api->n_suspended, 1);
+        return refuse(x, PROBLEM_DRAINING, NULL);
+    }
     x->request.complete = complete_suspended;
     MHD_suspend_connection(x->connection);
-    route->handler(&x->request);
+    x->route->handler(&x->request);
     return MHD_YES;
 }
 
@@ -290,31 +298,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         *state = x;
         return x != NULL ? begin_request(x, version) : MHD_NO;
     }
-    if (x->answered)
-        return send_response(x);
     if (*size > 0)
         return take_body(x, data, size);
-    return handle(x);
+    return atomic_load_explicit(&x->answered, memory_order_acquire) ? answer(x) : handle(x);
 }
 
 /* --- the end of a request ----------------------------------------------------------------- */
-
-static void count_request(const struct exchange *x)
-{
-    char status[8];
-    double seconds = (double)(clock_mono_us() - x->begun_us) / 1e6;
-    snprintf(status, sizeof(status), "%d", x->request.response.status);
-    metric_add(metric_counter("postern_http_requests_total", "HTTP requests by route and status.",
-                              (const char *[]){"route", x->route, "status", status, NULL}),
-               1);
-    metric_observe(metric_histogram("postern_http_request_seconds",
-                                    "From a request's header to its answer, waits included.",
-                                    (const char *[]){"route", x->route, NULL}, METRIC_SECONDS),
-                   seconds);
-    log_debug("request", LOG_STR("request", x->request.id), LOG_STR("method", x->request.method),
-              LOG_STR("route", x->route), LOG_INT("status", x->request.response.status),
-              LOG_INT("us", (int64_t)(seconds * 1e6)));
-}
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
@@ -322,14 +311,19 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     struct exchange *x = *state;
     if (x == NULL)
         return;
-    const struct config *config = x->api->context.config;
-    count_request(x);
+    struct api *api = x->api;
+    const struct config *config = api->context.config;
+    /* Also of one whose client was gone before it could be sent. */
+    bool answered = atomic_load_explicit(&x->answered, memory_order_acquire);
+    access_note(&x->request, x->route, answered ? x->request.response.status : 0,
+                clock_mono_us() - x->begun_us);
     set_deadline(x, config->http.idle_ms + config->http.header_ms);
-    atomic_fetch_sub(&x->api->body_bytes, x->reserved);
+    atomic_fetch_sub(&api->body_bytes, x->reserved);
     free(x->request.response.body);
     buffer_clear(&x->request.body);
     arena_free(x->request.arena); /* which `x` itself is from */
     *state = NULL;
+    atomic_fetch_sub(&api->n_exchanges, 1);
 }
 
 static void on_connection(void *arg, struct MHD_Connection *connection, void **socket_state,
@@ -385,10 +379,9 @@ static int start_daemon(struct api *api, const char *address, struct error *err)
         MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)config->http.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)(config->http.idle_ms / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEADER_MEMORY + 16 * 1024, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_EXTERNAL_LOGGER, ignore_library_log, NULL,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        keep_escapes, NULL, MHD_OPTION_EXTERNAL_LOGGER, ignore_library_log, NULL, MHD_OPTION_END);
     if (daemon == NULL) {
         close(fd);
         return error_set(err, ERR_CONFIG, "listen: %s: the HTTP server did not start", address);
@@ -417,17 +410,30 @@ int api_start(const struct api_context *context, struct api **api_out, struct er
     return 0;
 }
 
+/* The library aborts the process if it ends while a request is suspended. */
+static void finish_requests(struct api *api)
+{
+    const struct timespec a_moment = {.tv_nsec = 2000000};
+    atomic_store(&api->stopping, true);
+    while (atomic_load(&api->n_suspended) > 0)
+        nanosleep(&a_moment, NULL);
+    int64_t deadline_ms = clock_mono_ms() + FLUSH_MS;
+    while (atomic_load(&api->n_exchanges) > 0 && clock_mono_ms() < deadline_ms)
+        nanosleep(&a_moment, NULL);
+}
+
 void api_stop(struct api *api)
 {
     if (api == NULL)
         return;
-    for (size_t i = 0; i < api->n_daemons; i++)
+    finish_requests(api);
+    for (size_t i = 0; i < api->n_daemons; i++) {
+        const char *address = api->context.config->listen.items[i];
         MHD_stop_daemon(api->daemons[i]);
+        if (strncmp(address, "unix:", 5) == 0)
+            unlink(address + 5);
+    }
     watchdog_stop(api->watchdog);
-    const struct config_strings *listen = &api->context.config->listen;
-    for (size_t i = 0; i < listen->n_items; i++)
-        if (strncmp(listen->items[i], "unix:", 5) == 0)
-            unlink(listen->items[i] + 5);
     free(api->daemons);
     free(api);
 }

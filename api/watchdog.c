@@ -33,7 +33,7 @@ static void *run(void *arg)
     pthread_mutex_lock(&watchdog->lock);
     while (!watchdog->stop) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += LOOK_MS * 1000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
@@ -53,8 +53,14 @@ int watchdog_start(struct watchdog **watchdog_out, struct error *err)
     if (watchdog == NULL)
         return error_set(err, ERR_NOMEM, "watchdog");
     pthread_mutex_init(&watchdog->lock, NULL);
-    pthread_cond_init(&watchdog->news, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* the wall clock may be set back a day */
+    pthread_cond_init(&watchdog->news, &attr);
+    pthread_condattr_destroy(&attr);
     if (pthread_create(&watchdog->thread, NULL, run, watchdog) != 0) {
+        pthread_cond_destroy(&watchdog->news);
+        pthread_mutex_destroy(&watchdog->lock);
         free(watchdog);
         return error_set(err, ERR_IO, "no thread to be had for the watchdog");
     }

@@ -11,13 +11,20 @@
 #include "base/clock.h"
 #include "base/id.h"
 
-enum { WAIT_MAX_S = 300, WAIT_MEMORY_S = 30, KEY_MAX = 255, CONTENT_MAX = 64 << 20 };
+enum {
+    WAIT_MAX_S = 300,
+    WAIT_MEMORY_S = 30,
+    KEY_MAX = 255,
+    CONTENT_MAX = 64 << 20,
+    BODY_KEPT = 64 << 10, /* beyond it, its memory is given back as soon as it is parsed */
+};
 
 /* What lives from the request until its answer; in the request's arena. */
 struct posting {
     struct api_request *request;
     const char *key; /* Idempotency-Key; NULL: none */
     int64_t wait_ms; /* 0: the client does not wait */
+    bool preferred;  /* it said how long */
     const char *location;
 };
 
@@ -48,7 +55,8 @@ static void read_preference(struct posting *p)
     if (wait != NULL && (wait == prefer || wait[-1] == ' ' || wait[-1] == ',' || wait[-1] == ';')) {
         char *end;
         long seconds = strtol(wait + 5, &end, 10);
-        if (end != wait + 5 && seconds > 0)
+        p->preferred = end != wait + 5 && seconds > 0;
+        if (p->preferred)
             p->wait_ms = (seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S) * 1000;
     }
     if (p->wait_ms == 0 && strncmp(p->request->context->config->queue.store, "memory:", 7) == 0)
@@ -173,9 +181,14 @@ static void answer_done(struct posting *p, const struct message_record *record)
         }
     const struct reply_record *reply = &record->recipients[0].reply;
     char detail[320];
-    snprintf(detail, sizeof(detail), "%d %s %s", reply->code, reply->enhanced, reply->text);
-    answer_outcome(
-        p, 502, with_recipients(problem_document(PROBLEM_REJECTED_BY_RELAY, detail, NULL), record));
+    if (reply->code > 0)
+        snprintf(detail, sizeof(detail), "%d %s%s%s", reply->code, reply->enhanced,
+                 reply->enhanced[0] != '\0' ? " " : "", reply->text);
+    else
+        snprintf(detail, sizeof(detail), "%s", reply->text);
+    json_t *problem =
+        problem_document(PROBLEM_REJECTED_BY_RELAY, detail[0] != '\0' ? detail : NULL, NULL);
+    answer_outcome(p, 502, with_recipients(problem, record));
 }
 
 static void answer_stored(struct posting *p, const struct queue_answer *answer)
@@ -186,6 +199,22 @@ static void answer_stored(struct posting *p, const struct queue_answer *answer)
     else /* its text was made before the commit */
         api_respond_text(p->request, 202, "application/json", p->request->body.data,
                          p->request->body.len);
+}
+
+/* The first answer again, its Location with it. */
+static void answer_replay(struct posting *p, const struct queue_answer *answer)
+{
+    json_t *first = json_loads(answer->body, JSON_ALLOW_NUL, NULL);
+    const char *id = json_string_value(json_object_get(first, "id"));
+    const char *location =
+        id != NULL ? arena_printf(p->request->arena, "/v1/messages/%s", id) : NULL;
+    json_decref(first);
+    if (location != NULL)
+        api_add_header(p->request, "Location", location);
+    api_add_header(p->request, "Idempotency-Replayed", "true");
+    api_respond_text(p->request, answer->status,
+                     answer->status >= 400 ? "application/problem+json" : "application/json",
+                     answer->body, strlen(answer->body));
 }
 
 static void on_answer(void *arg, const struct queue_answer *answer)
@@ -206,10 +235,7 @@ static void on_answer(void *arg, const struct queue_answer *answer)
         problem_respond(p->request, PROBLEM_NOT_DELIVERED_IN_TIME, NULL);
         break;
     case QUEUE_REPLAY:
-        api_add_header(p->request, "Idempotency-Replayed", "true");
-        api_respond_text(p->request, answer->status,
-                         answer->status >= 400 ? "application/problem+json" : "application/json",
-                         answer->body, strlen(answer->body));
+        answer_replay(p, answer);
         break;
     case QUEUE_MISMATCH:
         problem_respond(p->request, PROBLEM_IDEMPOTENCY_MISMATCH, NULL);
@@ -255,7 +281,7 @@ static void submit(struct posting *p, const json_t *tree, struct submission *s,
     struct api_request *request = p->request;
     struct message message;
     struct envelope envelope;
-    if (decode_message(request->arena, tree, &message, errors) < 0 ||
+    if (decode_message(request->arena, tree, &message, errors, err) < 0 ||
         message_envelope(request->arena, &message, &envelope, errors, err) < 0)
         return;
     if (!auth_allows(request->api_key, &message, &envelope, errors)) {
@@ -285,14 +311,17 @@ void messages_post(struct api_request *request)
 
     json_t *tree = NULL;
     if (decode_json(request->body.data != NULL ? request->body.data : "", request->body.len, &tree,
-                    &err) == 0)
+                    &err) == 0) {
+        if (request->body.size > BODY_KEPT)
+            buffer_clear(&request->body); /* the tree has it all */
         submit(p, tree, s, &errors, &err);
+    }
     json_decref(tree);
     if (err.code == ERR_FORBIDDEN) {
         problem_respond_errors(request, PROBLEM_FORBIDDEN, &errors);
         return;
     }
-    if (errors.n_total > 0) {
+    if (err.code == ERR_NONE && errors.n_total > 0) {
         problem_respond_errors(request, PROBLEM_INVALID_MESSAGE, &errors);
         return;
     }
@@ -302,7 +331,7 @@ void messages_post(struct api_request *request)
         problem_respond_error(request, &err);
         return;
     }
-    if (p->wait_ms > 0 && request->header(request, "Prefer") != NULL)
+    if (p->preferred)
         api_add_header(request, "Preference-Applied", "wait");
     queue_submit(request->context->queue, TAKE(s), p->wait_ms, on_answer, p);
 }
@@ -320,7 +349,7 @@ static void on_found(void *arg, const struct message_record *record, const struc
 
 void messages_get(struct api_request *request)
 {
-    const char *id = request->param != NULL ? request->param : "";
+    const char *id = request->param;
     if (strncmp(id, "msg_", 4) != 0 || !id_valid(id + 4)) {
         problem_respond(request, PROBLEM_NOT_FOUND, "No message of that id.");
         return;

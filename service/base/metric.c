@@ -18,9 +18,9 @@ struct metric {
     struct metric *next; /* of the family */
     char labels[LABELS_MAX];
     const double *bounds;
-    atomic_llong value;               /* a histogram's count */
-    atomic_llong sum_micro;           /* a histogram's sum, in millionths */
-    atomic_llong buckets[BOUNDS_MAX]; /* not cumulative */
+    atomic_llong value;                   /* of a counter or gauge */
+    atomic_llong sum_micro;               /* a histogram's sum, in millionths */
+    atomic_llong buckets[BOUNDS_MAX + 1]; /* not cumulative; behind the bounds: what exceeds them */
 };
 
 struct family {
@@ -33,19 +33,37 @@ struct family {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the lists, not the values */
 static struct family *families;
 
+/* One name="value"; nothing is appended if it does not fit whole. */
+static size_t append_label(char *out, size_t room, const char *name, const char *value)
+{
+    size_t n = (size_t)snprintf(out, room, "%s=\"", name);
+    for (const char *p = value; *p != '\0' && n + 4 < room; p++) {
+        if (*p == '"' || *p == '\\' || *p == '\n')
+            out[n++] = '\\';
+        out[n++] = *p;
+        if (*p == '\n')
+            out[n - 1] = 'n';
+    }
+    if (n + 2 > room) {
+        out[0] = '\0';
+        return 0;
+    }
+    out[n++] = '"';
+    out[n] = '\0';
+    return n;
+}
+
 static void format_labels(const char *const labels[], char out[LABELS_MAX])
 {
     size_t n = 0;
     out[0] = '\0';
-    for (size_t i = 0; labels != NULL && labels[i] != NULL && n < LABELS_MAX - 4; i += 2) {
-        n += (size_t)snprintf(out + n, LABELS_MAX - n, "%s%s=\"", n > 0 ? "," : "", labels[i]);
-        for (const char *p = labels[i + 1]; *p != '\0' && n < LABELS_MAX - 4; p++) {
-            if (*p == '"' || *p == '\\')
-                out[n++] = '\\';
-            out[n++] = *p == '\n' ? ' ' : *p;
-        }
-        out[n++] = '"';
-        out[n] = '\0';
+    for (size_t i = 0; labels != NULL && labels[i] != NULL && n + 1 < LABELS_MAX; i += 2) {
+        size_t comma = n > 0;
+        size_t added =
+            append_label(out + n + comma, LABELS_MAX - n - comma, labels[i], labels[i + 1]);
+        if (added > 0 && comma > 0)
+            out[n] = ',';
+        n += added > 0 ? comma + added : 0;
     }
 }
 
@@ -113,25 +131,26 @@ void metric_observe(struct metric *metric, double value)
 {
     if (metric == NULL)
         return;
-    for (size_t i = 0; i < BOUNDS_MAX && metric->bounds[i] > 0; i++)
-        if (value <= metric->bounds[i]) {
-            atomic_fetch_add_explicit(&metric->buckets[i], 1, memory_order_relaxed);
-            break;
-        }
+    size_t i = 0;
+    while (i < BOUNDS_MAX && metric->bounds[i] > 0 && value > metric->bounds[i])
+        i++;
+    atomic_fetch_add_explicit(&metric->buckets[i], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&metric->sum_micro, (long long)(value * 1e6), memory_order_relaxed);
-    atomic_fetch_add_explicit(&metric->value, 1, memory_order_relaxed);
 }
 
+/* The count is the sum of the buckets read here, so that they agree while others observe. */
 static void render_histogram(struct buffer *out, const char *name, struct metric *metric)
 {
     const char *comma = metric->labels[0] != '\0' ? "," : "";
     const char *open = metric->labels[0] != '\0' ? "{" : "", *close = open[0] ? "}" : "";
-    long long count = atomic_load(&metric->value), below = 0;
-    for (size_t i = 0; i < BOUNDS_MAX && metric->bounds[i] > 0; i++) {
-        below += atomic_load(&metric->buckets[i]);
+    long long count = 0;
+    size_t i = 0;
+    for (; i < BOUNDS_MAX && metric->bounds[i] > 0; i++) {
+        count += atomic_load(&metric->buckets[i]);
         buffer_printf(out, "%s_bucket{%s%sle=\"%g\"} %lld\n", name, metric->labels, comma,
-                      metric->bounds[i], below);
+                      metric->bounds[i], count);
     }
+    count += atomic_load(&metric->buckets[i]);
     buffer_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %lld\n", name, metric->labels, comma, count);
     buffer_printf(out, "%s_sum%s%s%s %.6f\n", name, open, metric->labels, close,
                   (double)atomic_load(&metric->sum_micro) / 1e6);

@@ -53,6 +53,8 @@ enum body_encoding body_encoding_for(const struct text *text)
 
 static void write_7bit(struct buffer *out, const struct text *text)
 {
+    if (text->len == 0)
+        return;
     const char *s = text->data, *end = s + text->len;
     while (s < end) {
         const char *stop = s;

@@ -314,11 +314,10 @@ static int settle(struct queue *queue, struct delivery *delivery, struct error *
                                           .status = verdicts.status,
                                           .next_ms = verdicts.next_ms,
                                           .keep_content = queue->settings.retain_content_ms > 0};
-    if (queue->ops->settle(queue->store, &settlement, err) < 0)
+    int64_t due_ms;
+    if (queue->ops->settle(queue->store, &settlement, &due_ms, err) < 0)
         return -1;
-    if (verdicts.n_untried > 0)
-        queue->own.backlog = true;
-    want_at(queue, verdicts.soonest_ms);
+    want_at(queue, due_ms);
     return 0;
 }
 

@@ -64,7 +64,8 @@ enum store_submitted sqlite_submit(struct store *store, const struct submission 
 int sqlite_answer(struct store *store, const char *api_key, const char *key, int status,
                   const char *body, struct error *err);
 int sqlite_forget(struct store *store, const char *api_key, const char *key, struct error *err);
-int sqlite_settle(struct store *store, const struct settlement *settlement, struct error *err);
+int sqlite_settle(struct store *store, const struct settlement *settlement, int64_t *due_ms_out,
+                  struct error *err);
 int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
 int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
 int sqlite_recover(struct store *store, const int64_t *in_flight, size_t n_in_flight,

@@ -254,7 +254,8 @@ static int drop_body(struct store *store, int64_t seq, struct error *err)
     return sqlite_run(store, SQL_DROP_BODY, err);
 }
 
-int sqlite_settle(struct store *store, const struct settlement *settlement, struct error *err)
+int sqlite_settle(struct store *store, const struct settlement *settlement, int64_t *due_ms_out,
+                  struct error *err)
 {
     const struct delivery *delivery = settlement->delivery;
     for (size_t i = 0; i < delivery->n_recipients; i++)
@@ -267,8 +268,10 @@ int sqlite_settle(struct store *store, const struct settlement *settlement, stru
     if (open) {
         if (due_ms == 0) /* some are still as they were queued */
             due_ms = settlement->now_ms;
+        *due_ms_out = due_ms;
         return update_message(store, delivery->seq, due_ms == INT64_MAX ? 0 : due_ms, 0, err);
     }
+    *due_ms_out = INT64_MAX;
     if (update_message(store, delivery->seq, 0, settlement->now_ms, err) < 0)
         return -1;
     return settlement->keep_content ? 0 : drop_body(store, delivery->seq, err);

@@ -110,7 +110,10 @@ struct store_ops {
                   const char *body, struct error *err);
     /* Forget a key whose request was refused after all (store memory: withdrawn). */
     int (*forget)(struct store *store, const char *api_key, const char *key, struct error *err);
-    int (*settle)(struct store *store, const struct settlement *settlement, struct error *err);
+    /* `*due_ms_out`: when the message is wanted again, all its recipients considered; INT64_MAX:
+     * not by time. */
+    int (*settle)(struct store *store, const struct settlement *settlement, int64_t *due_ms_out,
+                  struct error *err);
     /* What is not finished of it is canceled; the message ends. */
     int (*cancel)(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
     /* Give back a claim unchanged (the delivery could not stay in memory). */

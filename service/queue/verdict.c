@@ -50,16 +50,11 @@ static enum recipient_status decide_one(struct delivery *delivery,
 void verdicts_decide(struct delivery *delivery, const struct queue_settings *settings,
                      int64_t now_ms, struct verdicts *verdicts)
 {
-    verdicts->n_untried = verdicts->n_open = 0;
-    verdicts->soonest_ms = INT64_MAX;
+    verdicts->n_untried = 0;
     for (size_t i = 0; i < delivery->n_recipients; i++) {
-        int64_t *next_ms = &verdicts->next_ms[i];
         enum recipient_status status =
-            decide_one(delivery, &delivery->recipients[i], settings, now_ms, next_ms);
+            decide_one(delivery, &delivery->recipients[i], settings, now_ms, &verdicts->next_ms[i]);
         verdicts->status[i] = status;
         verdicts->n_untried += status == RECIPIENT_QUEUED;
-        verdicts->n_open += status == RECIPIENT_DEFERRED || status == RECIPIENT_IN_DOUBT;
-        if (*next_ms > 0 && *next_ms < verdicts->soonest_ms)
-            verdicts->soonest_ms = *next_ms;
     }
 }

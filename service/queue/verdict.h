@@ -11,8 +11,7 @@
 struct verdicts {
     enum recipient_status *status; /* per recipient; RECIPIENT_QUEUED: nothing became of it */
     int64_t *next_ms;              /* per recipient; 0: final, or held */
-    size_t n_untried, n_open;      /* of all; open: deferred or in doubt */
-    int64_t soonest_ms;            /* of next_ms; INT64_MAX: none */
+    size_t n_untried;
 };
 
 /* `status` and `next_ms` have room for the delivery's recipients. */

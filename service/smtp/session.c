@@ -181,10 +181,10 @@ static int write_some(struct session *s, struct error *err)
 
 static void offer_room(struct session *s)
 {
-    if (s->quitting && smtp_dialogue_idle(s->dialogue))
-        smtp_dialogue_quit(s->dialogue, clock_mono_ms());
-    else if (!s->quitting && smtp_dialogue_room(s->dialogue))
+    if (!s->quitting && smtp_dialogue_room(s->dialogue))
         s->owner.ready(s->owner.arg, s);
+    if (s->quitting && smtp_dialogue_idle(s->dialogue)) /* perhaps since just now */
+        smtp_dialogue_quit(s->dialogue, clock_mono_ms());
 }
 
 /* Move octets until nothing moves. 1: a handshake comes next; -1: the end. */

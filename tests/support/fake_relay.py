@@ -45,7 +45,8 @@ class Session:
                     self.sender, self.recipients = re.search("<(.*?)>", line)[1], []
             elif verb == "RCPT":
                 address = re.search("<(.*?)>", line)[1]
-                if self.ask("rcpt", address, "250 2.1.5 Ok\r\n").startswith("2"):
+                usual = "250 2.1.5 Ok\r\n" if self.sender is not None else "503 5.5.1 MAIL first\r\n"
+                if self.ask("rcpt", address, usual).startswith("2"):
                     self.recipients.append(address)
             elif verb == "DATA":
                 usual = "354 go\r\n" if self.recipients else "554 5.5.1 no valid recipients\r\n"
@@ -131,7 +132,12 @@ class FakeRelay:
         return {"name": "fake", "host": "127.0.0.1", "port": self.port, "tls": "none", **more}
 
     def close(self):
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
+        except OSError:
+            pass
         self.listener.close()
+        self.thread.join(5)
         with self.lock:
             sessions = list(self.sessions)
         for session in sessions:

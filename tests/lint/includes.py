@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Includes point one way: base <- config, message <- smtp, queue <- relay, sandbox <- engine <- api <- cli.
+
+Within a level folders may know each other, but never in a circle. Some libraries belong to one
+folder, so that the rest of the tree does not depend on them.
+"""
+import collections
+import glob
+import os
+import re
+import sys
+
+LEVELS = [["base"], ["config", "message"], ["smtp", "oauth", "queue"], ["relay", "notify", "sandbox"],
+          ["engine"], ["api"], ["cli"]]
+LEVEL = {folder: level for level, folders in enumerate(LEVELS) for folder in folders}
+LIBRARIES = {"microhttpd.h": {"api"}, "sqlite3.h": {"queue"}, "yaml.h": {"config"},
+             "gsasl.h": {"smtp"}, "uv.h": {"smtp", "relay", "notify", "sandbox"},
+             "openssl/ssl.h": {"smtp", "sandbox"}, "syslog.h": set()}
+
+
+def folder_of(path):
+    parts = path.split("/")
+    if parts[0] == "service":
+        return parts[1] if len(parts) > 2 else "engine"
+    return parts[0]
+
+
+def find_circle(graph):
+    def walk(node, trail):
+        if node in trail:
+            return trail[trail.index(node):] + [node]
+        for after in sorted(graph[node]):
+            circle = walk(after, trail + [node])
+            if circle:
+                return circle
+        return None
+    for start in sorted(graph):
+        circle = walk(start, [])
+        if circle:
+            return circle
+    return None
+
+
+def main():
+    faults = []
+    graph = collections.defaultdict(set)
+    files = sorted(f for top in ("service", "api", "cli")
+                   for f in glob.glob(f"{top}/**/*.[ch]", recursive=True))
+    for path in files:
+        own = folder_of(path)
+        if own not in LEVEL:
+            faults.append(f"{path}: folder {own} has no level in {os.path.relpath(__file__)}")
+            continue
+        with open(path) as f:
+            lines = f.readlines()
+        for number, line in enumerate(lines, 1):
+            if match := re.match(r'#include "(.*)"', line):
+                name = match[1]
+                target = name if os.path.exists(name) else os.path.join("service", name)
+                if not os.path.exists(target):
+                    faults.append(f"{path}:{number}: no such file below an include root: {name}")
+                    continue
+                other = folder_of(target)
+                if LEVEL.get(other, 99) > LEVEL[own]:
+                    faults.append(f"{path}:{number}: {own} must not know {other}")
+                elif other != own:
+                    graph[own].add(other)
+            elif match := re.match(r"#include <(.*)>", line):
+                allowed = LIBRARIES.get(match[1])
+                if allowed is not None and own not in allowed:
+                    faults.append(f"{path}:{number}: {match[1]} is for {', '.join(allowed) or 'nobody'}")
+        if path.endswith(".c") and os.path.exists(path[:-1] + "h"):
+            own_header = re.sub(r"^service/", "", path[:-1] + "h")
+            first = next((line for line in lines if line.startswith("#include")), "")
+            if first.strip() != f'#include "{own_header}"':
+                faults.append(f"{path}: its own header comes first")
+    if circle := find_circle(graph):
+        faults.append("a circle: " + " -> ".join(circle))
+    print("\n".join(faults), end="\n" if faults else "")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

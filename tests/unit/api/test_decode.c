@@ -1,0 +1,356 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "api/decode.h"
+#include "api/nearest.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+
+/* --- JSON --------------------------------------------------------------------------------- */
+
+static enum error_code parse(const char *body, size_t len, struct error *err)
+{
+    json_t *tree = NULL;
+    *err = (struct error){0};
+    int rc = decode_json(body, len, &tree, err);
+    cr_assert_eq(rc == 0, tree != NULL);
+    json_decref(tree);
+    return rc == 0 ? ERR_NONE : err->code;
+}
+
+Test(decode, json_is_an_object_and_nothing_else)
+{
+    static const struct {
+        const char *body;
+        enum error_code code;
+    } rows[] = {
+        {"{}", ERR_NONE},
+        {" {\"a\": [1, \"]\\\"}\", null]} \n", ERR_NONE},
+        {"{\"a\": \"\\u0000\"}", ERR_NONE},
+        {"", ERR_MALFORMED},
+        {" ", ERR_MALFORMED},
+        {"{", ERR_MALFORMED},
+        {"{}}", ERR_MALFORMED},
+        {"{} x", ERR_MALFORMED},
+        {"\xef\xbb\xbf{}", ERR_MALFORMED},
+        {"5", ERR_MALFORMED},
+        {"\"x\"", ERR_MALFORMED},
+        {"null", ERR_MALFORMED},
+        {"[]", ERR_MALFORMED},
+        {"{\"a\": NaN}", ERR_MALFORMED},
+        {"{\"a\": 1e999}", ERR_MALFORMED},
+        {"{\"a\": 9223372036854775808}", ERR_MALFORMED},
+        {"{\"a\": 01}", ERR_MALFORMED},
+        {"{\"a\": \"\xff\"}", ERR_MALFORMED},
+        {"{\"a\": \"\\ud800\"}", ERR_MALFORMED},
+        {"{\"a\": \"tab\there\"}", ERR_MALFORMED},
+        {"{'a': 1}", ERR_MALFORMED},
+        {"{\"a\": 1,}", ERR_MALFORMED},
+        {"{\"to\": 1, \"to\": 2}", ERR_MALFORMED},
+        {"{\"to\": 1, \"t\\u006f\": 2}", ERR_MALFORMED},
+        {"{\"a\": {\"b\": 1, \"b\": 1}}", ERR_MALFORMED},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct error err;
+        enum error_code code = parse(rows[i].body, strlen(rows[i].body), &err);
+        cr_expect_eq(code, rows[i].code, "%s: %s", rows[i].body, err.detail);
+    }
+}
+
+Test(decode, malformed_json_is_told_by_its_offset_and_not_repeated)
+{
+    struct error err;
+    static const char body[] = "{\"a\": \"SECRET\", x}";
+    cr_assert_eq(parse(body, sizeof(body) - 1, &err), ERR_MALFORMED);
+    cr_assert_not_null(strstr(err.detail, "offset 17"), "%s", err.detail);
+    cr_assert_null(strstr(err.detail, "SECRET"), "%s", err.detail);
+}
+
+static char *repeat(const char *head, const char *piece, size_t n, const char *end, size_t *len_out)
+{
+    struct buffer b;
+    buffer_init(&b, 64 << 20);
+    buffer_append_str(&b, head);
+    for (size_t i = 0; i < n; i++)
+        buffer_append_str(&b, piece);
+    buffer_append_str(&b, end);
+    *len_out = b.len;
+    char *s = buffer_steal_str(&b);
+    cr_assert_not_null(s);
+    return s;
+}
+
+Test(decode, json_that_explodes_is_refused_before_it_is_parsed)
+{
+    static const struct {
+        const char *head, *piece, *end;
+        size_t n;
+        enum error_code code;
+    } rows[] = {
+        {"{\"a\":", "[", "", 100000, ERR_MALFORMED},
+        {"", "{\"a\":", "", 100000, ERR_MALFORMED},
+        {"{\"a\":", "[", "]]]]]]]]]]]]]]]}", 15, ERR_NONE},       /* 16 levels */
+        {"{\"a\":", "[", "]]]]]]]]]]]]]]]]}", 16, ERR_MALFORMED}, /* 17 */
+        {"{\"a\":[", "{},", "{}]}", 3500000, ERR_TOO_LARGE},
+        {"{\"a\":[", "1,", "1]}", 3000000, ERR_TOO_LARGE},
+        {"{", "\"k\":1,", "\"z\":1}", 200000, ERR_TOO_LARGE},
+        {"{\"text\":\"", "{[,:\\\"", "\"}", 1000000, ERR_NONE}, /* in a string it costs nothing */
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t len;
+        struct error err;
+        char *body = repeat(rows[i].head, rows[i].piece, rows[i].n, rows[i].end, &len);
+        int64_t begun_ms = clock_mono_ms();
+        cr_expect_eq(parse(body, len, &err), rows[i].code, "row %zu: %s", i, err.detail);
+        cr_expect_lt(clock_mono_ms() - begun_ms, 5000);
+        free(body);
+    }
+}
+
+/* --- messages ----------------------------------------------------------------------------- */
+
+struct decoded {
+    struct arena *arena;
+    json_t *tree;
+    struct message message;
+    struct error_list errors;
+    int rc;
+};
+
+static void decode(const char *body, struct decoded *d)
+{
+    struct error err = {0};
+    *d = (struct decoded){.arena = arena_new()};
+    cr_assert_eq(decode_json(body, strlen(body), &d->tree, &err), 0, "%s: %s", body, err.detail);
+    d->rc = decode_message(d->arena, d->tree, &d->message, &d->errors, &err);
+    cr_assert_eq(d->rc<0, d->errors.n_total> 0);
+    cr_assert_eq(err.code, ERR_NONE);
+}
+
+static void clear(struct decoded *d)
+{
+    error_list_clear(&d->errors);
+    json_decref(d->tree);
+    arena_free(d->arena);
+}
+
+Test(decode, a_full_message)
+{
+    struct decoded d;
+    decode("{\"from\": \"Alice <alice@example.com>\", \"sender\": \"s@example.com\","
+           "\"to\": [\"bob@example.net\", {\"name\": \"Carol \xc3\x96\", \"email\": \"c@x.org\"}],"
+           "\"cc\": \"one@x.org\", \"bcc\": [], \"reply_to\": {\"email\": \"r@x.org\"},"
+           "\"subject\": \"Hi\", \"text\": \"a\\u0000b\", \"html\": \"<p>\","
+           "\"attachments\": [{\"filename\": \"a.pdf\", \"content\": \"QQ==\","
+           "  \"content_type\": \"application/pdf\", \"disposition\": \"inline\","
+           "  \"content_id\": \"logo\"}, {\"content\": \"\"}],"
+           "\"headers\": {\"X-Campaign\": \"42\", \"X-None\": null},"
+           "\"message_id\": \"<a@b>\", \"in_reply_to\": \"<c@d>\", \"references\": [\"<e@f>\"],"
+           "\"envelope\": {\"from\": \"bounces@example.com\", \"to\": [\"x@y.org\"]},"
+           "\"tags\": [\"a\", \"b\"], \"metadata\": {\"user\": \"7\"}, \"amp\": null}",
+           &d);
+    const struct message *m = &d.message;
+    cr_assert_eq(d.rc, 0);
+    cr_assert_str_eq(m->from.name, "Alice");
+    cr_assert_str_eq(m->from.email, "alice@example.com");
+    cr_assert_str_eq(m->sender->email, "s@example.com");
+    cr_assert_eq(m->to.n_items, 2);
+    cr_assert_str_eq(m->to.items[1].name, "Carol \xc3\x96");
+    cr_assert_eq(m->cc.n_items, 1);
+    cr_assert_eq(m->bcc.n_items, 0);
+    cr_assert_str_eq(m->reply_to.items[0].email, "r@x.org");
+    cr_assert_str_eq(m->subject, "Hi");
+    cr_assert_eq(m->text.len, 3);
+    cr_assert_eq(memcmp(m->text.data, "a\0b", 3), 0);
+    cr_assert_eq(m->html.len, 3);
+    cr_assert_eq(m->n_attachments, 2);
+    cr_assert_str_eq(m->attachments[0].filename, "a.pdf");
+    cr_assert_str_eq(m->attachments[0].content_id, "logo");
+    cr_assert(m->attachments[0].is_inline);
+    cr_assert_eq(m->attachments[0].base64_len, 4);
+    cr_assert_not(m->attachments[1].is_inline);
+    cr_assert_str_eq(m->attachments[1].content_type, "application/octet-stream");
+    cr_assert_eq(m->n_headers, 1);
+    cr_assert_str_eq(m->headers[0].value, "42");
+    cr_assert_str_eq(m->message_id, "<a@b>");
+    cr_assert_str_eq(m->in_reply_to, "<c@d>");
+    cr_assert_eq(m->n_references, 1);
+    cr_assert_str_eq(m->envelope_from, "bounces@example.com");
+    cr_assert_str_eq(m->envelope_to.items[0].email, "x@y.org");
+    cr_assert_eq(m->n_tags, 2);
+    cr_assert_str_eq(json_string_value(json_object_get(m->metadata, "user")), "7");
+    clear(&d);
+}
+
+Test(decode, null_is_the_same_as_absent)
+{
+    struct decoded d;
+    decode("{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"sender\": null, \"cc\": null,"
+           "\"subject\": null, \"attachments\": null, \"raw\": null, \"bbc\": null,"
+           "\"envelope\": {\"from\": null}, \"headers\": null}",
+           &d);
+    cr_assert_eq(d.rc, 0);
+    cr_assert_null(d.message.sender);
+    cr_assert_null(d.message.subject);
+    cr_assert_null(d.message.envelope_from);
+    clear(&d);
+}
+
+Test(decode, the_null_sender_is_an_empty_string)
+{
+    struct decoded d;
+    decode("{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"envelope\": {\"from\": \"\"}}", &d);
+    cr_assert_eq(d.rc, 0);
+    cr_assert_str_eq(d.message.envelope_from, "");
+    clear(&d);
+}
+
+#define WELL "\"from\": \"a@b.org\", \"to\": \"c@d.org\""
+
+static const struct {
+    const char *body;
+    const char *pointers[6]; /* in this order */
+} faults[] = {
+    {"{}", {"/from", "/to"}},
+    {"{\"from\": null, \"to\": [], \"envelope\": 5}", {"/envelope", "/from", "/to"}},
+    {"{\"to\": 5}", {"/to", "/from"}},
+    {"{\"from\": [\"a@b.org\"], \"cc\": \"c@d.org\"}", {"/from"}},
+    {"{" WELL ", \"bbc\": \"x\", \"subject\": {}}", {"/bbc", "/subject"}},
+    {"{\"from\": \"a@b.org\", \"to\": [null, \"c@d.org\", 5, \"x\"]}", {"/to/0", "/to/2", "/to/3"}},
+    {"{" WELL ", \"cc\": {\"email\": \"x@y.org\", \"nam\": \"x\"}}", {"/cc/nam"}},
+    {"{" WELL ", \"cc\": [{\"name\": \"x\"}, {\"email\": 5}]}", {"/cc/0", "/cc/1/email"}},
+    {"{" WELL ", \"cc\": [{\"email\": \"x@y.org\", \"name\": \"a\\nb\"}]}", {"/cc/0"}},
+    {"{" WELL ", \"subject\": \"a\\r\\nBcc: x@y\"}", {"/subject"}},
+    {"{" WELL ", \"subject\": \"a\\u0000b\"}", {"/subject"}},
+    {"{" WELL ", \"subject\": \"a\\u0085b\"}", {"/subject"}},
+    {"{" WELL ", \"subject\": \"a\\u2028b\"}", {"/subject"}},
+    {"{" WELL ", \"text\": 1, \"html\": []}", {"/text", "/html"}},
+    {"{" WELL ", \"headers\": {\"X A\": \"y\", \"Bcc\": \"z\", \"X\": 1, \"\": \"e\"}}",
+     {"/headers/X A", "/headers/Bcc", "/headers/X", "/headers/"}},
+    {"{" WELL ", \"headers\": []}", {"/headers"}},
+    {"{" WELL ", \"attachments\": [{}, 5, {\"content\": 1}, {\"content\": \"\", \"url\": \"x\"}]}",
+     {"/attachments/0/content", "/attachments/1", "/attachments/2/content", "/attachments/3/url"}},
+    {"{" WELL ", \"attachments\": {\"content\": \"\"}}", {"/attachments"}},
+    {"{" WELL ", \"attachments\": [{\"content\": \"\", \"filename\": \"a\\nb\","
+     "\"content_type\": \"a\\rb\", \"content_id\": \"\\u0000\", \"disposition\": \"form-data\"}]}",
+     {"/attachments/0/filename", "/attachments/0/content_type", "/attachments/0/content_id",
+      "/attachments/0/disposition"}},
+    {"{" WELL ", \"envelope\": {\"form\": \"x\", \"to\": [5], \"from\": \"x\"}}",
+     {"/envelope/form", "/envelope/to/0", "/envelope/from"}},
+    {"{" WELL ", \"tags\": [\"a\\nb\", 5, null], \"references\": \"x\"}",
+     {"/tags/0", "/tags/1", "/tags/2", "/references"}},
+    {"{" WELL ", \"metadata\": {\"a\": 1, \"b\": \"\\u0000\", \"c/~\": null}}",
+     {"/metadata/a", "/metadata/b", "/metadata/c~1~0"}},
+    {"{" WELL ", \"metadata\": []}", {"/metadata"}},
+    {"{" WELL ", \"a/b~c\": 1}", {"/a~1b~0c"}},
+    {"{" WELL ", \"raw\": \"x\", \"template\": \"y\", \"ttl\": \"1h\", \"dsn\": {}}",
+     {"/raw", "/template", "/ttl", "/dsn"}},
+};
+
+Test(decode, every_fault_is_told_at_once_by_its_pointer)
+{
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        struct decoded d;
+        decode(faults[i].body, &d);
+        size_t n = 0;
+        for (; n < 6 && faults[i].pointers[n] != NULL; n++)
+            cr_expect(n < d.errors.n_items &&
+                          strcmp(d.errors.items[n].where, faults[i].pointers[n]) == 0,
+                      "%s: %s wanted, %s", faults[i].body, faults[i].pointers[n],
+                      n < d.errors.n_items ? d.errors.items[n].where : "nothing");
+        cr_expect_eq(d.errors.n_total, n, "%s: %zu faults", faults[i].body, d.errors.n_total);
+        clear(&d);
+    }
+}
+
+Test(decode, an_unknown_field_is_told_with_the_nearest_known_one)
+{
+    static const struct {
+        const char *field, *nearest; /* NULL: none is near */
+    } rows[] = {
+        {"bbc", "bcc"},         {"form", "from"},
+        {"subjct", "subject"},  {"replyto", "reply_to"},
+        {"Subject", "subject"}, {"meta_data", "metadata"},
+        {"zzzzzz", NULL},       {"x", NULL},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char body[128], wanted[64];
+        struct decoded d;
+        snprintf(body, sizeof(body), "{" WELL ", \"%s\": 1}", rows[i].field);
+        snprintf(wanted, sizeof(wanted), "did you mean %s?", rows[i].nearest);
+        decode(body, &d);
+        const char *hint = strstr(d.errors.items[0].detail, "did you mean");
+        if (rows[i].nearest == NULL)
+            cr_expect_null(hint, "%s: %s", rows[i].field, hint);
+        else
+            cr_expect(hint != NULL && strcmp(hint, wanted) == 0, "%s: %s", rows[i].field,
+                      d.errors.items[0].detail);
+        clear(&d);
+    }
+}
+
+Test(decode, pointers_too_long_to_keep_are_cut)
+{
+    for (size_t n = 100; n < 400; n++) {
+        struct decoded d;
+        char key[400], body[600];
+        memset(key, n % 2 == 0 ? '/' : 'k', n);
+        key[n] = '\0';
+        snprintf(body, sizeof(body), "{" WELL ", \"metadata\": {\"%s\": 1}}", key);
+        decode(body, &d);
+        cr_assert_eq(d.errors.n_total, 1);
+        cr_assert_eq(strncmp(d.errors.items[0].where, "/metadata/", 10), 0);
+        clear(&d);
+    }
+}
+
+Test(decode, lists_are_bounded)
+{
+    static const struct {
+        const char *head, *piece, *end;
+        size_t most;
+        const char *pointer;
+    } rows[] = {
+        {"{\"from\": \"a@b.org\", \"to\": [", "\"c@d.org\",", "\"e@f.org\"]}", 999, "/to"},
+        {"{" WELL ", \"tags\": [", "\"t\",", "\"u\"]}", 19, "/tags"},
+        {"{" WELL ", \"references\": [", "\"<a@b>\",", "\"<c@d>\"]}", 99, "/references"},
+        {"{" WELL ", \"attachments\": [", "{\"content\":\"\"},", "{\"content\":\"\"}]}", 999,
+         "/attachments"},
+        {"{" WELL ", \"tags\": [\"", "t", "\"]}", 128, "/tags/0"},
+        {"{" WELL ", \"metadata\": {\"a\": \"", "t", "\"}}", 1024, "/metadata/a"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (size_t more = 0; more < 2; more++) {
+            size_t len;
+            struct decoded d;
+            char *body =
+                repeat(rows[i].head, rows[i].piece, rows[i].most + more, rows[i].end, &len);
+            decode(body, &d);
+            cr_expect_eq(d.errors.n_total, more, "row %zu", i);
+            if (d.errors.n_total > 0)
+                cr_expect_str_eq(d.errors.items[0].where, rows[i].pointer);
+            clear(&d);
+            free(body);
+        }
+}
+
+Test(decode, distances_of_words)
+{
+    static const struct {
+        const char *a, *b;
+        size_t distance;
+    } rows[] = {
+        {"", "", 0},
+        {"a", "", 1},
+        {"", "ab", 2},
+        {"from", "from", 0},
+        {"form", "from", 1},
+        {"bbc", "bcc", 1},
+        {"kitten", "sitting", 3},
+        {"abcdefghijklmnopqrstuvwxyzabcdefg", "a", NEAREST_FAR},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cr_expect_eq(nearest_distance(rows[i].a, rows[i].b), rows[i].distance, "%s", rows[i].a);
+        cr_expect_eq(nearest_distance(rows[i].b, rows[i].a), rows[i].distance, "%s", rows[i].a);
+    }
+}

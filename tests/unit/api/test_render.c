@@ -1,0 +1,135 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "api/render.h"
+
+static struct recipient_record recipients[] = {
+    {.address = "bob@example.net",
+     .status = RECIPIENT_SENT,
+     .attempts = 1,
+     .relay = "primary",
+     .reply = {.code = 250, .enhanced = "2.0.0", .text = "Ok: queued"},
+     .next_attempt_ms = 5, /* of no meaning any more */
+     .at_ms = 1795435200123},
+    {.address = "carol@example.net",
+     .status = RECIPIENT_DEFERRED,
+     .attempts = 2,
+     .relay = "primary",
+     .reply = {.code = 451, .text = "caf\xe9 later"},
+     .next_attempt_ms = 1795435260000,
+     .at_ms = 1795435200123},
+    {.address = "dave@example.net", .status = RECIPIENT_QUEUED, .at_ms = 1795435200000},
+};
+
+static struct event_record events[] = {
+    {.id = 7,
+     .type = EVENT_MESSAGE_SENT,
+     .at_ms = 1795435200123,
+     .recipient = 0,
+     .reply = {.code = 250, .text = "Ok"}},
+    {.id = 8, .type = EVENT_MESSAGE_QUEUED, .at_ms = 1795435200000, .recipient = 99},
+};
+
+Test(render, a_record_is_the_contracts_json)
+{
+    struct message_record record = {.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+                                    .message_id = "<a@b>",
+                                    .from = "a@b",
+                                    .subject = "Gr\xc3\xbc\xc3\x9f"
+                                               "e",
+                                    .api_key = "billing",
+                                    .tags = "[\"t\"]",
+                                    .metadata = "{\"user\":\"7\"}",
+                                    .size = 1234,
+                                    .created_ms = 1795435200000,
+                                    .recipients = recipients,
+                                    .n_recipients = 3,
+                                    .events = events,
+                                    .n_events = 2};
+    json_t *wanted = json_loads(
+        "{\"id\": \"msg_01ARZ3NDEKTSV4RRFFQ69G5FAV\", \"message_id\": \"<a@b>\", \"from\": \"a@b\","
+        "\"created_at\": \"2026-11-23T12:00:00.000Z\", \"subject\": \"Gr\xc3\xbc\xc3\x9f"
+        "e\","
+        "\"size\": 1234, \"relay\": \"primary\", \"tags\": [\"t\"], \"metadata\": {\"user\": "
+        "\"7\"},"
+        "\"recipients\": ["
+        " {\"address\": \"bob@example.net\", \"status\": \"sent\", \"attempts\": 1,"
+        "  \"relay\": \"primary\","
+        "  \"reply\": {\"code\": 250, \"enhanced\": \"2.0.0\", \"text\": \"Ok: queued\"},"
+        "  \"next_attempt_at\": null, \"at\": \"2026-11-23T12:00:00.123Z\"},"
+        " {\"address\": \"carol@example.net\", \"status\": \"deferred\", \"attempts\": 2,"
+        "  \"relay\": \"primary\","
+        "  \"reply\": {\"code\": 451, \"enhanced\": null, \"text\": \"caf\xef\xbf\xbd later\"},"
+        "  \"next_attempt_at\": \"2026-11-23T12:01:00.000Z\","
+        "  \"at\": \"2026-11-23T12:00:00.123Z\"},"
+        " {\"address\": \"dave@example.net\", \"status\": \"queued\", \"attempts\": 0,"
+        "  \"relay\": null, \"reply\": null, \"next_attempt_at\": null,"
+        "  \"at\": \"2026-11-23T12:00:00.000Z\"}],"
+        "\"events\": ["
+        " {\"id\": \"evt_7\", \"type\": \"message.sent\", \"at\": \"2026-11-23T12:00:00.123Z\","
+        "  \"recipient\": \"bob@example.net\","
+        "  \"reply\": {\"code\": 250, \"enhanced\": null, \"text\": \"Ok\"}},"
+        " {\"id\": \"evt_8\", \"type\": \"message.queued\", \"at\": \"2026-11-23T12:00:00.000Z\","
+        "  \"recipient\": null, \"reply\": null}]}",
+        0, NULL);
+    cr_assert_not_null(wanted);
+    json_object_set_new(wanted, "status", json_string(message_record_status(&record)));
+    json_t *got = render_record(&record);
+    cr_assert(json_equal(got, wanted), "%s", json_dumps(got, JSON_INDENT(2)));
+    json_decref(wanted);
+    json_decref(got);
+}
+
+/* The 202 is made without a lookup: it must have the shape of what a lookup gives. */
+Test(render, a_submission_has_the_fields_of_a_record)
+{
+    static const char *const to[] = {"bob@example.net"};
+    struct bytes *content = bytes_copy("12345", 5);
+    const struct submission submission = {.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+                                          .message_id = "<a@b>",
+                                          .from = "a@b",
+                                          .subject = "",
+                                          .tags = "[]",
+                                          .metadata = "{}",
+                                          .recipients = to,
+                                          .n_recipients = 1,
+                                          .content = content,
+                                          .created_ms = 1795435200000};
+    struct recipient_record queued = {
+        .address = to[0], .status = RECIPIENT_QUEUED, .at_ms = submission.created_ms};
+    struct message_record record = {.message_id = "<a@b>",
+                                    .from = "a@b",
+                                    .subject = "",
+                                    .tags = "[]",
+                                    .metadata = "{}",
+                                    .size = 5,
+                                    .created_ms = submission.created_ms,
+                                    .recipients = &queued,
+                                    .n_recipients = 1};
+    memcpy(record.id, submission.id, sizeof(record.id));
+    json_t *first = render_submission(&submission), *later = render_record(&record);
+    cr_assert(json_equal(first, later), "%s", json_dumps(first, JSON_INDENT(2)));
+    json_decref(first);
+    json_decref(later);
+    bytes_unref(content);
+}
+
+Test(render, any_octets_become_text)
+{
+    static const struct {
+        const char *octets, *text;
+    } rows[] = {
+        {"", ""},
+        {"plain", "plain"},
+        {"\xc3\xb6", "\xc3\xb6"},
+        {"\xff", "\xef\xbf\xbd"},
+        {"a\xc3", "a\xef\xbf\xbd"},
+        {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* a surrogate */
+        {"\xc3\xb6\xff\xc3\xb6", "\xc3\xb6\xef\xbf\xbd\xc3\xb6"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        json_t *text = render_text(rows[i].octets);
+        cr_expect_str_eq(json_string_value(text), rows[i].text);
+        json_decref(text);
+    }
+}
