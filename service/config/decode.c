@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/nearest.h"
 #include "config/environment.h"
 #include "config/settings.h"
 #include "config/units.h"
@@ -287,45 +288,19 @@ static void set_default(struct decoder *d, const struct setting *setting, void *
     json_decref(value);
 }
 
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[64], n = strlen(b);
-    if (n >= 63)
-        return n;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-        }
-    }
-    return row[n];
-}
-
 static void unknown(struct decoder *d, const struct section *section, const char *path,
                     const char *full)
 {
-    const char *nearest = NULL;
-    size_t best = 4;
+    struct nearest nearest;
     if (setting_is_planned(section->path, path) != NULL) {
         fault(d, full, "is not supported yet in this version");
         return;
     }
-    for (size_t i = 0; i < section->n_settings; i++) {
-        const char *known = section->settings[i].path;
-        size_t away = distance(path, known);
-        if (away < best) {
-            best = away;
-            nearest = known;
-        }
-    }
-    if (nearest != NULL)
-        fault(d, full, "is not a setting; did you mean %s?", nearest);
+    nearest_init(&nearest, path);
+    for (size_t i = 0; i < section->n_settings; i++)
+        nearest_offer(&nearest, section->settings[i].path);
+    if (nearest.word != NULL)
+        fault(d, full, "is not a setting; did you mean %s?", nearest.word);
     else
         fault(d, full, "is not a setting");
 }
