@@ -38,7 +38,7 @@ static int listen_unix(const char *path, struct error *err)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && bind_unix(fd, &address) == 0)
         return fd;
-    error_set(err, ERR_CONFIG, "listen: unix:%s: %s", path, strerror(errno));
+    error_set(err, ERR_IO, "listen: unix:%s: %s", path, strerror(errno));
     if (fd >= 0)
         close(fd);
     return -1;
@@ -92,6 +92,6 @@ int server_listen(const char *address, struct error *err)
     int errnum = errno;
     freeaddrinfo(info);
     if (fd < 0)
-        return error_set(err, ERR_CONFIG, "listen: %s: %s", address, strerror(errnum));
+        return error_set(err, ERR_IO, "listen: %s: %s", address, strerror(errnum));
     return fd;
 }

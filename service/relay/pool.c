@@ -229,7 +229,8 @@ static void on_tick(uv_timer_t *tick)
 {
     struct berth *berth = tick->data;
     struct relay *relay = berth->relay;
-    carriers_quit_idle(berth, clock_mono_ms() - relay->settings->connections.idle_ms);
+    if (relay->settings->connections.idle_ms > 0) /* 0: no bound */
+        carriers_quit_idle(berth, clock_mono_ms() - relay->settings->connections.idle_ms);
     settle_expired(relay);
     pool_plan(relay);
     pthread_mutex_lock(&relay->lock);
