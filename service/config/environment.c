@@ -136,6 +136,8 @@ static int set_host(json_t *relay, const char *text, size_t len, const char *def
         if (close == NULL)
             return -1;
         host = (size_t)(close - text) + 1;
+        if (host < len && text[host] != ':')
+            return -1;
     } else if (memrchr(text, ':', len) != NULL) {
         host = (size_t)((const char *)memrchr(text, ':', len) - text);
     }
