@@ -101,8 +101,9 @@ void pool_idle_changed(struct berth *berth, bool idle)
     pthread_mutex_lock(&relay->lock);
     relay->n_idle += idle ? 1 : (size_t)-1;
     berth->n_idle += idle ? 1 : (size_t)-1;
-    /* What arrived between the last pull and now saw nobody idle. */
-    bool missed = idle && relay->ready.n > 0 && backoff_open(&relay->traffic, clock_mono_ms());
+    /* What arrived between the last pull and now saw nobody idle; nor did the end of it all. */
+    bool missed = idle && (relay->draining ||
+                           (relay->ready.n > 0 && backoff_open(&relay->traffic, clock_mono_ms())));
     pthread_mutex_unlock(&relay->lock);
     metric_add(relay->metrics.idle, idle ? 1 : -1);
     if (missed)
