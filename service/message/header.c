@@ -11,6 +11,7 @@ enum {
     LINE_WANTED = 76,        /* RFC 5322, 2.1.1 says 78 with CRLF not counted; a little less */
     ENCODED_WORD_MAX = 75,   /* RFC 2047, 2 */
     ENCODED_OCTETS_MAX = 45, /* what fits in one: "=?UTF-8?B?" + 60 + "?=" */
+    ENCODED_OCTETS_MIN = 12, /* a word for less is not worth its brackets */
     WORD_MAX = 900,          /* longer words cannot stand as they are: lines end at 998 */
 };
 
@@ -49,14 +50,28 @@ static void end(struct field *f)
     buffer_append_str(f->out, "\r\n");
 }
 
+/* What an encoded word can hold on the line begun, or on a new one if that would be next to
+ * nothing. Nothing is gained by a first line that holds only the field's name, and some readers
+ * take its fold for a space of the text. */
+static size_t octets_wanted(const struct field *f)
+{
+    size_t taken = f->column + 1 +
+                   strlen("=?UTF-8?B?"
+                          "?=");
+    size_t room = taken < LINE_WANTED ? (LINE_WANTED - taken) / 4 * 3 : 0;
+    if (room < ENCODED_OCTETS_MIN)
+        return ENCODED_OCTETS_MAX;
+    return room < ENCODED_OCTETS_MAX ? room : ENCODED_OCTETS_MAX;
+}
+
 /* How many octets of `s` the next encoded word takes: whole code points only (RFC 2047, 5). */
-static size_t word_octets(const char *s, size_t len)
+static size_t word_octets(const char *s, size_t len, size_t wanted)
 {
     size_t n = 0;
     while (n < len) {
         uint32_t c;
         size_t step = text_code_point(s + n, len - n, &c);
-        if (step == 0 || n + step > ENCODED_OCTETS_MAX)
+        if (step == 0 || n + step > wanted)
             break;
         n += step;
     }
@@ -67,7 +82,7 @@ static void put_encoded(struct field *f, const char *s, size_t len)
 {
     while (len > 0) {
         char word[ENCODED_WORD_MAX + 8];
-        size_t n = word_octets(s, len);
+        size_t n = word_octets(s, len, octets_wanted(f));
         char encoded[BASE64_LINE + 4];
         size_t n_encoded = base64_encode_lines(s, n, encoded) - 2; /* one line, without its CRLF */
         int n_word = snprintf(word, sizeof(word), "=?UTF-8?B?%.*s?=", (int)n_encoded, encoded);

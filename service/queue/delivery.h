@@ -43,6 +43,8 @@ struct delivery {
     int64_t ready_mono_ms; /* when it entered the ready queue */
     const char *relay;     /* the relay that tried it; set by the relay, static for its life */
     struct claim *claim;   /* the queue's own; NULL: it cannot be withdrawn */
+    size_t n_ended;        /* the queue's own: recipients that the last settlement ended, */
+    size_t n_sent;         /* and those of them that were sent */
     int flight;            /* slot in the flight ledger while a session has it; -1 otherwise */
     size_t n_recipients;
     struct delivery_recipient recipients[]; /* addresses are in the same allocation */

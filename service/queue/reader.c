@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/lock.h"
+#include "queue/claim.h"
+
 struct lookup {
     struct lookup *next;
     char id[ID_SIZE];
@@ -16,57 +19,87 @@ struct reader {
     struct store *store;
     const struct flight_ledger *ledger;
     pthread_t thread;
-    pthread_mutex_t lock; /* guards the list and `stop` */
-    pthread_cond_t news;
-    struct lookup *first, **last;
+    struct lock lock; /* guards all below */
+    struct lookup *lookups, **lookups_end;
+    struct submission *waits, **waits_end; /* that have ended */
     bool stop;
 };
 
-int reader_look_up(const struct store_ops *ops, struct store *store,
-                   const struct flight_ledger *ledger, const char *id,
-                   struct message_record **record_out, struct error *err)
+/* As it is shown: what a session has now is `sending`. */
+static struct message_record *look_up(const struct reader *reader, const char *id,
+                                      struct error *err)
 {
-    struct message_record *record;
-    if (ops->find(store, id, &record, err) < 0)
-        return -1;
-    if (flight_ledger_has(ledger, record->seq))
+    struct message_record *record = NULL;
+    if (reader->ops->find(reader->store, id, &record, err) < 0)
+        return NULL;
+    bool any_open = false;
+    for (size_t i = 0; i < record->n_recipients; i++)
+        any_open = any_open || !recipient_status_is_final(record->recipients[i].status);
+    if (any_open && flight_ledger_has(reader->ledger, record->seq))
         for (size_t i = 0; i < record->n_recipients; i++)
             if (!recipient_status_is_final(record->recipients[i].status))
                 record->recipients[i].status = RECIPIENT_SENDING;
-    *record_out = record;
-    return 0;
+    return record;
 }
 
-static void look_up(struct reader *reader, const struct lookup *lookup)
+static void serve_lookup(const struct reader *reader, struct lookup *lookup)
 {
-    struct error err;
-    struct message_record *record = NULL;
-    if (reader_look_up(reader->ops, reader->store, reader->ledger, lookup->id, &record, &err) < 0)
-        lookup->found(lookup->arg, NULL, &err);
-    else
-        lookup->found(lookup->arg, record, NULL);
+    struct error err = {0};
+    struct message_record *record = look_up(reader, lookup->id, &err);
+    lookup->found(lookup->arg, record, record == NULL ? &err : NULL);
     message_record_free(record);
+    free(lookup);
+}
+
+static void serve_wait(const struct reader *reader, struct submission *submission)
+{
+    struct intake *intake = &submission->intake;
+    struct error err = {0};
+    struct queue_answer answer = {.kind = (enum queue_answer_kind)intake->kind, .err = &err};
+    struct message_record *record = look_up(reader, submission->id, &err);
+    answer.record = record;
+    if (record == NULL && answer.kind == QUEUE_DONE)
+        answer.kind = QUEUE_STORED;
+    intake->answer(intake->arg, &answer);
+    message_record_free(record);
+    claim_unref(intake->claim);
+    submission_free(submission);
+}
+
+/* With the lock held; drops it while it serves. */
+static void serve_lists(struct reader *reader)
+{
+    struct lookup *lookups = reader->lookups;
+    struct submission *waits = reader->waits;
+    reader->lookups = NULL;
+    reader->lookups_end = &reader->lookups;
+    reader->waits = NULL;
+    reader->waits_end = &reader->waits;
+    lock_drop(&reader->lock);
+    for (struct submission *next; waits != NULL; waits = next) {
+        next = waits->next;
+        serve_wait(reader, waits);
+    }
+    for (struct lookup *next; lookups != NULL; lookups = next) {
+        next = lookups->next;
+        serve_lookup(reader, lookups);
+    }
+    lock_take(&reader->lock);
 }
 
 static void *run(void *arg)
 {
     struct reader *reader = arg;
-    pthread_mutex_lock(&reader->lock);
+    lock_take(&reader->lock);
     for (;;) {
-        while (reader->first == NULL && !reader->stop)
-            pthread_cond_wait(&reader->news, &reader->lock);
-        struct lookup *lookup = reader->first;
-        if (lookup == NULL)
+        if (reader->lookups != NULL || reader->waits != NULL)
+            serve_lists(reader);
+        else if (reader->stop)
             break;
-        reader->first = lookup->next;
-        if (reader->first == NULL)
-            reader->last = &reader->first;
-        pthread_mutex_unlock(&reader->lock);
-        look_up(reader, lookup);
-        free(lookup);
-        pthread_mutex_lock(&reader->lock);
+        else
+            lock_wait(&reader->lock, INT64_MAX);
     }
-    pthread_mutex_unlock(&reader->lock);
+    lock_drop(&reader->lock);
     return NULL;
 }
 
@@ -79,12 +112,11 @@ int reader_start(const struct store_ops *ops, struct store *store,
     reader->ops = ops;
     reader->store = store;
     reader->ledger = ledger;
-    reader->last = &reader->first;
-    pthread_mutex_init(&reader->lock, NULL);
-    pthread_cond_init(&reader->news, NULL);
+    reader->lookups_end = &reader->lookups;
+    reader->waits_end = &reader->waits;
+    lock_init(&reader->lock);
     if (pthread_create(&reader->thread, NULL, run, reader) != 0) {
-        pthread_cond_destroy(&reader->news);
-        pthread_mutex_destroy(&reader->lock);
+        lock_clear(&reader->lock);
         free(reader);
         return error_set(err, ERR_IO, "no thread to be had for lookups");
     }
@@ -103,23 +135,34 @@ void reader_find(struct reader *reader, const char *id, queue_found_fn *found, v
     }
     *lookup = (struct lookup){.found = found, .arg = arg};
     snprintf(lookup->id, sizeof(lookup->id), "%s", id);
-    pthread_mutex_lock(&reader->lock);
-    *reader->last = lookup;
-    reader->last = &lookup->next;
-    pthread_cond_signal(&reader->news);
-    pthread_mutex_unlock(&reader->lock);
+    lock_take(&reader->lock);
+    *reader->lookups_end = lookup;
+    reader->lookups_end = &lookup->next;
+    lock_signal(&reader->lock);
+    lock_drop(&reader->lock);
+}
+
+void reader_answer(struct reader *reader, struct submission *submission,
+                   enum queue_answer_kind kind)
+{
+    submission->intake.kind = (int)kind;
+    submission->next = NULL;
+    lock_take(&reader->lock);
+    *reader->waits_end = submission;
+    reader->waits_end = &submission->next;
+    lock_signal(&reader->lock);
+    lock_drop(&reader->lock);
 }
 
 void reader_stop(struct reader *reader)
 {
     if (reader == NULL)
         return;
-    pthread_mutex_lock(&reader->lock);
+    lock_take(&reader->lock);
     reader->stop = true;
-    pthread_cond_signal(&reader->news);
-    pthread_mutex_unlock(&reader->lock);
+    lock_signal(&reader->lock);
+    lock_drop(&reader->lock);
     pthread_join(reader->thread, NULL);
-    pthread_cond_destroy(&reader->news);
-    pthread_mutex_destroy(&reader->lock);
+    lock_clear(&reader->lock);
     free(reader);
 }

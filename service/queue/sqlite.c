@@ -80,7 +80,8 @@ static const char *const sql[N_STATEMENTS] = {
         "SELECT seq, id, sender, smtputf8, created_ms, expires_ms, size FROM message"
         " WHERE claimed = 0 AND due_ms IS NOT NULL AND due_ms <= ?1 ORDER BY due_ms LIMIT ?2",
     [SQL_DUE_RECIPIENTS] = "SELECT n, address, attempts FROM recipient WHERE seq = ?1"
-                           " AND status NOT IN (3, 4, 5) AND next_ms <= ?2 ORDER BY n",
+                           " AND status NOT IN (3, 4, 5) AND next_ms <= ?2"
+                           " AND NOT (status = 6 AND next_ms = 0) ORDER BY n", /* held */
     [SQL_CLAIM] = "UPDATE message SET claimed = 1 WHERE seq = ?1",
     [SQL_NEXT_DUE] = "SELECT min(due_ms) FROM message WHERE claimed = 0 AND due_ms IS NOT NULL",
     [SQL_STATS] = "SELECT status, count(*), min(seq) FROM recipient INDEXED BY recipient_open"

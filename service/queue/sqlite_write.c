@@ -129,6 +129,12 @@ enum store_submitted sqlite_submit(struct store *store, const struct submission 
                                    bool claimed, int64_t *seq_out, struct store_seen *seen,
                                    struct error *err)
 {
+    /* After some failures SQLite has rolled the whole transaction back: what follows would commit
+     * by itself, though the client is told that it was refused. */
+    if (sqlite3_get_autocommit(store->db)) {
+        error_set(err, ERR_STORE_UNAVAILABLE, "store: the transaction was rolled back");
+        return STORE_SUBMIT_FAILED;
+    }
     if (submission->idempotency_key != NULL) {
         enum store_submitted known = look_up_key(store, submission, seen, err);
         if (known != STORE_SUBMIT_NEW)

@@ -30,6 +30,37 @@ struct store;
 
 #define STORE_ALL_CLAIMED SIZE_MAX
 
+enum store_submitted {
+    STORE_SUBMIT_FAILED = -1, /* `err` */
+    STORE_SUBMIT_NEW,
+    STORE_SUBMIT_REPLAY,      /* same key, same request: `seen` has the first answer */
+    STORE_SUBMIT_MISMATCH,    /* same key, other request */
+    STORE_SUBMIT_IN_PROGRESS, /* same key, the first is not answered yet */
+};
+
+struct store_seen {
+    int status;
+    char *body; /* owned by the caller */
+};
+
+struct queue_answer;
+struct claim;
+
+/* The queue's notes on a submission: who is to be told what. Nobody else looks in here. */
+struct intake {
+    void (*answer)(void *arg, const struct queue_answer *answer);
+    void *arg;
+    int64_t deadline_ms; /* until when the client waits for an outcome, monotonic; 0: it does not */
+    enum store_submitted submitted;
+    int64_t seq;
+    struct store_seen seen;
+    struct delivery *delivery; /* until the commit, if it was claimed */
+    struct claim *claim;       /* a reference; NULL: it cannot be withdrawn */
+    size_t n_open, n_sent;     /* recipients, while the client waits */
+    bool overdue;              /* the wait is over, but a session has the message */
+    int kind;                  /* enum queue_answer_kind, on its way to the reader */
+};
+
 /* One message to be kept. Made by the caller of queue_submit(), owned by the queue from then on. */
 struct submission {
     struct submission *next; /* the queue's */
@@ -54,23 +85,12 @@ struct submission {
     int answer_status;           /* what will be answered once it is durable; 0: not known yet, a
                                     client waits for the outcome (the key is then "in progress") */
     const char *answer_body;     /* JSON text for answer_status, or for 202 */
+
+    struct intake intake;
 };
 
 void submission_free(struct submission *submission);
 DEFINE_CLEANUP(struct submission *, submission_free)
-
-enum store_submitted {
-    STORE_SUBMIT_FAILED = -1, /* `err` */
-    STORE_SUBMIT_NEW,
-    STORE_SUBMIT_REPLAY,      /* same key, same request: `seen` has the first answer */
-    STORE_SUBMIT_MISMATCH,    /* same key, other request */
-    STORE_SUBMIT_IN_PROGRESS, /* same key, the first is not answered yet */
-};
-
-struct store_seen {
-    int status;
-    char *body; /* owned by the caller */
-};
 
 /* What became of a delivery; the verdicts are in it. The queue has decided the next times. */
 struct settlement {

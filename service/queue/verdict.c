@@ -1,9 +1,65 @@
 #include "queue/verdict.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/id.h"
 #include "queue/retry.h"
+
+int verdicts_reserve(struct verdicts *verdicts, size_t n_recipients, struct error *err)
+{
+    if (n_recipients <= verdicts->size)
+        return 0;
+    enum recipient_status *status = calloc(n_recipients, sizeof(*status));
+    int64_t *next_ms = calloc(n_recipients, sizeof(*next_ms));
+    if (status == NULL || next_ms == NULL) {
+        free(status);
+        free(next_ms);
+        return error_set(err, ERR_NOMEM, "outcome of %zu recipients", n_recipients);
+    }
+    verdicts_clear(verdicts);
+    *verdicts = (struct verdicts){.status = status, .next_ms = next_ms, .size = n_recipients};
+    return 0;
+}
+
+void verdicts_clear(struct verdicts *verdicts)
+{
+    free(verdicts->status);
+    free(verdicts->next_ms);
+    *verdicts = (struct verdicts){0};
+}
+
+bool verdicts_untouched(const struct delivery *delivery, int64_t now_ms)
+{
+    if (now_ms >= delivery->expires_ms)
+        return false;
+    for (size_t i = 0; i < delivery->n_recipients; i++)
+        if (delivery->recipients[i].verdict != DELIVERY_UNTRIED)
+            return false;
+    return true;
+}
+
+/* "72h", "90m" or "30s": the largest unit that says it without a rest. */
+static void format_age(int64_t age_ms, char *out, size_t size)
+{
+    int64_t s = age_ms / 1000;
+    if (s >= 3600 && s % 3600 == 0)
+        snprintf(out, size, "%" PRId64 "h", s / 3600);
+    else if (s >= 60 && s % 60 == 0)
+        snprintf(out, size, "%" PRId64 "m", s / 60);
+    else
+        snprintf(out, size, "%" PRId64 "s", s);
+}
+
+static void say_expired(const struct delivery *delivery, struct reply_record *reply)
+{
+    char age[32];
+    format_age(delivery->expires_ms - delivery->created_ms, age, sizeof(age));
+    *reply = (struct reply_record){0};
+    snprintf(reply->text, sizeof(reply->text), "expired after %s: the relay could not be used",
+             age);
+}
 
 static int64_t next_attempt(const struct delivery_recipient *recipient,
                             const struct queue_settings *settings, int64_t now_ms)
@@ -14,7 +70,7 @@ static int64_t next_attempt(const struct delivery_recipient *recipient,
            retry_wait_ms(settings->retry_ms, settings->n_retry, recipient->attempts + 1, dice);
 }
 
-static enum recipient_status decide_one(struct delivery *delivery,
+static enum recipient_status decide_one(const struct delivery *delivery,
                                         struct delivery_recipient *recipient,
                                         const struct queue_settings *settings, int64_t now_ms,
                                         int64_t *next_ms)
@@ -41,20 +97,19 @@ static enum recipient_status decide_one(struct delivery *delivery,
     }
     if (now_ms < delivery->expires_ms)
         return RECIPIENT_QUEUED;
-    recipient->reply = (struct reply_record){0};
-    snprintf(recipient->reply.text, sizeof(recipient->reply.text),
-             "expired: the relay could not be used before the message's max_age ended");
+    say_expired(delivery, &recipient->reply);
     return RECIPIENT_FAILED;
 }
 
 void verdicts_decide(struct delivery *delivery, const struct queue_settings *settings,
                      int64_t now_ms, struct verdicts *verdicts)
 {
-    verdicts->n_untried = 0;
+    delivery->n_ended = delivery->n_sent = 0;
     for (size_t i = 0; i < delivery->n_recipients; i++) {
         enum recipient_status status =
             decide_one(delivery, &delivery->recipients[i], settings, now_ms, &verdicts->next_ms[i]);
         verdicts->status[i] = status;
-        verdicts->n_untried += status == RECIPIENT_QUEUED;
+        delivery->n_ended += recipient_status_is_final(status);
+        delivery->n_sent += status == RECIPIENT_SENT;
     }
 }

@@ -1,38 +1,29 @@
 #include "queue/wait.h"
 
-#include <stdlib.h>
+#include <stdbool.h>
 
-struct claim *claim_new(void)
+static size_t bucket_of(int64_t seq)
 {
-    struct claim *claim = malloc(sizeof(*claim));
-    if (claim != NULL) {
-        atomic_init(&claim->refs, 1);
-        atomic_init(&claim->state, CLAIM_WAITING);
-    }
-    return claim;
+    return (uint64_t)seq % WAIT_BUCKETS;
 }
 
-struct claim *claim_ref(struct claim *claim)
+/* An overdue one waits for a session, not for a time. */
+static void note_deadline(struct waiters *waiters, const struct submission *submission)
 {
-    atomic_fetch_add(&claim->refs, 1);
-    return claim;
+    const struct intake *intake = &submission->intake;
+    if (!intake->overdue && intake->deadline_ms < waiters->next_deadline_ms)
+        waiters->next_deadline_ms = intake->deadline_ms;
 }
 
-void claim_unref(struct claim *claim)
+static struct submission *unlink_at(struct waiters *waiters, struct submission **at)
 {
-    if (claim != NULL && atomic_fetch_sub(&claim->refs, 1) == 1)
-        free(claim);
-}
-
-bool claim_move(struct claim *claim, enum claim_state from, enum claim_state to)
-{
-    int expected = (int)from;
-    return atomic_compare_exchange_strong(&claim->state, &expected, (int)to);
-}
-
-static struct waiter **bucket_of(struct waiters *waiters, int64_t seq)
-{
-    return &waiters->buckets[(uint64_t)seq % (sizeof(waiters->buckets) / sizeof(void *))];
+    struct submission *submission = *at;
+    *at = submission->next;
+    submission->next = NULL;
+    waiters->n--;
+    if (waiters->n == 0)
+        waiters->next_deadline_ms = INT64_MAX;
+    return submission;
 }
 
 void waiters_init(struct waiters *waiters)
@@ -40,66 +31,60 @@ void waiters_init(struct waiters *waiters)
     *waiters = (struct waiters){.next_deadline_ms = INT64_MAX};
 }
 
-void waiters_add(struct waiters *waiters, struct waiter *waiter)
+void waiters_add(struct waiters *waiters, struct submission *submission)
 {
-    struct waiter **bucket = bucket_of(waiters, waiter->seq);
-    waiter->next = *bucket;
-    *bucket = waiter;
+    struct submission **bucket = &waiters->buckets[bucket_of(submission->intake.seq)];
+    submission->next = *bucket;
+    *bucket = submission;
     waiters->n++;
-    if (!waiter->overdue && waiter->deadline_ms < waiters->next_deadline_ms)
-        waiters->next_deadline_ms = waiter->deadline_ms;
+    note_deadline(waiters, submission);
 }
 
-struct waiter *waiters_find(struct waiters *waiters, int64_t seq)
+struct submission *waiters_find(const struct waiters *waiters, int64_t seq)
 {
-    struct waiter *waiter = *bucket_of(waiters, seq);
-    while (waiter != NULL && waiter->seq != seq)
-        waiter = waiter->next;
-    return waiter;
+    struct submission *submission = waiters->buckets[bucket_of(seq)];
+    while (submission != NULL && submission->intake.seq != seq)
+        submission = submission->next;
+    return submission;
 }
 
-struct waiter *waiters_take(struct waiters *waiters, int64_t seq)
+struct submission *waiters_take(struct waiters *waiters, int64_t seq)
 {
-    for (struct waiter **at = bucket_of(waiters, seq); *at != NULL; at = &(*at)->next)
-        if ((*at)->seq == seq) {
-            struct waiter *waiter = *at;
-            *at = waiter->next;
-            waiter->next = NULL;
-            waiters->n--;
-            return waiter;
-        }
+    for (struct submission **at = &waiters->buckets[bucket_of(seq)]; *at != NULL; at = &(*at)->next)
+        if ((*at)->intake.seq == seq)
+            return unlink_at(waiters, at);
     return NULL;
 }
 
-struct waiter *waiters_take_due(struct waiters *waiters, int64_t now_ms)
+/* Looks at all: deadlines differ from client to client, and most outcomes come long before. */
+struct submission *waiters_take_due(struct waiters *waiters, int64_t now_ms)
 {
-    struct waiter *due = NULL;
+    struct submission *due = NULL;
     if (now_ms < waiters->next_deadline_ms)
         return NULL;
     waiters->next_deadline_ms = INT64_MAX;
-    for (size_t i = 0; i < sizeof(waiters->buckets) / sizeof(void *); i++)
-        for (struct waiter **at = &waiters->buckets[i]; *at != NULL;) {
-            struct waiter *waiter = *at;
-            if (!waiter->overdue && waiter->deadline_ms <= now_ms) {
-                *at = waiter->next;
-                waiter->next = due;
-                due = waiter;
-                waiters->n--;
+    for (size_t i = 0; i < WAIT_BUCKETS; i++)
+        for (struct submission **at = &waiters->buckets[i]; *at != NULL;) {
+            if ((*at)->intake.overdue || (*at)->intake.deadline_ms > now_ms) {
+                note_deadline(waiters, *at);
+                at = &(*at)->next;
                 continue;
             }
-            if (!waiter->overdue && waiter->deadline_ms < waiters->next_deadline_ms)
-                waiters->next_deadline_ms = waiter->deadline_ms;
-            at = &waiter->next;
+            struct submission *submission = unlink_at(waiters, at);
+            submission->next = due;
+            due = submission;
         }
     return due;
 }
 
-void waiter_free(struct waiter *waiter)
+struct submission *waiters_take_all(struct waiters *waiters)
 {
-    if (waiter == NULL)
-        return;
-    claim_unref(waiter->claim);
-    free((char *)waiter->api_key);
-    free((char *)waiter->key);
-    free(waiter);
+    struct submission *all = NULL;
+    for (size_t i = 0; i < WAIT_BUCKETS; i++)
+        while (waiters->buckets[i] != NULL) {
+            struct submission *submission = unlink_at(waiters, &waiters->buckets[i]);
+            submission->next = all;
+            all = submission;
+        }
+    return all;
 }

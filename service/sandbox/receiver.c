@@ -1,27 +1,59 @@
 #include "sandbox/receiver.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { LINE_MAX = 4096, OUT_MAX = 1 << 20, ADDRESS_MAX = 512 };
+#include "message/text.h"
+
+enum {
+    PATH_MAX_OCTETS = 512, /* RFC 5321 has 256; UTF-8 and quoting make it longer */
+    OUT_ENOUGH = 32 * 1024,
+    REPLY_MAX = 256,
+    ERRORS_MAX = 100, /* commands that are none, on one connection, before it is closed */
+};
+
+/* What the content's next octet comes behind. Only AT_LINE_START is behind CRLF. */
+enum at { AT_LINE_START, AT_DOT, AT_DOT_CR, AT_TEXT, AT_CR };
 
 struct receiver {
     struct receiver_owner owner;
-    struct buffer line, out, content;
-    char *from; /* NULL: no MAIL yet */
-    char **to;
-    size_t n_to;
-    bool in_content, bad_content, over, greeted;
+    struct buffer line; /* a command in the making */
+    struct buffer out;
+    char *from; /* owned; NULL: no MAIL yet */
+    char **to;  /* owned, as are its n_to items */
+    size_t n_to, size_to;
+    bool greeted, smtputf8; /* smtputf8: of this transaction */
+    bool line_too_long;
+    bool in_content;
+    enum at at;
+    struct buffer content; /* begun with bytes_begin() */
+    size_t line_octets;    /* of content */
+    const char *refusal;   /* what the content will be answered, however it goes on */
+    size_t n_errors;
     int64_t delay_ms;
     const char *delayed; /* the reply that waits */
+    bool over;
 };
 
 static void reply(struct receiver *r, const char *text)
 {
     buffer_append_str(&r->out, text);
     buffer_append_str(&r->out, "\r\n");
+    if (strncmp(text, "50", 2) == 0 && ++r->n_errors == ERRORS_MAX) {
+        buffer_append_str(&r->out, "421 4.7.0 Too many errors\r\n");
+        r->over = true;
+    }
+}
+
+/* --- transactions ------------------------------------------------------------------------- */
+
+static void drop_content(struct receiver *r)
+{
+    r->owner.budget->used -= r->content.len;
+    buffer_clear(&r->content);
 }
 
 static void reset(struct receiver *r)
@@ -31,112 +63,320 @@ static void reset(struct receiver *r)
     for (size_t i = 0; i < r->n_to; i++)
         free(r->to[i]);
     r->n_to = 0;
-    buffer_reset(&r->content);
-    if (r->content.size > 1 << 20) /* one large message must not hold its memory for ever */
-        buffer_clear(&r->content);
-    r->bad_content = false;
+    r->smtputf8 = false;
+    r->refusal = NULL;
+    drop_content(r);
 }
 
-/* "MAIL FROM:<a@b> SIZE=1" to "a@b", a copy; NULL if it is not of that form. */
-static char *path_of(const char *line, const char *keyword)
+/* --- commands ----------------------------------------------------------------------------- */
+
+/* The end of "<path>" that begins at `s`, behind its ">"; NULL if there is no path here. */
+static const char *path_end(const char *s)
 {
-    size_t n = strlen(keyword);
-    if (strncasecmp(line, keyword, n) != 0)
+    bool quoted = false;
+    if (*s++ != '<')
         return NULL;
-    const char *open = line + n + strspn(line + n, " ");
-    const char *close = strrchr(open, '>');
-    if (*open != '<' || close == NULL || close - open - 1 >= ADDRESS_MAX)
-        return NULL;
-    return strndup(open + 1, (size_t)(close - open - 1));
+    for (; *s != '\0'; s++) {
+        if (quoted && *s == '\\' && s[1] != '\0')
+            s++;
+        else if (*s == '"')
+            quoted = !quoted;
+        else if (!quoted && (*s == ' ' || *s == '<'))
+            return NULL;
+        else if (!quoted && *s == '>')
+            return s + 1;
+    }
+    return NULL;
 }
 
-static void on_mail(struct receiver *r, const char *line)
+/*
+ * "<a@b> SIZE=1" to "a@b" and "SIZE=1". NULL and the fault in `*refusal` if it is not of that form.
+ * The caller frees.
+ */
+static char *take_path(const char *args, const char **params, const char **refusal)
 {
-    char *from = path_of(line, "MAIL FROM:");
+    while (*args == ' ') /* RFC 5321, 4.1.1.3 has none; half the world's clients do */
+        args++;
+    const char *end = path_end(args);
+    *refusal = "501 5.5.4 Syntax: an address in angle brackets, then parameters";
+    if (end == NULL || (*end != '\0' && *end != ' '))
+        return NULL;
+    *params = end + strspn(end, " ");
+    size_t len = (size_t)(end - args) - 2;
+    if (len > PATH_MAX_OCTETS)
+        return NULL;
+    *refusal = "451 4.3.0 Out of memory";
+    return strndup(args + 1, len);
+}
+
+/* The reply to parameters that are unknown or wrong, NULL if all is well. */
+static const char *read_mail_params(struct receiver *r, const char *params)
+{
+    for (size_t n; (n = strcspn(params, " ")) > 0; params += n, params += strspn(params, " ")) {
+        if (n > 5 && strncasecmp(params, "SIZE=", 5) == 0) {
+            char *end;
+            unsigned long long size = strtoull(params + 5, &end, 10);
+            if (end != params + n || params[5] < '0' || params[5] > '9')
+                return "501 5.5.4 SIZE is a number";
+            if (size > RECEIVER_MESSAGE_MAX)
+                return "552 5.3.4 Message too large";
+        } else if (n == 8 && strncasecmp(params, "SMTPUTF8", n) == 0) {
+            r->smtputf8 = true;
+        } else if (!(n == 13 && strncasecmp(params, "BODY=8BITMIME", n) == 0) &&
+                   !(n == 9 && strncasecmp(params, "BODY=7BIT", n) == 0)) {
+            return "555 5.5.4 A parameter of no extension offered";
+        }
+    }
+    return NULL;
+}
+
+static const char *address_fault(const struct receiver *r, const char *address)
+{
+    if (!r->smtputf8 && !text_is_ascii(address, strlen(address)))
+        return "553 5.6.7 A non-ASCII address needs SMTPUTF8";
+    return NULL;
+}
+
+static void on_mail(struct receiver *r, const char *args)
+{
+    const char *params, *refusal;
     if (!r->greeted || r->from != NULL) {
         reply(r, "503 5.5.1 Bad sequence of commands");
-    } else if (from != NULL) {
-        r->from = from;
-        reply(r, "250 2.1.0 Ok");
         return;
-    } else {
-        reply(r, "501 5.5.4 Syntax: MAIL FROM:<address>");
     }
-    free(from);
+    r->from = take_path(args, &params, &refusal);
+    if (r->from != NULL)
+        refusal = read_mail_params(r, params);
+    if (r->from != NULL && refusal == NULL)
+        refusal = address_fault(r, r->from);
+    if (refusal != NULL)
+        reset(r);
+    reply(r, refusal != NULL ? refusal : "250 2.1.0 Ok");
 }
 
-static void on_rcpt(struct receiver *r, const char *line)
+/* Room for one more; grown as needed, because most mails have one. */
+static bool has_room(struct receiver *r)
 {
-    char *to = path_of(line, "RCPT TO:");
-    const char *refusal = NULL;
-    if (r->from == NULL)
-        refusal = "503 5.5.1 MAIL first";
-    else if (to == NULL || to[0] == '\0')
-        refusal = "501 5.5.4 Syntax: RCPT TO:<address>";
-    else if (r->n_to == RECEIVER_RECIPIENTS_MAX)
-        refusal = "452 4.5.3 Too many recipients";
-    else
+    if (r->n_to < r->size_to)
+        return true;
+    size_t size = r->size_to > 0 ? 2 * r->size_to : 4;
+    char **to = realloc(r->to, size * sizeof(*to));
+    if (to == NULL)
+        return false;
+    r->to = to;
+    r->size_to = size;
+    return true;
+}
+
+/* NULL, and `to` is among the recipients; or why not. */
+static const char *add_recipient(struct receiver *r, char *to, const char *params)
+{
+    if (to[0] == '\0')
+        return "501 5.1.3 The null address is no recipient";
+    if (params[0] != '\0')
+        return "555 5.5.4 A parameter of no extension offered";
+    if (r->n_to == RECEIVER_RECIPIENTS_MAX)
+        return "452 4.5.3 Too many recipients";
+    const char *refusal = address_fault(r, to);
+    if (refusal == NULL)
         refusal = r->owner.on_recipient(r->owner.arg, to);
-    if (refusal == NULL) {
+    if (refusal == NULL && !has_room(r))
+        refusal = "451 4.3.0 Out of memory";
+    if (refusal == NULL)
         r->to[r->n_to++] = to;
-        reply(r, "250 2.1.5 Ok");
-        return;
-    }
-    free(to);
-    reply(r, refusal);
+    return refusal;
 }
 
-static void on_command(struct receiver *r, const char *line)
+static void on_rcpt(struct receiver *r, const char *args)
 {
-    if (strncasecmp(line, "EHLO", 4) == 0) {
-        r->greeted = true;
-        reset(r);
-        buffer_printf(&r->out,
-                      "250-sandbox.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
-                      "250-SIZE %d\r\n250 ENHANCEDSTATUSCODES\r\n",
-                      RECEIVER_MESSAGE_MAX);
-    } else if (strncasecmp(line, "HELO", 4) == 0) {
-        r->greeted = true;
-        reset(r);
-        reply(r, "250 sandbox.test");
-    } else if (strncasecmp(line, "MAIL", 4) == 0) {
-        on_mail(r, line);
-    } else if (strncasecmp(line, "RCPT", 4) == 0) {
-        on_rcpt(r, line);
-    } else if (strcasecmp(line, "DATA") == 0) {
-        r->in_content = r->n_to > 0;
-        reply(r, r->n_to > 0 ? "354 End data with <CR><LF>.<CR><LF>"
-                             : "554 5.5.1 No valid recipients");
-    } else if (strcasecmp(line, "RSET") == 0) {
-        reset(r);
-        reply(r, "250 2.0.0 Ok");
-    } else if (strncasecmp(line, "NOOP", 4) == 0) {
-        reply(r, "250 2.0.0 Ok");
-    } else if (strcasecmp(line, "QUIT") == 0) {
-        reply(r, "221 2.0.0 Bye");
-        r->over = true;
-    } else {
-        reply(r, "502 5.5.2 Command not recognized");
+    const char *params, *refusal;
+    if (r->from == NULL) {
+        reply(r, "503 5.5.1 MAIL first");
+        return;
     }
+    char *to = take_path(args, &params, &refusal);
+    if (to != NULL)
+        refusal = add_recipient(r, to, params);
+    if (refusal != NULL)
+        free(to);
+    reply(r, refusal != NULL ? refusal : "250 2.1.5 Ok");
+}
+
+static void on_data(struct receiver *r, const char *args)
+{
+    if (r->from == NULL) {
+        reply(r, "503 5.5.1 MAIL first");
+    } else if (r->n_to == 0) {
+        reply(r, "554 5.5.1 No valid recipients");
+    } else {
+        bytes_begin(&r->content);
+        r->owner.budget->used += r->content.len;
+        r->in_content = true;
+        r->at = AT_LINE_START;
+        r->line_octets = 0;
+        reply(r, "354 End data with <CR><LF>.<CR><LF>");
+    }
+}
+
+static void on_ehlo(struct receiver *r, const char *args)
+{
+    r->greeted = true;
+    reset(r);
+    buffer_printf(&r->out,
+                  "250-sandbox.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+                  "250-SIZE %d\r\n250 ENHANCEDSTATUSCODES\r\n",
+                  RECEIVER_MESSAGE_MAX);
+}
+
+static void on_helo(struct receiver *r, const char *args)
+{
+    r->greeted = true;
+    reset(r);
+    reply(r, "250 sandbox.test");
+}
+
+static void on_rset(struct receiver *r, const char *args)
+{
+    reset(r);
+    reply(r, "250 2.0.0 Ok");
+}
+
+static void on_noop(struct receiver *r, const char *args)
+{
+    reply(r, "250 2.0.0 Ok");
+}
+
+static void on_vrfy(struct receiver *r, const char *args)
+{
+    reply(r, "252 2.5.0 Send some mail, and see");
+}
+
+static void on_quit(struct receiver *r, const char *args)
+{
+    reply(r, "221 2.0.0 Bye");
+    r->over = true;
+}
+
+static const struct command {
+    const char *verb;
+    enum { ARGS_NONE, ARGS_ANY, ARGS_SOME } args;
+    void (*run)(struct receiver *r, const char *args);
+} commands[] = {
+    {"MAIL FROM:", ARGS_SOME, on_mail}, {"RCPT TO:", ARGS_SOME, on_rcpt},
+    {"DATA", ARGS_NONE, on_data},       {"EHLO", ARGS_SOME, on_ehlo},
+    {"HELO", ARGS_SOME, on_helo},       {"RSET", ARGS_NONE, on_rset},
+    {"NOOP", ARGS_ANY, on_noop},        {"VRFY", ARGS_SOME, on_vrfy},
+    {"QUIT", ARGS_NONE, on_quit},
+};
+
+static const char *line_fault(const char *line, size_t len)
+{
+    if (len == 0 || line[len - 1] != '\r')
+        return "500 5.5.2 A line ends with CRLF";
+    if (text_header_fault(line, len - 1) != NULL)
+        return "500 5.5.2 A command is UTF-8 without control characters";
+    return NULL;
+}
+
+/* `len` octets of which the last should be a CR: its LF is taken off. */
+static void on_line(struct receiver *r, char *line, size_t len)
+{
+    const char *fault = line_fault(line, len);
+    if (fault != NULL) {
+        reply(r, fault);
+        return;
+    }
+    line[len - 1] = '\0';
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        const struct command *command = &commands[i];
+        size_t n = strlen(command->verb);
+        bool whole = command->verb[n - 1] == ':' || line[n] == ' ' || line[n] == '\0';
+        if (strncasecmp(line, command->verb, n) != 0 || !whole)
+            continue;
+        const char *args = line + n + strspn(line + n, " ");
+        if (args[0] == '\0' ? command->args == ARGS_SOME : command->args == ARGS_NONE)
+            reply(r, "501 5.5.4 Wrong arguments");
+        else
+            command->run(r, args);
+        return;
+    }
+    reply(r, "500 5.5.1 Command not recognized");
+}
+
+/* Takes up to the end of a command, or all there is. */
+static size_t feed_command(struct receiver *r, const char *data, size_t len)
+{
+    const char *lf = memchr(data, '\n', len);
+    size_t n = lf != NULL ? (size_t)(lf - data) + 1 : len;
+    if (!r->line_too_long && buffer_append(&r->line, data, n) < 0)
+        r->line_too_long = true; /* the rest of it is passed over */
+    if (lf == NULL)
+        return n;
+    if (r->line_too_long)
+        reply(r, "500 5.5.2 Line too long");
+    else
+        on_line(r, r->line.data, r->line.len - 1);
+    buffer_reset(&r->line);
+    r->line_too_long = false;
+    return n;
+}
+
+/* --- content ------------------------------------------------------------------------------ */
+
+/* The first reason stays: what follows it may only be its consequence. */
+static void refuse(struct receiver *r, const char *refusal)
+{
+    if (r->refusal != NULL)
+        return;
+    r->refusal = refusal;
+    drop_content(r);
+}
+
+static void keep(struct receiver *r, const char *data, size_t len)
+{
+    struct receiver_budget *budget = r->owner.budget;
+    if (r->refusal != NULL)
+        return;
+    if (r->content.len + len > r->content.limit)
+        refuse(r, "552 5.3.4 Message too large");
+    else if (budget->used + len > budget->max || buffer_append(&r->content, data, len) < 0)
+        refuse(r, "452 4.3.1 No room for it now");
+    else
+        budget->used += len;
+}
+
+/* A run of text, or one CR or LF, that is part of the content. */
+static void keep_octets(struct receiver *r, const char *data, size_t len)
+{
+    r->line_octets += len;
+    if (r->line_octets > RECEIVER_LINE_MAX + 2 ||
+        (r->line_octets > RECEIVER_LINE_MAX && data[len - 1] != '\r' && data[len - 1] != '\n'))
+        refuse(r, "554 5.6.0 A line of the content is over 998 octets");
+    keep(r, data, len);
+    if (data[len - 1] == '\n')
+        r->line_octets = 0;
+}
+
+static struct receiver_verdict judge(struct receiver *r)
+{
+    if (r->refusal != NULL)
+        return (struct receiver_verdict){.reply = r->refusal};
+    r->owner.budget->used -= r->content.len;
+    CLEANUP(bytes_unref) struct bytes *content = bytes_end(&r->content);
+    if (content == NULL)
+        return (struct receiver_verdict){.reply = "451 4.3.0 Out of memory"};
+    const struct receiver_mail mail = {
+        .from = r->from, .to = (const char *const *)r->to, .n_to = r->n_to, .content = content};
+    return r->owner.on_mail(r->owner.arg, &mail);
 }
 
 static void end_content(struct receiver *r)
 {
-    const struct receiver_mail mail = {.from = r->from,
-                                       .to = (const char *const *)r->to,
-                                       .n_to = r->n_to,
-                                       .content = r->content.data != NULL ? r->content.data : "",
-                                       .content_len = r->content.len};
-    struct receiver_verdict verdict = {.reply = "554 5.6.0 Bare CR or LF in the content"};
-    if (r->content.failed)
-        verdict.reply = "552 5.3.4 Message too large";
-    else if (!r->bad_content)
-        verdict = r->owner.on_mail(r->owner.arg, &mail);
+    struct receiver_verdict verdict = judge(r);
     r->in_content = false;
     reset(r);
     if (verdict.drop) {
         r->over = true;
-        buffer_reset(&r->out);
     } else if (verdict.delay_ms > 0) {
         r->delay_ms = verdict.delay_ms;
         r->delayed = verdict.reply;
@@ -145,38 +385,73 @@ static void end_content(struct receiver *r)
     }
 }
 
-/* A line with its CRLF. */
-static void on_content_line(struct receiver *r, const char *line, size_t len)
+static const char BARE[] = "554 5.6.0 Bare CR or LF in the content";
+
+/*
+ *                 "."            CR               LF
+ *   LINE_START ---------> DOT --------> DOT_CR --------> the end
+ *       ^  \ other         \ other: the dot was stuffed, TEXT
+ *       |   v        CR
+ *       |   TEXT ---------> CR
+ *       |     bare LF: TEXT  | LF
+ *       +--------------------+
+ */
+static void feed_octet(struct receiver *r, const char *c)
 {
-    if (len == 3 && memcmp(line, ".\r\n", 3) == 0) {
-        end_content(r);
-        return;
+    switch (r->at) {
+    case AT_DOT_CR:
+        if (*c == '\n') {
+            end_content(r);
+            return;
+        }
+        keep_octets(r, "\r", 1);
+        break;
+    case AT_LINE_START:
+        if (*c == '.') {
+            r->at = AT_DOT;
+            return;
+        }
+        break;
+    case AT_DOT:
+        if (*c == '\r') {
+            r->at = AT_DOT_CR;
+            return;
+        }
+        break;
+    case AT_TEXT:
+    case AT_CR:
+        break;
     }
-    if (len > 0 && line[0] == '.')
-        line++, len--;
-    if (memchr(line, '\r', len) != line + len - 2)
-        r->bad_content = true;
-    buffer_append(&r->content, line, len);
+    bool behind_cr = r->at == AT_CR || r->at == AT_DOT_CR;
+    if (behind_cr != (*c == '\n'))
+        refuse(r, BARE);
+    keep_octets(r, c, 1);
+    r->at = *c == '\r' ? AT_CR : *c == '\n' && behind_cr ? AT_LINE_START : AT_TEXT;
 }
 
-static void on_line(struct receiver *r)
+/* Takes up to the content's end, or all there is. */
+static size_t feed_content(struct receiver *r, const char *data, size_t len)
 {
-    char *line = r->line.data;
-    size_t len = r->line.len;
-    bool crlf = len >= 2 && line[len - 2] == '\r';
-    if (r->in_content) {
-        if (!crlf)
-            r->bad_content = true;
-        else
-            on_content_line(r, line, len);
-    } else if (!crlf || memchr(line, '\0', len) != NULL) {
-        reply(r, "500 5.5.2 A line ends with CRLF");
-    } else {
-        line[len - 2] = '\0';
-        on_command(r, line);
+    size_t used = 0;
+    while (used < len && r->in_content) {
+        /* Most octets are text behind text: those go by runs. */
+        if (r->at == AT_TEXT) {
+            const char *cr = memchr(data + used, '\r', len - used);
+            size_t run = cr != NULL ? (size_t)(cr - data) - used : len - used;
+            if (memchr(data + used, '\n', run) != NULL)
+                refuse(r, BARE);
+            if (run > 0)
+                keep_octets(r, data + used, run);
+            used += run;
+            if (cr == NULL)
+                return used;
+        }
+        feed_octet(r, data + used++);
     }
-    buffer_reset(&r->line);
+    return used;
 }
+
+/* --- outside ------------------------------------------------------------------------------ */
 
 struct receiver *receiver_new(const struct receiver_owner *owner)
 {
@@ -184,16 +459,14 @@ struct receiver *receiver_new(const struct receiver_owner *owner)
     if (r == NULL)
         return NULL;
     r->owner = *owner;
-    r->to = calloc(RECEIVER_RECIPIENTS_MAX, sizeof(*r->to));
-    buffer_init(&r->line, LINE_MAX);
-    buffer_init(&r->out, OUT_MAX);
-    buffer_init(&r->content, RECEIVER_MESSAGE_MAX);
-    if (r->to == NULL) {
-        receiver_free(r);
-        return NULL;
-    }
+    buffer_init(&r->line, RECEIVER_COMMAND_MAX);
+    buffer_init(&r->out, OUT_ENOUGH + 2 * REPLY_MAX);
+    buffer_init(&r->content, RECEIVER_MESSAGE_MAX + sizeof(struct bytes));
     reply(r, "220 sandbox.test ESMTP postern sandbox");
-    return r;
+    if (!r->out.failed)
+        return r;
+    receiver_free(r);
+    return NULL;
 }
 
 void receiver_free(struct receiver *r)
@@ -203,7 +476,6 @@ void receiver_free(struct receiver *r)
     reset(r);
     buffer_clear(&r->line);
     buffer_clear(&r->out);
-    buffer_clear(&r->content);
     free(r->to);
     free(r);
 }
@@ -211,19 +483,10 @@ void receiver_free(struct receiver *r)
 size_t receiver_feed(struct receiver *r, const char *data, size_t len)
 {
     size_t used = 0;
-    while (used < len && !r->over && r->delay_ms == 0) {
-        const char *lf = memchr(data + used, '\n', len - used);
-        size_t n = lf != NULL ? (size_t)(lf - data) + 1 - used : len - used;
-        if (buffer_append(&r->line, data + used, n) < 0) {
-            reply(r, "500 5.5.2 Line too long");
-            r->over = true;
-            break;
-        }
-        used += n;
-        if (lf != NULL)
-            on_line(r);
-    }
-    if (r->out.failed) /* it asks without reading our answers */
+    while (used < len && !r->over && r->delay_ms == 0 && r->out.len < OUT_ENOUGH)
+        used += r->in_content ? feed_content(r, data + used, len - used)
+                              : feed_command(r, data + used, len - used);
+    if (r->out.failed) /* no memory for a reply: the client would wait for it in vain */
         r->over = true;
     return used;
 }
@@ -233,7 +496,7 @@ struct buffer *receiver_out(struct receiver *r)
     return &r->out;
 }
 
-int64_t receiver_delay_ms(struct receiver *r)
+int64_t receiver_delay_ms(const struct receiver *r)
 {
     return r->delay_ms;
 }

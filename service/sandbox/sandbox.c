@@ -1,166 +1,85 @@
 #include "sandbox/sandbox.h"
 
-#include <arpa/inet.h>
+#include <assert.h>
+#include <netinet/in.h>
 #include <pthread.h>
-#include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "base/clock.h"
-#include "base/id.h"
+#include "sandbox/mailbox.h"
 #include "sandbox/mime.h"
 #include "sandbox/receiver.h"
+#include "sandbox/steering.h"
 
-enum { BACKLOG = 128, SLOW_MS = 5000, DEFERS = 2, STEERED_MAX = 1024, MESSAGE_ID_MAX = 128 };
-
-struct kept {          /* one message that arrived */
-    struct kept *next; /* older */
-    char id[ID_SIZE];
-    int64_t at_ms;
-    json_t *envelope;
-    size_t len;
-    char content[];
-};
-
-struct steered { /* how often a message was turned away, by Message-ID and recipient */
-    char key[MESSAGE_ID_MAX];
-    unsigned n;
+enum {
+    BACKLOG = 128,
+    MAX_CLIENTS = 256,
+    IDLE_MS = 5 * 60 * 1000,
+    RETRY_MS = 100,
+    IN_SIZE = 64 * 1024,
+    INTAKE_MAX = 256 << 20, /* octets of contents that are on their way in, of all clients */
 };
 
 struct sandbox {
     struct sandbox_settings settings;
+    struct mailbox *mailbox; /* has a lock of its own; all else is the thread's once it runs */
+    struct steering *steering;
+    struct receiver_budget budget;
     uv_loop_t loop;
     uv_tcp_t listener;
+    uv_timer_t retry; /* without memory for a client: libuv waits until it is accepted */
     uv_async_t stop;
     pthread_t thread;
     uint16_t port;
-    struct steered steered[STEERED_MAX]; /* a ring: what is forgotten starts anew */
-    size_t next_steered;
-    pthread_mutex_t lock; /* guards what is kept */
-    struct kept *newest;
-    size_t n_kept;
-    uint64_t kept_bytes;
+    size_t n_clients;
 };
 
+/*
+ * One connection. It reads, answers, and reads on: never while a write is under way or a reply is
+ * delayed. So a client that asks without listening fills its own socket and not our memory.
+ */
 struct client {
     struct sandbox *sandbox;
     struct receiver *receiver;
     uv_tcp_t tcp;
-    uv_timer_t timer;
-    struct buffer waiting; /* read while a slow reply is due */
-    int n_open;
-    char in[16384];
+    uv_timer_t timer; /* until it was idle too long, or until a delayed reply is due */
+    uv_write_t write;
+    struct buffer writing; /* what `write` sends; empty: no write is under way */
+    int n_open;            /* handles */
+    size_t in_at, in_len;  /* of `in`, not yet fed */
+    char in[IN_SIZE];
 };
 
-/* --- keeping ------------------------------------------------------------------------------ */
-
-static void free_kept(struct kept *kept)
-{
-    json_decref(kept->envelope);
-    free(kept);
-}
-
-/* With the lock held. */
-static void forget_oldest(struct sandbox *sandbox)
-{
-    struct kept **at = &sandbox->newest;
-    while ((*at)->next != NULL)
-        at = &(*at)->next;
-    sandbox->kept_bytes -= (*at)->len;
-    sandbox->n_kept--;
-    free_kept(*at);
-    *at = NULL;
-}
-
-static void keep(struct sandbox *sandbox, const struct receiver_mail *mail)
-{
-    struct kept *kept = malloc(sizeof(*kept) + mail->content_len);
-    json_t *to = json_array();
-    for (size_t i = 0; i < mail->n_to; i++)
-        json_array_append_new(to, json_string(mail->to[i]));
-    json_t *envelope = json_pack("{s:s?, s:o}", "from", mail->from, "to", to);
-    if (kept == NULL || envelope == NULL) {
-        free(kept);
-        json_decref(envelope);
-        return;
-    }
-    *kept = (struct kept){.at_ms = clock_wall_ms(), .envelope = envelope, .len = mail->content_len};
-    id_new(kept->at_ms, kept->id);
-    memcpy(kept->content, mail->content, mail->content_len);
-    pthread_mutex_lock(&sandbox->lock);
-    kept->next = sandbox->newest;
-    sandbox->newest = kept;
-    sandbox->n_kept++;
-    sandbox->kept_bytes += kept->len;
-    while (sandbox->n_kept > 1 && (sandbox->n_kept > sandbox->settings.max_messages ||
-                                   sandbox->kept_bytes > sandbox->settings.max_bytes))
-        forget_oldest(sandbox);
-    pthread_mutex_unlock(&sandbox->lock);
-}
-
-/* --- steering ----------------------------------------------------------------------------- */
-
-static bool is_steered(const char *address, const char *local)
-{
-    size_t n = strlen(local);
-    return strncasecmp(address, local, n) == 0 && strcasecmp(address + n, "@sandbox.test") == 0;
-}
+/* --- what the receiver asks --------------------------------------------------------------- */
 
 static const char *on_recipient(void *arg, const char *address)
 {
-    if (is_steered(address, "bounce"))
-        return "550 5.1.1 No such user here: bounce@sandbox.test always refuses";
-    if (is_steered(address, "throttle"))
-        return "432 4.3.2 Too many messages: throttle@sandbox.test always says so";
-    return NULL;
-}
-
-/* Counts this message's visits to this recipient. */
-static unsigned count_visit(struct sandbox *sandbox, const struct receiver_mail *mail,
-                            const char *recipient)
-{
-    char key[MESSAGE_ID_MAX];
-    const char *at = memmem(mail->content, mail->content_len, "\nMessage-ID:", 12);
-    size_t n = at != NULL ? strcspn(at + 12, "\r\n") : 0;
-    snprintf(key, sizeof(key), "%.*s %s", (int)(n < 90 ? n : 90), at != NULL ? at + 12 : "",
-             recipient);
-    for (size_t i = 0; i < STEERED_MAX; i++)
-        if (strcmp(sandbox->steered[i].key, key) == 0)
-            return ++sandbox->steered[i].n;
-    struct steered *fresh = &sandbox->steered[sandbox->next_steered++ % STEERED_MAX];
-    memcpy(fresh->key, key, sizeof(key));
-    return fresh->n = 1;
+    return steering_on_recipient(address);
 }
 
 static struct receiver_verdict on_mail(void *arg, const struct receiver_mail *mail)
 {
     struct sandbox *sandbox = arg;
-    struct receiver_verdict verdict = {.reply = "250 2.0.0 Ok: kept in the sandbox", .keep = true};
-    for (size_t i = 0; i < mail->n_to; i++) {
-        if (is_steered(mail->to[i], "slow"))
-            verdict.delay_ms = SLOW_MS;
-        if (is_steered(mail->to[i], "defer") && count_visit(sandbox, mail, "defer") <= DEFERS) {
-            verdict.reply = "451 4.3.0 Try again: defer@sandbox.test refuses twice";
-            verdict.keep = false;
-        }
-        if (is_steered(mail->to[i], "drop") && count_visit(sandbox, mail, "drop") == 1)
-            verdict.drop = true; /* kept all the same: so one sees what a duplicate is */
-    }
-    if (verdict.keep)
-        keep(sandbox, mail);
-    return verdict;
+    struct steering_verdict verdict = steering_on_mail(sandbox->steering, mail);
+    if (verdict.keep &&
+        mailbox_put(sandbox->mailbox, mail->from, mail->to, mail->n_to, mail->content) < 0)
+        return (struct receiver_verdict){.reply = "451 4.3.0 Out of memory"};
+    return verdict.receiver;
 }
 
-/* --- sockets ------------------------------------------------------------------------------ */
+/* --- connections -------------------------------------------------------------------------- */
 
-static void on_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct client *client = handle->data;
     if (--client->n_open > 0)
         return;
+    client->sandbox->n_clients--;
     receiver_free(client->receiver);
-    buffer_clear(&client->waiting);
+    buffer_clear(&client->writing);
     free(client);
 }
 
@@ -168,76 +87,59 @@ static void close_client(struct client *client)
 {
     if (uv_is_closing((uv_handle_t *)&client->tcp))
         return;
-    uv_close((uv_handle_t *)&client->tcp, on_closed);
-    uv_close((uv_handle_t *)&client->timer, on_closed);
+    uv_close((uv_handle_t *)&client->tcp, on_handle_closed);
+    uv_close((uv_handle_t *)&client->timer, on_handle_closed);
 }
 
-struct write {
-    uv_write_t request;
-    struct client *client;
-    bool last;
-    char data[];
-};
+static void advance(struct client *client);
 
-static void on_written(uv_write_t *request, int status)
+static void on_written(uv_write_t *write, int status)
 {
-    struct write *write = (struct write *)request;
-    if (status < 0 || write->last)
-        close_client(write->client);
-    free(write);
+    struct client *client = write->data;
+    buffer_reset(&client->writing);
+    if (status < 0)
+        close_client(client);
+    else
+        advance(client);
 }
 
-static void send_out(struct client *client)
+/* Send what the receiver has to say. False: the client is closing, or a write is now under way. */
+static bool flush(struct client *client)
 {
     struct buffer *out = receiver_out(client->receiver);
-    bool over = receiver_over(client->receiver);
-    if (out->len == 0 || uv_is_closing((uv_handle_t *)&client->tcp)) {
-        if (over)
-            close_client(client);
-        return;
-    }
-    struct write *write = malloc(sizeof(*write) + out->len);
-    uv_buf_t buf;
-    if (write == NULL) {
+    uv_buf_t buf = uv_buf_init(out->data, (unsigned)out->len);
+    int sent = out->len > 0 ? uv_try_write((uv_stream_t *)&client->tcp, &buf, 1) : 0;
+    if (sent < 0 && sent != UV_EAGAIN) {
         close_client(client);
-        return;
+        return false;
     }
-    write->client = client;
-    write->last = over;
-    memcpy(write->data, out->data, out->len);
-    buf = uv_buf_init(write->data, (unsigned)out->len);
-    buffer_reset(out);
-    if (uv_write(&write->request, (uv_stream_t *)&client->tcp, &buf, 1, on_written) < 0) {
-        free(write);
+    buffer_consume(out, sent > 0 ? (size_t)sent : 0);
+    if (out->len == 0)
+        return true;
+    /* The two buffers change places: the receiver writes into the other meanwhile. */
+    struct buffer full = *out;
+    *out = client->writing;
+    client->writing = full;
+    buf = uv_buf_init(full.data, (unsigned)full.len);
+    if (uv_write(&client->write, (uv_stream_t *)&client->tcp, &buf, 1, on_written) < 0)
         close_client(client);
-    }
-}
-
-static void on_timer(uv_timer_t *timer);
-
-/* What comes while a reply is delayed waits. */
-static void take(struct client *client, const char *data, size_t len)
-{
-    size_t used = receiver_feed(client->receiver, data, len);
-    if (used < len && !receiver_over(client->receiver) &&
-        buffer_append(&client->waiting, data + used, len - used) < 0) {
-        close_client(client);
-        return;
-    }
-    int64_t delay_ms = receiver_delay_ms(client->receiver);
-    if (delay_ms > 0 && !uv_is_active((uv_handle_t *)&client->timer))
-        uv_timer_start(&client->timer, on_timer, (uint64_t)delay_ms, 0);
-    send_out(client);
+    return false;
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct client *client = timer->data;
-    struct buffer waiting = client->waiting;
-    buffer_init(&client->waiting, waiting.limit);
-    receiver_resume(client->receiver);
-    take(client, waiting.data != NULL ? waiting.data : "", waiting.len);
-    buffer_clear(&waiting);
+    static char late[] = "421 4.4.2 Idle for too long\r\n";
+    uv_buf_t buf = uv_buf_init(late, sizeof(late) - 1);
+    if (client->writing.len > 0) { /* it does not even read what it has already */
+        close_client(client);
+    } else if (receiver_delay_ms(client->receiver) > 0) {
+        receiver_resume(client->receiver);
+        advance(client);
+    } else {
+        uv_try_write((uv_stream_t *)&client->tcp, &buf, 1);
+        close_client(client);
+    }
 }
 
 static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *buf)
@@ -249,45 +151,109 @@ static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *buf)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct client *client = stream->data;
-    if (n < 0)
+    if (n < 0) {
         close_client(client);
-    else if (n > 0)
-        take(client, buf->base, (size_t)n);
+    } else if (n > 0) {
+        client->in_at = 0;
+        client->in_len = (size_t)n;
+        advance(client);
+    }
+}
+
+static void wait_ms(struct client *client, int64_t ms)
+{
+    uv_timer_start(&client->timer, on_timer, (uint64_t)ms, 0);
+}
+
+/* Feed and answer until all is read, and then read on; or until something else must happen first,
+ * which then calls this again. */
+static void advance(struct client *client)
+{
+    struct receiver *receiver = client->receiver;
+    do {
+        client->in_at +=
+            receiver_feed(receiver, client->in + client->in_at, client->in_len - client->in_at);
+        bool sent = flush(client);
+        if (uv_is_closing((uv_handle_t *)&client->tcp))
+            return;
+        if (sent && receiver_over(receiver)) {
+            close_client(client);
+            return;
+        }
+        int64_t delay_ms = receiver_delay_ms(receiver);
+        wait_ms(client, sent && delay_ms > 0 ? delay_ms : client->sandbox->settings.idle_ms);
+        if (!sent || delay_ms > 0) {
+            uv_read_stop((uv_stream_t *)&client->tcp);
+            return;
+        }
+    } while (client->in_at < client->in_len);
+    int rc = uv_read_start((uv_stream_t *)&client->tcp, on_alloc, on_read);
+    if (rc < 0 && rc != UV_EALREADY)
+        close_client(client);
+}
+
+static struct client *client_new(struct sandbox *sandbox)
+{
+    const struct receiver_owner owner = {on_recipient, on_mail, sandbox, &sandbox->budget};
+    struct client *client = malloc(sizeof(*client)); /* `in` needs no zeros */
+    struct receiver *receiver = receiver_new(&owner);
+    if (client == NULL || receiver == NULL) {
+        free(client);
+        receiver_free(receiver);
+        return NULL;
+    }
+    client->sandbox = sandbox;
+    client->receiver = receiver;
+    client->n_open = 2;
+    client->in_at = client->in_len = 0;
+    buffer_init(&client->writing, receiver_out(receiver)->limit);
+    uv_tcp_init(&sandbox->loop, &client->tcp);
+    uv_timer_init(&sandbox->loop, &client->timer);
+    client->tcp.data = client->timer.data = client->write.data = client;
+    sandbox->n_clients++;
+    return client;
+}
+
+static void on_connect(uv_stream_t *listener, int status);
+
+static void on_retry(uv_timer_t *retry)
+{
+    struct sandbox *sandbox = retry->data;
+    on_connect((uv_stream_t *)&sandbox->listener, 0);
 }
 
 static void on_connect(uv_stream_t *listener, int status)
 {
     struct sandbox *sandbox = listener->data;
-    struct client *client = status < 0 ? NULL : calloc(1, sizeof(*client));
-    if (client == NULL)
+    static char full[] = "421 4.7.0 Too many connections\r\n";
+    struct client *client = status == 0 ? client_new(sandbox) : NULL;
+    if (client == NULL) {
+        uv_timer_start(&sandbox->retry, on_retry, RETRY_MS, 0);
         return;
-    const struct receiver_owner owner = {on_recipient, on_mail, sandbox};
-    client->sandbox = sandbox;
-    client->n_open = 2;
-    buffer_init(&client->waiting, 1 << 20);
-    uv_tcp_init(&sandbox->loop, &client->tcp);
-    uv_timer_init(&sandbox->loop, &client->timer);
-    client->tcp.data = client->timer.data = client;
-    client->receiver = receiver_new(&owner);
-    if (client->receiver == NULL || uv_accept(listener, (uv_stream_t *)&client->tcp) < 0) {
+    }
+    if (uv_accept(listener, (uv_stream_t *)&client->tcp) < 0) {
+        close_client(client);
+        return;
+    }
+    if (sandbox->n_clients > sandbox->settings.max_clients) {
+        uv_buf_t buf = uv_buf_init(full, sizeof(full) - 1);
+        uv_try_write((uv_stream_t *)&client->tcp, &buf, 1);
         close_client(client);
         return;
     }
     uv_tcp_nodelay(&client->tcp, 1);
-    send_out(client);
-    uv_read_start((uv_stream_t *)&client->tcp, on_alloc, on_read);
+    advance(client);
 }
 
 /* --- start and end ------------------------------------------------------------------------ */
 
-static void close_any(uv_handle_t *handle, void *arg)
+static void close_handle(uv_handle_t *handle, void *arg)
 {
     struct sandbox *sandbox = arg;
-    bool ours =
-        handle == (uv_handle_t *)&sandbox->listener || handle == (uv_handle_t *)&sandbox->stop;
     if (uv_is_closing(handle))
         return;
-    if (ours)
+    if (handle == (uv_handle_t *)&sandbox->listener || handle == (uv_handle_t *)&sandbox->retry ||
+        handle == (uv_handle_t *)&sandbox->stop)
         uv_close(handle, NULL);
     else
         close_client(handle->data);
@@ -295,12 +261,16 @@ static void close_any(uv_handle_t *handle, void *arg)
 
 static void on_stop(uv_async_t *stop)
 {
-    uv_walk(stop->loop, close_any, stop->data);
+    uv_walk(stop->loop, close_handle, stop->data);
 }
 
 static void *run(void *arg)
 {
     struct sandbox *sandbox = arg;
+    sigset_t pipe; /* a client that went away is an error code here, and no signal */
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
     uv_run(&sandbox->loop, UV_RUN_DEFAULT);
     return NULL;
 }
@@ -309,14 +279,45 @@ static int start_listening(struct sandbox *sandbox)
 {
     struct sockaddr_in address;
     int len = sizeof(address);
-    uv_ip4_addr("127.0.0.1", sandbox->settings.port, &address);
-    int rc = uv_tcp_bind(&sandbox->listener, (struct sockaddr *)&address, 0);
+    int rc = uv_ip4_addr("127.0.0.1", sandbox->settings.port, &address);
+    if (rc == 0)
+        rc = uv_tcp_bind(&sandbox->listener, (struct sockaddr *)&address, 0);
     if (rc == 0)
         rc = uv_listen((uv_stream_t *)&sandbox->listener, BACKLOG, on_connect);
     if (rc == 0)
         rc = uv_tcp_getsockname(&sandbox->listener, (struct sockaddr *)&address, &len);
-    sandbox->port = ntohs(address.sin_port);
+    if (rc == 0)
+        sandbox->port = ntohs(address.sin_port);
     return rc;
+}
+
+/* The loop and its handles; on failure they are closed again. A uv error code. */
+static int open_loop(struct sandbox *sandbox)
+{
+    int rc = uv_loop_init(&sandbox->loop);
+    if (rc < 0)
+        return rc;
+    uv_tcp_init(&sandbox->loop, &sandbox->listener);
+    uv_timer_init(&sandbox->loop, &sandbox->retry);
+    sandbox->listener.data = sandbox->retry.data = sandbox->stop.data = sandbox;
+    rc = start_listening(sandbox);
+    if (rc == 0)
+        rc = uv_async_init(&sandbox->loop, &sandbox->stop, on_stop);
+    if (rc == 0)
+        rc = -pthread_create(&sandbox->thread, NULL, run, sandbox);
+    if (rc == 0)
+        return 0;
+    uv_walk(&sandbox->loop, close_handle, sandbox);
+    uv_run(&sandbox->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&sandbox->loop);
+    return rc;
+}
+
+static void sandbox_free(struct sandbox *sandbox)
+{
+    steering_free(sandbox->steering);
+    mailbox_free(sandbox->mailbox);
+    free(sandbox);
 }
 
 int sandbox_start(const struct sandbox_settings *settings, struct sandbox **sandbox_out,
@@ -326,25 +327,25 @@ int sandbox_start(const struct sandbox_settings *settings, struct sandbox **sand
     if (sandbox == NULL)
         return error_set(err, ERR_NOMEM, "sandbox");
     sandbox->settings = *settings;
-    pthread_mutex_init(&sandbox->lock, NULL);
-    int rc = uv_loop_init(&sandbox->loop);
+    if (settings->max_clients == 0)
+        sandbox->settings.max_clients = MAX_CLIENTS;
+    if (settings->idle_ms == 0)
+        sandbox->settings.idle_ms = IDLE_MS;
+    sandbox->budget.max = INTAKE_MAX;
+    sandbox->mailbox = mailbox_new(settings->max_messages, settings->max_bytes);
+    sandbox->steering = steering_new();
+    if (sandbox->mailbox == NULL || sandbox->steering == NULL) {
+        sandbox_free(sandbox);
+        return error_set(err, ERR_NOMEM, "sandbox");
+    }
+    int rc = open_loop(sandbox);
     if (rc < 0) {
-        free(sandbox);
-        return error_set(err, ERR_IO, "sandbox: %s", uv_strerror(rc));
+        sandbox_free(sandbox);
+        return error_set(err, ERR_IO, "sandbox on 127.0.0.1:%u: %s", settings->port,
+                         uv_strerror(rc));
     }
-    uv_tcp_init(&sandbox->loop, &sandbox->listener);
-    uv_async_init(&sandbox->loop, &sandbox->stop, on_stop);
-    sandbox->listener.data = sandbox->stop.data = sandbox;
-    rc = start_listening(sandbox);
-    if (rc == 0 && pthread_create(&sandbox->thread, NULL, run, sandbox) == 0) {
-        *sandbox_out = sandbox;
-        return 0;
-    }
-    on_stop(&sandbox->stop);
-    uv_run(&sandbox->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&sandbox->loop);
-    free(sandbox);
-    return error_set(err, ERR_IO, "sandbox: %s", rc < 0 ? uv_strerror(rc) : "no thread to be had");
+    *sandbox_out = sandbox;
+    return 0;
 }
 
 uint16_t sandbox_port(const struct sandbox *sandbox)
@@ -359,83 +360,84 @@ void sandbox_stop(struct sandbox *sandbox)
     uv_async_send(&sandbox->stop);
     pthread_join(sandbox->thread, NULL);
     uv_loop_close(&sandbox->loop);
-    sandbox_delete_all(sandbox);
-    pthread_mutex_destroy(&sandbox->lock);
-    free(sandbox);
+    assert(sandbox->n_clients == 0 && sandbox->budget.used == 0);
+    sandbox_free(sandbox);
 }
 
 /* --- looking ------------------------------------------------------------------------------ */
 
-static json_t *describe(const struct kept *kept, json_t *parsed)
+static json_t *envelope_of(const struct mail *mail)
+{
+    json_t *to = json_array();
+    const char *address = mail->from;
+    for (size_t i = 0; i < mail->n_to; i++) {
+        address += strlen(address) + 1;
+        if (json_array_append_new(to, json_string(address)) < 0) {
+            json_decref(to);
+            return NULL;
+        }
+    }
+    return json_pack("{s:s, s:o}", "from", mail->from, "to", to);
+}
+
+static json_t *describe(const struct mail *mail)
 {
     char at[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339(kept->at_ms, at);
-    json_t *json = json_pack("{s:s, s:s, s:O, s:I}", "id", kept->id, "received_at", at, "envelope",
-                             kept->envelope, "size", (json_int_t)kept->len);
-    json_object_update(json, parsed);
+    clock_format_rfc3339(mail->at_ms, at);
+    json_t *parsed = mime_parse(mail->content->data, mail->content->len);
+    json_t *json = json_pack("{s:s, s:s, s:o, s:I}", "id", mail->id, "received_at", at, "envelope",
+                             envelope_of(mail), "size", (json_int_t)mail->content->len);
+    if (parsed == NULL || json_object_update_missing(json, parsed) < 0) {
+        json_decref(json);
+        json = NULL;
+    }
     json_decref(parsed);
     return json;
 }
 
 json_t *sandbox_list(struct sandbox *sandbox)
 {
-    json_t *list = json_array();
-    pthread_mutex_lock(&sandbox->lock);
-    for (const struct kept *kept = sandbox->newest; kept != NULL; kept = kept->next) {
-        json_t *parsed = mime_parse(kept->content, kept->len);
-        json_object_del(parsed, "headers");
-        json_array_append_new(list, describe(kept, parsed));
+    size_t n;
+    struct mail **all = mailbox_all(sandbox->mailbox, &n);
+    json_t *list = all != NULL ? json_array() : NULL;
+    for (size_t i = 0; all != NULL && i < n; i++) {
+        json_t *mail = list != NULL ? describe(all[i]) : NULL;
+        mail_unref(all[i]);
+        if (list == NULL)
+            continue;
+        json_object_del(mail, "headers");
+        if (json_array_append_new(list, mail) < 0) {
+            json_decref(list);
+            list = NULL;
+        }
     }
-    pthread_mutex_unlock(&sandbox->lock);
+    free(all);
     return list;
-}
-
-static const struct kept *find(const struct sandbox *sandbox, const char *id)
-{
-    const struct kept *kept = sandbox->newest;
-    while (kept != NULL && strcmp(kept->id, id) != 0)
-        kept = kept->next;
-    return kept;
 }
 
 json_t *sandbox_get(struct sandbox *sandbox, const char *id)
 {
-    pthread_mutex_lock(&sandbox->lock);
-    const struct kept *kept = find(sandbox, id);
-    json_t *json = kept != NULL ? describe(kept, mime_parse(kept->content, kept->len)) : NULL;
-    if (json != NULL) {
-        json_t *raw = json_stringn(kept->content, kept->len); /* NULL: not UTF-8; see /raw */
-        json_object_set_new(json, "raw", raw != NULL ? raw : json_null());
-    }
-    pthread_mutex_unlock(&sandbox->lock);
+    CLEANUP(mail_unref) struct mail *mail = mailbox_find(sandbox->mailbox, id);
+    json_t *json = mail != NULL ? describe(mail) : NULL;
+    if (json == NULL)
+        return NULL;
+    json_t *raw = json_stringn(mail->content->data, mail->content->len);
+    json_object_set_new(json, "raw", raw != NULL ? raw : json_null());
     return json;
 }
 
 char *sandbox_raw(struct sandbox *sandbox, const char *id, size_t *len_out)
 {
-    pthread_mutex_lock(&sandbox->lock);
-    const struct kept *kept = find(sandbox, id);
-    char *raw = kept != NULL ? malloc(kept->len + 1) : NULL;
-    if (raw != NULL) {
-        memcpy(raw, kept->content, kept->len);
-        *len_out = kept->len;
-    }
-    pthread_mutex_unlock(&sandbox->lock);
+    CLEANUP(mail_unref) struct mail *mail = mailbox_find(sandbox->mailbox, id);
+    char *raw = mail != NULL ? malloc(mail->content->len + 1) : NULL;
+    if (raw == NULL)
+        return NULL;
+    memcpy(raw, mail->content->data, mail->content->len);
+    *len_out = mail->content->len;
     return raw;
 }
 
 size_t sandbox_delete_all(struct sandbox *sandbox)
 {
-    pthread_mutex_lock(&sandbox->lock);
-    struct kept *all = sandbox->newest;
-    size_t n = sandbox->n_kept;
-    sandbox->newest = NULL;
-    sandbox->n_kept = 0;
-    sandbox->kept_bytes = 0;
-    pthread_mutex_unlock(&sandbox->lock);
-    for (struct kept *next; all != NULL; all = next) {
-        next = all->next;
-        free_kept(all);
-    }
-    return n;
+    return mailbox_clear(sandbox->mailbox);
 }

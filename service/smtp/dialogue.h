@@ -89,10 +89,12 @@ DEFINE_CLEANUP(struct smtp_dialogue *, smtp_dialogue_free)
 /*
  * Octets from the server. -1: the connection is of no use any more:
  *   ERR_PROTOCOL           unreadable, or answers nothing we sent
- *   ERR_RELAY_CLOSING      421, at any moment; ERR_THROTTLED if its text or code is of throttling
+ *   ERR_RELAY_CLOSING      421 or 451 4.4.2, at any moment; ERR_THROTTLED if its text is of that
  *   ERR_RELAY_REFUSED      greeting or EHLO refused; ERR_TLS_ON_PLAIN_PORT never (transport's)
  *   ERR_STARTTLS_NOT_OFFERED, ERR_STARTTLS_REFUSED, ERR_INJECTED_RESPONSE (RFC 3207, 4.2)
  *   ERR_AUTH_FAILED, ERR_AUTH_MECHANISM_UNAVAILABLE, ERR_AUTH_NEEDS_TLS, ERR_THROTTLED (454 4.7.0)
+ *   ERR_NOMEM
+ * `where` in `err` is the step's word; the detail begins with the server's reply if it is one.
  */
 int smtp_dialogue_feed(struct smtp_dialogue *d, const char *data, size_t len, int64_t now_ms,
                        struct error *err);
@@ -110,8 +112,10 @@ bool smtp_dialogue_wants_tls(const struct smtp_dialogue *d);
 void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms);
 
 bool smtp_dialogue_ready(const struct smtp_dialogue *d); /* logged in: transactions may begin */
-bool smtp_dialogue_room(const struct smtp_dialogue *d);  /* ... and one more may begin now */
 bool smtp_dialogue_idle(const struct smtp_dialogue *d);  /* ... and none is under way */
+/* ... and one more may begin now. Idle without room: the server takes no more on this connection
+ * (RFC 9422, MAILMAX), or has begun to say something: quit. */
+bool smtp_dialogue_room(const struct smtp_dialogue *d);
 
 /* Begin a transaction; only when there is room. ERR_NOMEM. A message over the server's SIZE, or
  * one that needs SMTPUTF8 where there is none, is not sent: it comes out as a result with a reply
@@ -121,13 +125,18 @@ int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *env
 bool smtp_dialogue_next_result(struct smtp_dialogue *d, struct smtp_result *result_out);
 
 void smtp_dialogue_quit(struct smtp_dialogue *d, int64_t now_ms); /* only when idle */
-bool smtp_dialogue_over(const struct smtp_dialogue *d);           /* QUIT was answered */
+/* Close it, nothing is wrong: QUIT was answered, or a content was refused while it was still going
+ * out (its result is there) and the rest of it would be taken for commands. */
+bool smtp_dialogue_over(const struct smtp_dialogue *d);
 /* The connection is gone (closed, timed out, given up): settle what is under way. */
 void smtp_dialogue_lost(struct smtp_dialogue *d);
 
-/* When what we wait for is overdue, and what that is; INT64_MAX when nothing is owed. */
+/* When what we wait for is overdue, and what that is; INT64_MAX when nothing is owed. Counted from
+ * when it became the first reply owed (RFC 5321, 4.5.3.2) or its command last made progress.
+ * `step_out` may be NULL. */
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out);
-enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d); /* of the first reply owed */
+/* Of the first reply owed; TLS while that is wanted; else the last that was answered. */
+enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d);
 const struct smtp_extensions *smtp_dialogue_extensions(const struct smtp_dialogue *d);
 
 #endif

@@ -1,90 +1,161 @@
 #include "smtp/extensions.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-static bool has_word(const char *words, const char *word, size_t len)
+enum {
+    MECHANISM_MAX = 20,   /* octets of a mechanism's name: RFC 4422, 3.1 */
+    LIMIT_DIGITS_MAX = 6, /* RFC 9422, 4 */
+    SIZE_DIGITS_MAX = 19, /* RFC 1870 allows 20; 19 always fit into 64 bits */
+};
+
+struct word { /* a piece of the text, not NUL-terminated */
+    const char *s;
+    size_t len;
+};
+
+/* The next word of a line, which is moved behind it; its length is 0 at the end. */
+static struct word next_word(struct word *line, const char *separators)
 {
-    for (const char *p = words; *p != '\0'; p += strcspn(p, " "), p += strspn(p, " "))
-        if (strcspn(p, " ") == len && strncasecmp(p, word, len) == 0)
-            return true;
-    return false;
+    size_t skip = 0;
+    while (skip < line->len && strchr(separators, line->s[skip]) != NULL)
+        skip++;
+    struct word word = {line->s + skip, 0};
+    while (skip + word.len < line->len && strchr(separators, word.s[word.len]) == NULL)
+        word.len++;
+    line->s += skip + word.len;
+    line->len -= skip + word.len;
+    return word;
 }
 
-static void add_mechanisms(struct smtp_extensions *out, const char *list, size_t len)
+static bool word_is(struct word word, const char *keyword)
 {
-    size_t used = strlen(out->auth);
-    for (size_t i = 0; i < len;) {
-        size_t n = 0;
-        while (i + n < len && list[i + n] != ' ' && list[i + n] != '=')
-            n++;
-        if (n > 0 && used + n + 2 <= sizeof(out->auth) && !has_word(out->auth, list + i, n)) {
-            if (used > 0)
-                out->auth[used++] = ' ';
-            for (size_t k = 0; k < n; k++)
-                out->auth[used++] = (char)toupper((unsigned char)list[i + k]);
-            out->auth[used] = '\0';
-        }
-        i += n + 1;
+    return word.len == strlen(keyword) && strncasecmp(word.s, keyword, word.len) == 0;
+}
+
+/* False, and `*out` as it was, for anything but a plain number of at most `max_digits`. */
+static bool word_number(struct word word, size_t max_digits, uint64_t *out)
+{
+    uint64_t n = 0;
+    if (word.len == 0 || word.len > max_digits)
+        return false;
+    for (size_t i = 0; i < word.len; i++) {
+        if (!isdigit((unsigned char)word.s[i]))
+            return false;
+        n = 10 * n + (uint64_t)(word.s[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
+/* Where `mechanism` stands in the list, or -1. */
+static ptrdiff_t find_auth(const struct smtp_extensions *extensions, struct word mechanism)
+{
+    struct word list = {extensions->auth, strlen(extensions->auth)}, word;
+    while ((word = next_word(&list, " ")).len > 0)
+        if (word.len == mechanism.len && strncasecmp(word.s, mechanism.s, word.len) == 0)
+            return word.s - extensions->auth;
+    return -1;
+}
+
+static bool is_mechanism(struct word word) /* RFC 4422, 3.1 */
+{
+    for (size_t i = 0; i < word.len; i++)
+        if (!isalnum((unsigned char)word.s[i]) && word.s[i] != '-' && word.s[i] != '_')
+            return false;
+    return word.len > 0 && word.len <= MECHANISM_MAX;
+}
+
+static void add_auth(struct smtp_extensions *extensions, struct word mechanism)
+{
+    size_t len = strlen(extensions->auth);
+    if (!is_mechanism(mechanism) || find_auth(extensions, mechanism) >= 0 ||
+        len + 1 + mechanism.len >= sizeof(extensions->auth))
+        return;
+    if (len > 0)
+        extensions->auth[len++] = ' ';
+    for (size_t i = 0; i < mechanism.len; i++)
+        extensions->auth[len++] = (char)toupper((unsigned char)mechanism.s[i]);
+    extensions->auth[len] = '\0';
+}
+
+static void parse_auth(struct smtp_extensions *extensions, struct word parameters)
+{
+    struct word mechanism;
+    while ((mechanism = next_word(&parameters, " \t=")).len > 0)
+        add_auth(extensions, mechanism);
+}
+
+static void parse_size(struct smtp_extensions *extensions, struct word parameters)
+{
+    struct word size = next_word(&parameters, " \t");
+    extensions->has_size = size.len == 0 || word_number(size, SIZE_DIGITS_MAX, &extensions->size);
+}
+
+/* "LIMITS MAILMAX=2 RCPTMAX=5"; a limit of zero would mean no mail at all and is ignored. */
+static void parse_limits(struct smtp_extensions *extensions, struct word parameters)
+{
+    struct word limit;
+    while ((limit = next_word(&parameters, " \t")).len > 0) {
+        struct word name = next_word(&limit, "="), value = next_word(&limit, "=");
+        if (word_is(name, "MAILMAX"))
+            word_number(value, LIMIT_DIGITS_MAX, &extensions->mail_max);
+        else if (word_is(name, "RCPTMAX"))
+            word_number(value, LIMIT_DIGITS_MAX, &extensions->rcpt_max);
     }
 }
 
-/* Garbage behind SIZE is as good as no limit (RFC 1870, 4: the parameter is optional). */
-static void set_size(struct smtp_extensions *out, const char *value, size_t len)
-{
-    out->has_size = true;
-    uint64_t size = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (!isdigit((unsigned char)value[i]) || size > UINT64_MAX / 10 - 10)
-            return;
-        size = size * 10 + (uint64_t)(value[i] - '0');
-    }
-    out->size = size;
-}
-
-static void take_keyword(struct smtp_extensions *out, const char *line, size_t len)
+static void parse_line(struct smtp_extensions *extensions, struct word line)
 {
     const struct {
         const char *keyword;
         bool *flag;
     } flags[] = {
-        {"PIPELINING", &out->pipelining},
-        {"CHUNKING", &out->chunking},
-        {"8BITMIME", &out->eightbitmime},
-        {"SMTPUTF8", &out->smtputf8},
-        {"DSN", &out->dsn},
-        {"STARTTLS", &out->starttls},
-        {"REQUIRETLS", &out->requiretls},
-        {"ENHANCEDSTATUSCODES", &out->enhanced_codes},
+        {"PIPELINING", &extensions->pipelining},
+        {"CHUNKING", &extensions->chunking},
+        {"8BITMIME", &extensions->eightbitmime},
+        {"SMTPUTF8", &extensions->smtputf8},
+        {"DSN", &extensions->dsn},
+        {"STARTTLS", &extensions->starttls},
+        {"REQUIRETLS", &extensions->requiretls},
+        {"ENHANCEDSTATUSCODES", &extensions->enhanced_codes},
     };
-    size_t word = 0;
-    while (word < len && line[word] != ' ' && line[word] != '=')
-        word++;
-    const char *value = line + (word < len ? word + 1 : word);
-    size_t value_len = word < len ? len - word - 1 : 0;
+    /* "AUTH=LOGIN" is how servers wrote it before RFC 2554, and many still do beside "AUTH". */
+    struct word keyword = next_word(&line, " \t=");
+    if (word_is(keyword, "AUTH"))
+        parse_auth(extensions, line);
+    else if (word_is(keyword, "SIZE"))
+        parse_size(extensions, line);
+    else if (word_is(keyword, "LIMITS"))
+        parse_limits(extensions, line);
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-        if (strlen(flags[i].keyword) == word && strncasecmp(line, flags[i].keyword, word) == 0)
+        if (word_is(keyword, flags[i].keyword))
             *flags[i].flag = true;
-    if (word == 4 && strncasecmp(line, "AUTH", 4) == 0)
-        add_mechanisms(out, value, value_len);
-    else if (word == 4 && strncasecmp(line, "SIZE", 4) == 0)
-        set_size(out, value, value_len);
 }
 
 void smtp_extensions_parse(const char *text, struct smtp_extensions *out)
 {
-    memset(out, 0, sizeof(*out));
-    const char *line = strchr(text, '\n'); /* the first line names the server */
-    while (line != NULL) {
-        line++;
-        take_keyword(out, line, strcspn(line, "\n"));
-        line = strchr(line, '\n');
-    }
+    *out = (struct smtp_extensions){0};
+    for (const char *lf = strchr(text, '\n'); lf != NULL; lf = strchr(lf + 1, '\n'))
+        parse_line(out, (struct word){lf + 1, strcspn(lf + 1, "\n")});
 }
 
 bool smtp_extensions_offer_auth(const struct smtp_extensions *extensions, const char *mechanism)
 {
-    return has_word(extensions->auth, mechanism, strlen(mechanism));
+    return find_auth(extensions, (struct word){mechanism, strlen(mechanism)}) >= 0;
+}
+
+void smtp_extensions_drop_auth(struct smtp_extensions *extensions, const char *mechanism)
+{
+    size_t len = strlen(mechanism);
+    ptrdiff_t at = find_auth(extensions, (struct word){mechanism, len});
+    if (at < 0)
+        return;
+    char *from = extensions->auth + at, *rest = from + len;
+    if (*rest == ' ')
+        rest++;
+    else if (at > 0)
+        from--; /* it was the last: the space before it goes */
+    memmove(from, rest, strlen(rest) + 1);
 }

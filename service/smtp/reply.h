@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "queue/record.h"
 
 enum {
     SMTP_REPLY_LINE_MAX = 4096, /* octets of one line; RFC 5321 says 512, servers send more */
@@ -19,9 +20,9 @@ enum {
 };
 
 enum smtp_feed {
-    SMTP_FEED_ERROR = -1,
-    SMTP_FEED_MORE,  /* all taken, no whole reply yet */
-    SMTP_FEED_REPLY, /* one whole reply; `*used` octets were taken */
+    SMTP_FEED_ERROR = -1, /* ERR_PROTOCOL, ERR_NOMEM */
+    SMTP_FEED_MORE,       /* all taken, no whole reply yet */
+    SMTP_FEED_REPLY,      /* one whole reply; `*used` octets were taken */
 };
 
 struct smtp_reply {
@@ -46,6 +47,16 @@ enum smtp_feed smtp_reply_feed(struct smtp_reply *reply, const char *data, size_
 
 const char *smtp_reply_text(const struct smtp_reply *reply); /* valid until the next feed */
 int smtp_reply_class(const struct smtp_reply *reply);        /* 2, 3, 4, 5 */
-bool smtp_reply_partial(const struct smtp_reply *reply); /* octets of an unfinished reply held */
+bool smtp_reply_partial(const struct smtp_reply *reply);     /* octets of an unfinished one held */
+
+/* Could what is held become a reply of that code? True while fewer than three octets disagree. */
+bool smtp_reply_may_become(const struct smtp_reply *reply, int code);
+
+/* The reply as it is kept and shown: valid UTF-8, one line, no control characters. */
+void smtp_reply_record(const struct smtp_reply *reply, struct reply_record *record_out);
+
+/* A refusal for now because of how often or how much we come (providers' words for it), rather
+ * than for what we brought. */
+bool smtp_reply_throttles(const struct reply_record *record);
 
 #endif

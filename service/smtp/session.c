@@ -39,9 +39,10 @@ struct session {
     int64_t timer_due_ms; /* INT64_MAX: not running */
     int64_t phase_deadline_ms;
     bool resolving, timer_closed;
-    bool greeted;  /* an octet has come */
-    bool quitting; /* QUIT goes out as soon as nothing is under way */
-    bool busy;     /* inside advance(): calls of the owner only note what they want */
+    bool greeted;   /* an octet has come */
+    bool cut_short; /* the last turn ended by its limit: more can be moved at once */
+    bool quitting;  /* QUIT goes out as soon as nothing is under way */
+    bool busy;      /* inside advance(): calls of the owner only note what they want */
     bool aborting;
     struct error last_error; /* of the addresses tried so far */
     size_t out_len, out_done;
@@ -210,7 +211,8 @@ static int talk(struct session *s, bool offer, struct error *err)
         int n_written = write_some(s, err);
         if (n_written < 0)
             return -1;
-        if (n_read == 0 && n_written == 0 && !transport_pending(s->transport))
+        s->cut_short = n_read > 0 || n_written > 0 || transport_pending(s->transport);
+        if (!s->cut_short)
             break;
     }
     return 0;
@@ -340,7 +342,7 @@ static int wanted_events(const struct session *s)
     int events = wants & TRANSPORT_WRITE ? UV_WRITABLE : 0;
     /* Reading never waits for writing: both ends can block on full buffers (RFC 2920, 3.1). */
     if (s->phase == TALK)
-        return UV_READABLE | (s->out_done < s->out_len ? events : 0);
+        return UV_READABLE | (s->cut_short ? UV_WRITABLE : s->out_done < s->out_len ? events : 0);
     return events | (wants & TRANSPORT_READ ? UV_READABLE : 0);
 }
 

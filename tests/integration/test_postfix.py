@@ -53,10 +53,13 @@ class Postfix(unittest.TestCase):
 
     @classmethod
     def peer(cls, script, *args):
-        done = subprocess.run([os.path.join(PEERS, script), *args], env=cls.env, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode != 0:
-            raise RuntimeError(f"{script}: {done.stdout}")
+        # Into a file: the servers it leaves running would keep a pipe open.
+        with open(os.path.join(cls.dir, "peers.log"), "w+", encoding="utf-8") as log:
+            done = subprocess.run([os.path.join(PEERS, script), *args], env=cls.env,
+                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            if done.returncode != 0:
+                log.seek(0)
+                raise RuntimeError(f"{script}: {log.read()}")
 
     def relay(self, offset, **more):
         return {"name": "postfix", "host": "localhost", "port": self.base + offset,

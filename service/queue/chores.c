@@ -1,0 +1,110 @@
+/* What the queue's thread does beside: looks at the disk, counts, drops old records. */
+
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "queue/internal.h"
+
+enum {
+    LOOK_EACH_MS = 1000,
+    COUNT_EACH_MS = 1000,
+    COUNT_SHARE = 100, /* counting a long backlog takes time: at most one part in so many */
+    PURGE_EACH_MS = 5000,
+    PURGE_MAX = 200,           /* records in one slice: submissions wait behind it */
+    PURGE_PAUSE_MS = 20,       /* between slices while there are more */
+    PURGE_PATIENCE_MS = 10000, /* then a slice is due even if the thread is never idle */
+};
+
+void chores_look_at_disk(struct queue *queue)
+{
+    struct statvfs fs;
+    int64_t now_ms = clock_mono_ms();
+    if (queue->folder == NULL || now_ms < queue->own.look_again_ms)
+        return;
+    queue->own.look_again_ms = now_ms + LOOK_EACH_MS;
+    if (statvfs(queue->folder, &fs) < 0)
+        return; /* a commit will tell */
+    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    bool full = free_bytes < queue->settings.min_free_bytes;
+    if (atomic_exchange(&queue->full, full) == full)
+        return;
+    if (full)
+        log_warn("too little space: no mail is taken in",
+                 LOG_STR("code", error_word(ERR_STORE_FULL)),
+                 LOG_INT("free_bytes", (int64_t)free_bytes));
+    else
+        log_info("space again: mail is taken in", LOG_INT("free_bytes", (int64_t)free_bytes));
+}
+
+static void count(struct queue *queue)
+{
+    struct store_stats stats;
+    struct error err;
+    int64_t begun_ms = clock_mono_ms();
+    queue->own.uncounted = false;
+    if (queue->ops->stats(queue->store, &stats, &err) < 0) {
+        turn_failed(queue, "statistics failed", &err);
+        queue->own.count_again_ms = begun_ms + COUNT_EACH_MS;
+        return;
+    }
+    int64_t now_ms = clock_mono_ms();
+    int64_t pause_ms = (now_ms - begun_ms) * COUNT_SHARE;
+    queue->own.count_again_ms = now_ms + (pause_ms > COUNT_EACH_MS ? pause_ms : COUNT_EACH_MS);
+    metric_set(queue->depth[0], stats.n_queued);
+    metric_set(queue->depth[1], stats.n_deferred);
+    metric_set(queue->depth[2], stats.n_in_doubt);
+    lock_take(&queue->lock);
+    queue->stats = stats;
+    lock_drop(&queue->lock);
+}
+
+static int purge_in(struct queue *queue, size_t *n_out, struct error *err)
+{
+    int64_t now_ms = clock_wall_ms();
+    int64_t retain_content_ms = queue->settings.retain_content_ms;
+    /* Contents that are not retained go with the settlement: none is looked for. */
+    int64_t content_before_ms = retain_content_ms > 0 ? now_ms - retain_content_ms : 0;
+    if (queue->ops->begin(queue->store, err) < 0)
+        return -1;
+    if (queue->ops->purge(queue->store, now_ms - queue->settings.retain_record_ms,
+                          content_before_ms, PURGE_MAX, n_out, err) < 0 ||
+        queue->ops->commit(queue->store, err) < 0) {
+        queue->ops->rollback(queue->store);
+        return -1;
+    }
+    return 0;
+}
+
+static void purge(struct queue *queue)
+{
+    struct error err;
+    size_t n = 0;
+    int rc = purge_in(queue, &n, &err);
+    if (rc < 0)
+        turn_failed(queue, "dropping old records failed", &err);
+    queue->own.purge_again_ms =
+        clock_mono_ms() + (rc == 0 && n >= PURGE_MAX ? PURGE_PAUSE_MS : PURGE_EACH_MS);
+}
+
+void chores_do(struct queue *queue, bool idle)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (atomic_load(&queue->broken))
+        return;
+    if (now_ms >= queue->own.purge_again_ms + (idle ? 0 : PURGE_PATIENCE_MS))
+        purge(queue);
+    if (queue->own.uncounted && now_ms >= queue->own.count_again_ms)
+        count(queue);
+}
+
+int64_t chores_wake_ms(const struct queue *queue)
+{
+    const struct queue_own *own = &queue->own;
+    int64_t wake_ms = own->purge_again_ms;
+    if (queue->folder != NULL && own->look_again_ms < wake_ms)
+        wake_ms = own->look_again_ms;
+    if (own->uncounted && own->count_again_ms < wake_ms)
+        wake_ms = own->count_again_ms;
+    return wake_ms;
+}

@@ -1,0 +1,179 @@
+#ifndef POSTERN_QUEUE_INTERNAL_H
+#define POSTERN_QUEUE_INTERNAL_H
+
+/*
+ * The inside of the queue, shared by its files alone:
+ *
+ *   queue.c    opening and closing, and what other threads call
+ *   turn.c     the queue's thread: what has gathered, in one transaction, then everybody is told
+ *   intake.c   submissions in a turn
+ *   settle.c   outcomes in a turn
+ *   load.c     what is due in the store comes back into memory
+ *   withdraw.c waits that run out
+ *   chores.c   free space, statistics, old records
+ *
+ * With them: verdict.c and retry.c decide, wait.c and claim.c keep, reader.c looks up, flight.c
+ * remembers through a SIGKILL.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "base/metric.h"
+#include "queue/claim.h"
+#include "queue/flight.h"
+#include "queue/queue.h"
+#include "queue/reader.h"
+#include "queue/verdict.h"
+#include "queue/wait.h"
+
+enum { TROUBLE_MS = 1000 /* the pause after a failed commit or load */ };
+
+struct delivery_list {
+    struct delivery *first, **end;
+};
+
+struct submission_list {
+    struct submission *first, **end;
+};
+
+struct remark { /* what a waiting client with an idempotency key was told */
+    struct remark *next;
+    int status;
+    char *api_key, *key, *body; /* in the same allocation */
+};
+
+struct remark_list {
+    struct remark *first, **end;
+};
+
+struct inbox {
+    struct submission_list submissions;
+    struct delivery_list outcomes;
+    struct remark_list remarks;
+};
+
+/* Only the queue's thread looks in here. */
+struct queue_own {
+    struct waiters waiters;
+    struct verdicts verdicts;   /* scratch */
+    struct delivery_list ready; /* to be handed out at the end of the turn */
+    struct inbox kept;          /* outcomes and remarks a failed commit left over */
+    uint64_t held_bytes;        /* what claimed deliveries take */
+    int64_t next_due_ms;        /* no unclaimed message is due before; on schedule_now() */
+    int64_t clock_ahead_ms;     /* of the wall clock before the monotonic one */
+
+    /* monotonic; 0: at once */
+    int64_t trouble_until_ms, load_again_ms, look_again_ms, count_again_ms, purge_again_ms;
+    bool uncounted; /* something was committed since the last statistics */
+};
+
+struct queue {
+    struct queue_settings settings;
+    const struct store_ops *ops;
+    struct store *store;
+    struct flight_ledger *ledger;
+    struct reader *reader;
+    char *folder; /* of the store's file; NULL: it has none */
+    pthread_t thread;
+    bool has_thread;
+
+    struct lock lock; /* guards the three below */
+    struct inbox inbox;
+    bool stop;
+    struct store_stats stats;
+
+    atomic_bool started, draining, broken, full;
+    atomic_llong failed_ms; /* when a commit failed last, monotonic; 0: the last one did not */
+    struct queue_own own;
+
+    struct metric *accepted, *refused, *commit_seconds, *batch_size, *held;
+    struct metric *depth[3]; /* queued, deferred, in doubt */
+};
+
+/* queue_open() with a store of one's own. */
+int queue_open_with(const struct store_ops *ops, const char *location,
+                    const struct queue_settings *settings, struct queue **queue_out,
+                    struct error *err);
+
+/* No mail is taken in now, and `err` says why. */
+bool queue_unwilling(const struct queue *queue, struct error *err);
+
+/* --- lists -------------------------------------------------------------------------------- */
+
+/* Append `item` or a whole list to a {first, end} list, or empty one. */
+#define LIST_INIT(list) ((list)->first = NULL, (list)->end = &(list)->first)
+#define LIST_APPEND(list, item)                                                                    \
+    ((item)->next = NULL, *(list)->end = (item), (list)->end = &(item)->next)
+#define LIST_JOIN(list, other)                                                                     \
+    do {                                                                                           \
+        if ((other)->first != NULL) {                                                              \
+            *(list)->end = (other)->first;                                                         \
+            (list)->end = (other)->end;                                                            \
+        }                                                                                          \
+        LIST_INIT(other);                                                                          \
+    } while (0)
+
+void inbox_init(struct inbox *inbox);
+bool inbox_is_empty(const struct inbox *inbox);
+void inbox_join(struct inbox *inbox, struct inbox *other); /* `other` is empty then */
+
+/* --- turn.c ------------------------------------------------------------------------------- */
+
+void *turn_run(void *queue); /* the thread: until `stop`, and nothing is left */
+void turn_take(struct queue *queue, struct inbox *in); /* one turn with what has gathered */
+/* What failed is logged; mail goes on being refused if the store is broken. */
+void turn_failed(struct queue *queue, const char *what, const struct error *err);
+
+/* --- intake.c ----------------------------------------------------------------------------- */
+
+/* Takes the submission. `err` for QUEUE_REFUSED. */
+void intake_answer(struct queue *queue, struct submission *submission, enum queue_answer_kind kind,
+                   const struct error *err);
+void intake_refuse_all(struct queue *queue, struct submission_list *list, const struct error *err);
+/* Inside the transaction; what fails by itself is answered and leaves the list. */
+int intake_submit_all(struct queue *queue, struct submission_list *list, size_t *n_out,
+                      struct error *err);
+void intake_undo(struct queue *queue, struct submission_list *list);     /* after a rollback */
+void intake_conclude(struct queue *queue, struct submission_list *list); /* after the commit */
+
+/* --- settle.c ----------------------------------------------------------------------------- */
+
+/* What came back untouched goes out again; what needs to be recorded stays in the list. */
+void settle_sort(struct queue *queue, struct delivery_list *list);
+/* Inside the transaction. On failure `*failed_out` is the one that did. */
+int settle_all(struct queue *queue, struct delivery_list *list, size_t *n_out,
+               struct delivery **failed_out, struct error *err);
+void settle_conclude(struct queue *queue, struct delivery_list *list); /* after the commit */
+
+/* --- load.c ------------------------------------------------------------------------------- */
+
+int64_t schedule_now(struct queue *queue); /* never goes back; see load.c */
+uint64_t delivery_cost(const struct delivery *delivery);
+void hold(struct queue *queue, const struct delivery *delivery);
+void let_go(struct queue *queue, struct delivery *delivery); /* and frees it */
+bool has_room(const struct queue *queue, uint64_t cost);
+void want_at(struct queue *queue, int64_t due_ms);
+
+bool load_wanted(struct queue *queue);
+/* Inside the transaction; `list` is initialised. */
+int load_due(struct queue *queue, struct delivery_list *list, struct error *err);
+void load_undo(struct queue *queue, struct delivery_list *list);
+void load_conclude(struct queue *queue, struct delivery_list *list);
+int64_t load_wake_ms(struct queue *queue); /* monotonic; INT64_MAX: not by time */
+
+/* --- withdraw.c --------------------------------------------------------------------------- */
+
+void waits_end_due(struct queue *queue);
+/* After an outcome of it was committed: answers it, or lets it wait on. Takes it. */
+void wait_go_on(struct queue *queue, struct submission *submission);
+void waits_end_all(struct queue *queue); /* the thread ends */
+
+/* --- chores.c ----------------------------------------------------------------------------- */
+
+void chores_look_at_disk(struct queue *queue); /* at most once a second */
+void chores_do(struct queue *queue, bool idle);
+int64_t chores_wake_ms(const struct queue *queue);
+
+#endif

@@ -1,0 +1,122 @@
+/* Outcomes in a turn: what became of deliveries, recorded; what came back untouched, sent on. */
+
+#include "base/clock.h"
+#include "queue/internal.h"
+
+/* --- before the transaction --------------------------------------------------------------- */
+
+static void leave_flight(struct queue *queue, struct delivery *delivery)
+{
+    if (delivery->flight >= 0)
+        flight_ledger_leave(queue->ledger, delivery->flight);
+    delivery->flight = -1;
+}
+
+/* The client's wait is over, and no session has it any more: it must not go out again. */
+static bool is_unwanted(struct queue *queue, const struct delivery *delivery)
+{
+    if (delivery->claim == NULL)
+        return false;
+    const struct submission *waiter = waiters_find(&queue->own.waiters, delivery->seq);
+    return claim_is_withdrawn(delivery->claim) || waiter == NULL || waiter->intake.overdue;
+}
+
+/* Nothing became of it: no detour through the store. false: it must be recorded. */
+static bool send_on(struct queue *queue, struct delivery *delivery)
+{
+    if (claim_is_withdrawn(delivery->claim)) { /* canceled when the wait ran out */
+        let_go(queue, delivery);
+        return true;
+    }
+    if (atomic_load(&queue->draining) || is_unwanted(queue, delivery) ||
+        delivery->n_recipients == 0 || !verdicts_untouched(delivery, clock_wall_ms()))
+        return false;
+    leave_flight(queue, delivery);
+    if (delivery->claim != NULL)
+        claim_move(delivery->claim, CLAIM_DEPARTED, CLAIM_WAITING);
+    LIST_APPEND(&queue->own.ready, delivery);
+    return true;
+}
+
+void settle_sort(struct queue *queue, struct delivery_list *list)
+{
+    struct delivery *delivery = list->first;
+    LIST_INIT(list);
+    for (struct delivery *next; delivery != NULL; delivery = next) {
+        next = delivery->next;
+        if (!send_on(queue, delivery))
+            LIST_APPEND(list, delivery);
+    }
+}
+
+/* --- in the transaction ------------------------------------------------------------------- */
+
+static int release(struct queue *queue, struct delivery *delivery, struct error *err)
+{
+    delivery->n_ended = delivery->n_sent = 0;
+    want_at(queue, delivery->created_ms);
+    return queue->ops->release(queue->store, delivery->seq, delivery->created_ms, err);
+}
+
+static int settle(struct queue *queue, struct delivery *delivery, struct error *err)
+{
+    struct verdicts *verdicts = &queue->own.verdicts;
+    int64_t now_ms = clock_wall_ms(), due_ms;
+    if (delivery->n_recipients > 0 && verdicts_untouched(delivery, now_ms))
+        return release(queue, delivery, err);
+    if (verdicts_reserve(verdicts, delivery->n_recipients, err) < 0)
+        return -1;
+    verdicts_decide(delivery, &queue->settings, now_ms, verdicts);
+    int64_t ahead_ms = schedule_now(queue) - now_ms; /* due times are read by that clock */
+    for (size_t i = 0; i < delivery->n_recipients; i++)
+        if (verdicts->next_ms[i] > 0)
+            verdicts->next_ms[i] += ahead_ms;
+    const struct settlement settlement = {.delivery = delivery,
+                                          .now_ms = now_ms,
+                                          .status = verdicts->status,
+                                          .next_ms = verdicts->next_ms,
+                                          .keep_content = queue->settings.retain_content_ms > 0};
+    if (queue->ops->settle(queue->store, &settlement, &due_ms, err) < 0)
+        return -1;
+    want_at(queue, due_ms);
+    return 0;
+}
+
+int settle_all(struct queue *queue, struct delivery_list *list, size_t *n_out,
+               struct delivery **failed_out, struct error *err)
+{
+    for (struct delivery *delivery = list->first; delivery != NULL; delivery = delivery->next) {
+        *failed_out = delivery;
+        if (settle(queue, delivery, err) < 0)
+            return -1;
+        ++*n_out;
+    }
+    *failed_out = NULL;
+    return 0;
+}
+
+/* --- after the commit --------------------------------------------------------------------- */
+
+static void conclude(struct queue *queue, struct delivery *delivery)
+{
+    struct submission *waiter = waiters_take(&queue->own.waiters, delivery->seq);
+    leave_flight(queue, delivery);
+    if (delivery->claim != NULL)
+        claim_move(delivery->claim, CLAIM_DEPARTED, CLAIM_WAITING);
+    if (waiter != NULL) {
+        waiter->intake.n_open -= delivery->n_ended;
+        waiter->intake.n_sent += delivery->n_sent;
+    }
+    let_go(queue, delivery);
+    if (waiter != NULL)
+        wait_go_on(queue, waiter);
+}
+
+void settle_conclude(struct queue *queue, struct delivery_list *list)
+{
+    for (struct delivery *delivery = list->first, *next; delivery != NULL; delivery = next) {
+        next = delivery->next;
+        conclude(queue, delivery);
+    }
+    LIST_INIT(list);
+}

@@ -1,0 +1,61 @@
+#include "smtp/content.h"
+
+#include <string.h>
+
+void smtp_content_init(struct smtp_content *content, const char *data, size_t len)
+{
+    bool line_ended = len == 0 || (len >= 2 && memcmp(data + len - 2, "\r\n", 2) == 0);
+    *content = (struct smtp_content){
+        .begin = data,
+        .at = data,
+        .end = len > 0 ? data + len : data,
+        .trailer = line_ended ? ".\r\n" : "\r\n.\r\n",
+    };
+}
+
+/* The first dot in [from, end) that stands at the start of a line, or `end`. Dots are searched for
+ * rather than line ends, because base64 has none: an attachment is one memchr(). The octet before
+ * `from` must be readable. */
+static const char *leading_dot(const char *from, const char *end)
+{
+    const char *dot = from;
+    while ((dot = memchr(dot, '.', (size_t)(end - dot))) != NULL) {
+        if (dot[-1] == '\n')
+            return dot;
+        dot++;
+    }
+    return end;
+}
+
+static bool wants_doubling(const struct smtp_content *content)
+{
+    return *content->at == '.' && !content->doubled &&
+           (content->at == content->begin || content->at[-1] == '\n');
+}
+
+size_t smtp_content_pull(struct smtp_content *content, char *buf, size_t size)
+{
+    size_t len = 0;
+    while (len < size && content->at < content->end) {
+        if (wants_doubling(content)) {
+            buf[len++] = '.';
+            content->doubled = true;
+            continue;
+        }
+        size_t left = (size_t)(content->end - content->at), room = size - len;
+        const char *stop = content->at + (left < room ? left : room);
+        size_t run = (size_t)(leading_dot(content->at + 1, stop) - content->at);
+        memcpy(buf + len, content->at, run);
+        len += run;
+        content->at += run;
+        content->doubled = false;
+    }
+    while (len < size && content->at == content->end && *content->trailer != '\0')
+        buf[len++] = *content->trailer++;
+    return len;
+}
+
+bool smtp_content_done(const struct smtp_content *content)
+{
+    return content->at == content->end && *content->trailer == '\0';
+}

@@ -1,0 +1,24 @@
+#ifndef POSTERN_SMTP_CONTENT_H
+#define POSTERN_SMTP_CONTENT_H
+
+/*
+ * A message's content as it goes behind DATA: leading dots doubled, the final dot at the end
+ * (RFC 5321, 4.5.2). It is read in slices of any size straight from the caller's octets, so a
+ * large message is never copied as a whole.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct smtp_content {
+    const char *begin, *at, *end; /* borrowed */
+    bool doubled;                 /* the extra dot before `at` is out */
+    const char *trailer;          /* what is left of the final dot's line */
+};
+
+/* `len` 0: the lone dot. */
+void smtp_content_init(struct smtp_content *content, const char *data, size_t len);
+size_t smtp_content_pull(struct smtp_content *content, char *buf, size_t size);
+bool smtp_content_done(const struct smtp_content *content); /* the last octet was pulled */
+
+#endif

@@ -1,0 +1,45 @@
+#ifndef POSTERN_SMTP_TRANSACTION_H
+#define POSTERN_SMTP_TRANSACTION_H
+
+/*
+ * One message on its way through a conversation: its envelope, and what was decided for each
+ * recipient, where, and by which reply. Knows nothing of the order of commands; dialogue.c does.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "smtp/content.h"
+#include "smtp/dialogue.h"
+
+struct smtp_tx {
+    struct smtp_tx *next; /* under way, or its result waiting: in the order they began */
+    struct smtp_envelope envelope;
+    struct smtp_content content;
+    bool utf8;            /* MAIL says SMTPUTF8 */
+    size_t n_owed;        /* its replies still to come, sent or not; at 0 it is over */
+    size_t n_unanswered;  /* of its RCPTs */
+    size_t n_accepted;    /* by a 2xx to RCPT */
+    bool answered;        /* by any reply at all */
+    bool content_settled; /* the final dot was answered, which also ended it for the server */
+    bool untouched;       /* as in the result */
+    bool in_doubt;
+    struct smtp_recipient_result recipients[]; /* reply.code 0: undecided */
+};
+
+/* Looks at what the server can take: whoever cannot be asked for has a reply of our own already. */
+struct smtp_tx *smtp_tx_new(const struct smtp_envelope *envelope,
+                            const struct smtp_extensions *extensions); /* NULL without memory */
+void smtp_tx_free(struct smtp_tx *tx);
+DEFINE_CLEANUP(struct smtp_tx *, smtp_tx_free)
+
+/* The first reply that decides about a recipient stands. */
+void smtp_tx_decide(struct smtp_tx *tx, size_t i, enum smtp_step step,
+                    const struct reply_record *reply);
+void smtp_tx_decide_rest(struct smtp_tx *tx, enum smtp_step step, const struct reply_record *reply);
+bool smtp_tx_decided(const struct smtp_tx *tx, size_t i);
+
+/* The connection is gone; `step`: what the undecided recipients waited for. */
+void smtp_tx_lost(struct smtp_tx *tx, enum smtp_step step, bool last_octet_written);
+
+#endif

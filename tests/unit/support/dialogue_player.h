@@ -1,0 +1,25 @@
+#ifndef POSTERN_TESTS_DIALOGUE_PLAYER_H
+#define POSTERN_TESTS_DIALOGUE_PLAYER_H
+
+/*
+ * Plays a conversation to a dialogue, without sockets. The options a file may set:
+ *
+ *   OPTION starttls | tls | plaintext      required STARTTLS; implicit TLS; a login in the clear
+ *   OPTION login USER PASSWORD [MECHANISM]
+ *   OPTION smtputf8                        of the next messages
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "tests/unit/support/conversation.h"
+
+struct dialogue_pace {
+    const char *name;
+    size_t feed, pull; /* octets at a time; 0: all there are */
+};
+
+/* False, and what was not as the file says on stderr. */
+bool dialogue_play(const struct conversation *conversation, const struct dialogue_pace *pace);
+
+#endif
