@@ -325,7 +325,8 @@ class Serve(Folder):
     def test_stores_that_cannot_be(self):
         self.start_fails(self.settings("sqlite:" + self.path("absent/queue.db")), 3,
                          self.path("absent"))
-        self.start_fails(self.settings("sqlite:" + self.dir), 3, self.dir)
+        os.mkdir(self.path("folder"))
+        self.start_fails(self.settings("sqlite:" + self.path("folder")), 3, self.path("folder"))
         junk = self.put("junk.db", "this is no database, and somebody may want it " * 50)
         self.start_fails(self.settings("sqlite:" + junk), 3, junk)
         with open(junk) as f:
