@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/nearest.h"
+#include "base/nearest.h"
 #include "message/header.h"
 #include "message/text.h"
 
@@ -54,21 +54,16 @@ static void point_to(char out[POINTER_SIZE], const char *parent, const char *key
 static void tell_unknown(struct decoding *d, const char *where, const char *key,
                          const struct field *fields, size_t n_fields)
 {
-    const char *nearest = NULL;
-    size_t best = 3;
+    struct nearest nearest;
     if (d->errors->n_items == ERROR_LIST_MAX) { /* counted only: not worth a search */
         error_list_add(d->errors, where, "unknown");
         return;
     }
-    for (size_t i = 0; i < n_fields; i++) {
-        size_t away = nearest_distance(key, fields[i].name);
-        if (away < best && away < strlen(fields[i].name)) {
-            best = away;
-            nearest = fields[i].name;
-        }
-    }
-    if (nearest != NULL)
-        error_list_add(d->errors, where, "is not a field here; did you mean %s?", nearest);
+    nearest_init(&nearest, key);
+    for (size_t i = 0; i < n_fields; i++)
+        nearest_offer(&nearest, fields[i].name);
+    if (nearest.word != NULL)
+        error_list_add(d->errors, where, "is not a field here; did you mean %s?", nearest.word);
     else
         error_list_add(d->errors, where, "is not a field here");
 }

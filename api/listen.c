@@ -14,6 +14,12 @@
 
 enum { BACKLOG = 1024 };
 
+/* One in use is another process's doing: to start again later may help. */
+static enum error_code code_of(int errnum)
+{
+    return errnum == EADDRINUSE ? ERR_IO : ERR_CONFIG;
+}
+
 /* -1 with errno. The mode is set before anybody can connect. */
 static int bind_unix(int fd, const struct sockaddr_un *address)
 {
@@ -38,7 +44,7 @@ static int listen_unix(const char *path, struct error *err)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && bind_unix(fd, &address) == 0)
         return fd;
-    error_set(err, ERR_CONFIG, "listen: unix:%s: %s", path, strerror(errno));
+    error_set(err, code_of(errno), "listen: unix:%s: %s", path, strerror(errno));
     if (fd >= 0)
         close(fd);
     return -1;
@@ -92,6 +98,6 @@ int server_listen(const char *address, struct error *err)
     int errnum = errno;
     freeaddrinfo(info);
     if (fd < 0)
-        return error_set(err, ERR_CONFIG, "listen: %s: %s", address, strerror(errnum));
+        return error_set(err, code_of(errnum), "listen: %s: %s", address, strerror(errnum));
     return fd;
 }

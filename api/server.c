@@ -378,7 +378,7 @@ static int start_daemon(struct api *api, const char *address, struct error *err)
         flags, 0, NULL, NULL, on_request, api, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)config->http.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)(config->http.idle_ms / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (unsigned)((config->http.idle_ms + 999) / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_UNESCAPE_CALLBACK,
         keep_escapes, NULL, MHD_OPTION_EXTERNAL_LOGGER, ignore_library_log, NULL, MHD_OPTION_END);

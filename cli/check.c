@@ -7,9 +7,11 @@
 
 /* `postern check`: exit 0 and what was understood, or 3 and everything that is wrong. */
 
+const char cli_check_usage[] = "usage: postern check [--config FILE] [--reference]\n";
+
 static int usage(void)
 {
-    fputs("usage: postern check [--config FILE] [--reference]\n", stderr);
+    fputs(cli_check_usage, stderr);
     return EXIT_USAGE;
 }
 

@@ -12,4 +12,6 @@ int cli_key(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
+extern const char cli_serve_usage[], cli_check_usage[], cli_send_usage[], cli_key_usage[];
+
 #endif

@@ -22,15 +22,15 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 
 static struct curl_slist *make_headers(void)
 {
-    char prefer[32], authorization[512];
+    char prefer[32], *authorization = NULL;
     const char *key = getenv("POSTERN_API_KEY");
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     snprintf(prefer, sizeof(prefer), "Prefer: wait=%d", WAIT_S);
     headers = curl_slist_append(headers, prefer);
-    if (key != NULL) {
-        snprintf(authorization, sizeof(authorization), "Authorization: Bearer %s", key);
+    if (key != NULL && asprintf(&authorization, "Authorization: Bearer %s", key) >= 0) {
         headers = curl_slist_append(headers, authorization);
-        explicit_bzero(authorization, sizeof(authorization));
+        explicit_bzero(authorization, strlen(authorization));
+        free(authorization);
     }
     return headers;
 }
@@ -138,6 +138,8 @@ int deliver_from_here(const struct config *config, const json_t *message, json_t
     in_memory.queue.store = "memory:";
     if (engine_start(&in_memory, &engine, err) < 0)
         return -1;
+    if (engine.sandbox != NULL)
+        fputs("postern: no relay is configured: this goes to the sandbox and no further\n", stderr);
     const struct api_context context = {
         .config = &in_memory, .queue = engine.queue, .relay = engine.relay};
     int status = post(&context, message, answer_out, err);

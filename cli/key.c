@@ -11,6 +11,9 @@
 
 enum { RANDOM_OCTETS = 32 };
 
+const char cli_key_usage[] = "usage: postern key NAME [--json]\n"
+                             "NAME: up to 64 letters, digits, and . _ -\n";
+
 int cli_key(int argc, char **argv)
 {
     bool json = argc == 3 && strcmp(argv[2], "--json") == 0;
@@ -18,9 +21,7 @@ int cli_key(int argc, char **argv)
     size_t n = strlen(name);
     if ((argc != 2 && !json) || n == 0 || n > 64 ||
         strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != n) {
-        fputs("usage: postern key NAME [--json]\n"
-              "NAME: up to 64 letters, digits, and . _ -\n",
-              stderr);
+        fputs(cli_key_usage, stderr);
         return EXIT_USAGE;
     }
     unsigned char random[RANDOM_OCTETS], digest[SHA256_DIGEST_LENGTH];

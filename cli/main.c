@@ -7,13 +7,15 @@
 static const struct {
     const char *name, *help;
     int (*run)(int argc, char **argv);
+    const char *usage;
 } commands[] = {
-    {"serve", "run the gateway in the foreground", cli_serve},
-    {"check", "validate the configuration and print what was understood", cli_check},
-    {"send", "send one message and print the relay's reply", cli_send},
-    {"key", "make an API key", cli_key},
-    {"version", "print the version", cli_version},
-    {"help", "print this", cli_help},
+    {"serve", "run the gateway in the foreground", cli_serve, cli_serve_usage},
+    {"check", "validate the configuration and print what was understood", cli_check,
+     cli_check_usage},
+    {"send", "send one message and print the relay's reply", cli_send, cli_send_usage},
+    {"key", "make an API key", cli_key, cli_key_usage},
+    {"version", "print the version", cli_version, "usage: postern version\n"},
+    {"help", "print this, or how a command is used", cli_help, "usage: postern help [COMMAND]\n"},
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -25,9 +27,27 @@ static void print_usage(FILE *out)
         fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
 }
 
+/* N_COMMANDS after telling that there is none. */
+static size_t find(const char *name)
+{
+    size_t i = 0;
+    while (i < N_COMMANDS && strcmp(commands[i].name, name) != 0)
+        i++;
+    if (i == N_COMMANDS && name[0] != '\0')
+        fprintf(stderr, "postern: there is no command \"%s\"\n", name);
+    return i;
+}
+
 int cli_help(int argc, char **argv)
 {
-    print_usage(stdout);
+    if (argc < 2) {
+        print_usage(stdout);
+        return EXIT_SUCCESS;
+    }
+    size_t i = find(argv[1]);
+    if (i == N_COMMANDS)
+        return EXIT_USAGE;
+    fputs(commands[i].usage, stdout);
     return EXIT_SUCCESS;
 }
 
@@ -44,11 +64,14 @@ int main(int argc, char **argv)
         name = "help";
     if (strcmp(name, "--version") == 0)
         name = "version";
-    for (size_t i = 0; i < N_COMMANDS; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    if (name[0] != '\0')
-        fprintf(stderr, "postern: there is no command \"%s\"\n", name);
-    print_usage(stderr);
-    return EXIT_USAGE;
+    size_t i = find(name);
+    if (i == N_COMMANDS) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (argc == 3 && strcmp(argv[2], "--help") == 0) {
+        fputs(commands[i].usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    return commands[i].run(argc - 1, argv + 1);
 }

@@ -25,15 +25,18 @@ struct arguments {
     const char *config, *gateway;
     json_t *message; /* as POST /v1/messages takes it */
     bool json;
-    bool bad;
+    bool bad;    /* not how the command is used */
+    bool failed; /* something given cannot be had; told */
 };
+
+const char cli_send_usage[] =
+    "usage: postern send --from A --to B --subject S [--text T|-] [--html FILE]\n"
+    "                    [--attach FILE]... [--to-gateway URL] [--config FILE] [--json]\n"
+    "The key for --to-gateway is read from POSTERN_API_KEY.\n";
 
 static int usage(void)
 {
-    fputs("usage: postern send --from A --to B --subject S [--text T|-] [--html FILE]\n"
-          "                    [--attach FILE]... [--to-gateway URL] [--config FILE] [--json]\n"
-          "The key for --to-gateway is read from POSTERN_API_KEY.\n",
-          stderr);
+    fputs(cli_send_usage, stderr);
     return EXIT_USAGE;
 }
 
@@ -61,12 +64,22 @@ static char *read_file(const char *path, size_t *len_out)
     return text;
 }
 
+static void set_string(struct arguments *a, const char *field, json_t *text)
+{
+    if (json_object_set_new(a->message, field, text) == 0)
+        return;
+    fprintf(stderr, "postern: --%s: not UTF-8\n", field);
+    a->failed = true;
+}
+
 static void set_text(struct arguments *a, const char *field, const char *path)
 {
     size_t len;
     char *text = read_file(path, &len);
-    if (text == NULL || json_object_set_new(a->message, field, json_stringn(text, len)) < 0)
-        a->bad = true;
+    if (text != NULL)
+        set_string(a, field, json_stringn(text, len));
+    else
+        a->failed = true;
     free(text);
 }
 
@@ -77,8 +90,10 @@ static void add_to(struct arguments *a, const char *list, json_t *item)
         items = json_array();
         json_object_set_new(a->message, list, items);
     }
-    if (json_array_append_new(items, item) < 0)
-        a->bad = true;
+    if (json_array_append_new(items, item) < 0) {
+        fprintf(stderr, "postern: --%s: not UTF-8\n", list);
+        a->failed = true;
+    }
 }
 
 static void attach(struct arguments *a, const char *path)
@@ -88,7 +103,7 @@ static void attach(struct arguments *a, const char *path)
     char *base64 = content != NULL ? base64_encode_str(content, len) : NULL;
     char *copy = strdup(path);
     if (base64 == NULL || copy == NULL)
-        a->bad = true;
+        a->failed = true;
     else
         add_to(a, "attachments",
                json_pack("{s:s, s:s}", "filename", basename(copy), "content", base64));
@@ -101,19 +116,19 @@ static void set_argument(struct arguments *a, int option, const char *value)
 {
     switch (option) {
     case 'f':
-        json_object_set_new(a->message, "from", json_string(value));
+        set_string(a, "from", json_string(value));
         break;
     case 't':
         add_to(a, "to", json_string(value));
         break;
     case 's':
-        json_object_set_new(a->message, "subject", json_string(value));
+        set_string(a, "subject", json_string(value));
         break;
     case 'x':
         if (strcmp(value, "-") == 0)
             set_text(a, "text", "-");
         else
-            json_object_set_new(a->message, "text", json_string(value));
+            set_string(a, "text", json_string(value));
         break;
     case 'h':
         set_text(a, "html", value);
@@ -150,8 +165,9 @@ static void parse(int argc, char **argv, struct arguments *a)
     a->message = json_object();
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         set_argument(a, option, optarg);
-    if (optind < argc || json_object_get(a->message, "from") == NULL ||
-        json_object_get(a->message, "to") == NULL)
+    bool complete =
+        json_object_get(a->message, "from") != NULL && json_object_get(a->message, "to") != NULL;
+    if (optind < argc || (!complete && !a->failed))
         a->bad = true;
 }
 
@@ -225,7 +241,7 @@ int cli_send(int argc, char **argv)
     struct arguments arguments = {0};
     signal(SIGPIPE, SIG_IGN);
     parse(argc, argv, &arguments);
-    int status = arguments.bad ? usage() : deliver(&arguments);
+    int status = arguments.bad ? usage() : arguments.failed ? EXIT_FAILURE : deliver(&arguments);
     json_decref(arguments.message);
     return status;
 }

@@ -20,9 +20,11 @@
  * This thread then only waits for signals: SIGTERM and SIGINT drain, a second one ends at once.
  */
 
+const char cli_serve_usage[] = "usage: postern serve [--config FILE]\n";
+
 static int usage(void)
 {
-    fputs("usage: postern serve [--config FILE]\n", stderr);
+    fputs(cli_serve_usage, stderr);
     return EXIT_USAGE;
 }
 
@@ -51,6 +53,7 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files is a full disk: 503, not death */
 }
 
 /* Secrets live in this process's memory: they must not reach a core file. */

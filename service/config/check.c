@@ -1,8 +1,12 @@
 #include "config/check.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -29,33 +33,39 @@ static const struct {
     {"starttls", CONFIG_TLS_STARTTLS}, {"none", CONFIG_TLS_NONE},    {"plain", CONFIG_TLS_NONE},
 };
 
+enum { N_TLS_WORDS = sizeof(tls_words) / sizeof(tls_words[0]) };
+
+/* The port too, where none is given: 465 for TLS from the first byte, else 587. */
 static void decide_tls(struct config_relay *relay, const char *where, struct error_list *errors)
 {
-    const char *word = relay->tls_word;
-    relay->tls = tls_by_port(relay->port);
-    if (relay->secure == 1)
-        relay->tls = CONFIG_TLS_IMPLICIT;
-    else if (relay->secure == 0 && relay->port == 587)
-        relay->tls = CONFIG_TLS_STARTTLS;
-    else if (relay->secure == 0 && word == NULL)
-        error_list_add(errors, where,
-                       "secure: false can mean STARTTLS or no TLS: write tls: "
-                       "starttls or tls: none");
-    if (word == NULL || strcmp(word, "auto") == 0)
-        return;
-    for (size_t i = 0; i < sizeof(tls_words) / sizeof(tls_words[0]); i++)
-        if (strcmp(word, tls_words[i].word) == 0) {
-            relay->tls = tls_words[i].tls;
-            return;
-        }
-    if (strcmp(word, "tls") == 0 && (relay->port == 465 || relay->port == 587))
-        return; /* by the port */
-    if (strcmp(word, "tls") == 0)
+    const char *word = relay->tls_word != NULL ? relay->tls_word : "auto";
+    bool automatic = strcasecmp(word, "auto") == 0, ambiguous = strcasecmp(word, "tls") == 0;
+    size_t i = 0;
+    while (i < N_TLS_WORDS && strcasecmp(word, tls_words[i].word) != 0)
+        i++;
+    bool by_port = i == N_TLS_WORDS;
+    bool implicit = by_port ? relay->secure == 1 : tls_words[i].tls == CONFIG_TLS_IMPLICIT;
+    if (relay->port == 0)
+        relay->port = implicit ? 465 : 587;
+    relay->tls = !by_port                ? tls_words[i].tls
+                 : automatic && implicit ? CONFIG_TLS_IMPLICIT
+                                         : tls_by_port(relay->port);
+
+    if (by_port && !automatic && !ambiguous)
+        error_list_add(errors, where, "\"%s\" is none of: implicit, starttls, none, auto", word);
+    else if (ambiguous && relay->port != 465 && relay->port != 587)
         error_list_add(errors, where,
                        "tls: tls means TLS from the first byte to some and STARTTLS to others: "
                        "write implicit (as on port 465) or starttls (as on port 587)");
-    else
-        error_list_add(errors, where, "\"%s\" is none of: implicit, starttls, none, auto", word);
+    else if (automatic && relay->secure == 0 && relay->port != 587)
+        error_list_add(errors, where,
+                       "secure: false can mean STARTTLS or no TLS: write tls: starttls or tls: "
+                       "none instead");
+    else if ((relay->secure == 1 && relay->tls != CONFIG_TLS_IMPLICIT) ||
+             (relay->secure == 0 && relay->tls == CONFIG_TLS_IMPLICIT))
+        error_list_add(errors, where,
+                       "secure: %s and tls: %s on port %u contradict each other: leave secure out",
+                       relay->secure == 1 ? "true" : "false", word, relay->port);
 }
 
 /* --- addresses ---------------------------------------------------------------------------- */
@@ -80,6 +90,17 @@ bool config_address_is_local(const char *listen)
     return host_is_local(host);
 }
 
+/* What the server can listen on; whether it exists shows when it starts. */
+static bool is_address(const char *listen)
+{
+    if (strncmp(listen, "unix:", 5) == 0)
+        return listen[5] != '\0' &&
+               strlen(listen + 5) < sizeof(((struct sockaddr_un *)0)->sun_path);
+    const char *colon = strrchr(listen, ':');
+    size_t n = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
+    return n > 0 && n <= 5 && colon[1 + n] == '\0' && strtoul(colon + 1, NULL, 10) <= UINT16_MAX;
+}
+
 /* --- relays ------------------------------------------------------------------------------- */
 
 static const char *machine_name(struct arena *arena)
@@ -100,72 +121,143 @@ static bool is_clean(const char *text)
     return true;
 }
 
+/* Why the login cannot be as it is written; NULL: it can. */
+static const char *auth_fault(const struct config_relay *relay)
+{
+    static const char *const known[] = {"auto", "plain", "login", "none"};
+    const char *user = relay->auth.username, *password = relay->auth.password;
+    bool is_known = false;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        is_known |= strcmp(relay->auth.mechanism, known[i]) == 0;
+    if (!is_known)
+        return "mechanism: not supported yet in this version; write auto, plain, login or none";
+    if (strcmp(relay->auth.mechanism, "none") == 0 || (user == NULL && password == NULL))
+        return NULL;
+    if (user == NULL || user[0] == '\0')
+        return "username is missing";
+    if (password == NULL || password[0] == '\0')
+        return "password, or password_file, is missing";
+    return NULL;
+}
+
+/* The refusals of contract section 2 that concern one relay's login. */
+static void check_login(struct config_relay *relay, const char *where, struct error_list *errors)
+{
+    bool local = host_is_local(relay->host);
+    if (relay->port == 25 && !relay->allow_port_25)
+        error_list_add(errors, where,
+                       "port 25 is for traffic between mail servers and commonly blocked: use 587 "
+                       "with tls: starttls, or set allow_port_25: true");
+    if (relay->tls == CONFIG_TLS_NONE && !local && !relay->allow_plaintext_auth)
+        error_list_add(errors, where,
+                       "the password would go out in the clear: set tls: starttls or tls: "
+                       "implicit, or allow_plaintext_auth: true");
+    if (local)
+        relay->allow_plaintext_auth = 1;
+}
+
+static void check_files(const struct config_relay *relay, const char *where,
+                        struct error_list *errors)
+{
+    const struct {
+        const char *name, *path;
+    } files[] = {{"ca_file", relay->tls_options.ca_file},
+                 {"certificate", relay->tls_options.certificate},
+                 {"key", relay->tls_options.key}};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        if (files[i].path != NULL && access(files[i].path, R_OK) < 0)
+            error_list_add(errors, where, "%s %s: %s", files[i].name, files[i].path,
+                           strerror(errno));
+    if (relay->tls_options.key != NULL && relay->tls_options.certificate == NULL)
+        error_list_add(errors, where, "key is given, but no certificate");
+    if (strcmp(relay->tls_options.min_version, "1.2") != 0 &&
+        strcmp(relay->tls_options.min_version, "1.3") != 0)
+        error_list_add(errors, where, "min_version: write \"1.2\" or \"1.3\"");
+}
+
 static void check_relay(struct config *config, size_t i, struct error_list *errors)
 {
     struct config_relay *relay = &config->relays[i];
     char where[64];
     snprintf(where, sizeof(where), "relays[%zu].tls", i);
     decide_tls(relay, where, errors);
+    snprintf(where, sizeof(where), "relays[%zu].tls_options", i);
+    check_files(relay, where, errors);
+    snprintf(where, sizeof(where), "relays[%zu].auth", i);
+    const char *fault = auth_fault(relay);
+    if (fault != NULL)
+        error_list_add(errors, where, "%s", fault);
+    if (strcmp(relay->auth.mechanism, "none") == 0)
+        relay->auth.username = NULL;
+
     snprintf(where, sizeof(where), "relays[%zu]", i);
     if (relay->hostname == NULL)
         relay->hostname = machine_name(config->arena);
-    if (strcmp(relay->auth.mechanism, "none") == 0)
-        relay->auth.username = NULL;
-    else if (strcmp(relay->auth.mechanism, "auto") != 0 &&
-             strcmp(relay->auth.mechanism, "plain") != 0 &&
-             strcmp(relay->auth.mechanism, "login") != 0)
-        error_list_add(errors, where,
-                       "auth.mechanism \"%s\" is not supported yet: auto, plain, "
-                       "login or none",
-                       relay->auth.mechanism);
+    if (relay->name[0] == '\0')
+        error_list_add(errors, where, "name is empty");
     if (relay->host == NULL || relay->host[0] == '\0')
         error_list_add(errors, where, "host is missing");
-    else if (!is_clean(relay->host) || !is_clean(relay->hostname))
+    else if (!is_clean(relay->host) || !is_clean(relay->hostname) || relay->hostname[0] == '\0')
         error_list_add(errors, where, "host and hostname hold no spaces");
-    bool login = relay->auth.username != NULL;
-    if (login && relay->port == 25 && !relay->allow_port_25)
-        error_list_add(errors, where,
-                       "port 25 is for traffic between mail servers and commonly "
-                       "blocked: use 587 with tls: starttls, or set "
-                       "allow_port_25: true");
-    if (login && relay->tls == CONFIG_TLS_NONE && relay->host != NULL &&
-        !host_is_local(relay->host) && !relay->allow_plaintext_auth)
-        error_list_add(errors, where,
-                       "the password would go out in the clear: set tls: starttls "
-                       "or tls: implicit, or allow_plaintext_auth: true");
-    if (login && relay->host != NULL && host_is_local(relay->host))
-        relay->allow_plaintext_auth = 1;
+    else if (relay->auth.username != NULL)
+        check_login(relay, where, errors);
     for (size_t k = 0; k < i; k++)
         if (strcmp(relay->name, config->relays[k].name) == 0)
-            error_list_add(errors, where, "two relays are named \"%s\"", relay->name);
+            error_list_add(errors, where, "two relays are named \"%s\": give each a name",
+                           relay->name);
 }
 
 static void check_api_key(const struct config *config, size_t i, struct error_list *errors)
 {
     static const uint8_t none[32];
+    const struct config_api_key *key = &config->api_keys[i];
     char where[64];
     snprintf(where, sizeof(where), "api_keys[%zu]", i);
-    if (config->api_keys[i].name == NULL)
+    if (key->name == NULL || key->name[0] == '\0')
         error_list_add(errors, where, "name is missing");
-    if (memcmp(config->api_keys[i].sha256, none, sizeof(none)) == 0)
+    if (key->scopes == 0)
+        error_list_add(errors, where, "scopes is empty: send, read, admin");
+    if (key->key != NULL && key->key[0] == '\0')
+        error_list_add(errors, where, "key is empty: postern key NAME makes one");
+    if (memcmp(key->sha256, none, sizeof(none)) == 0)
         error_list_add(errors, where,
-                       "sha256, key or key_file is missing: postern key NAME makes "
-                       "one");
+                       "sha256, key or key_file is missing: postern key NAME makes one");
+}
+
+static void check_listen(const struct config *config, struct error_list *errors)
+{
+    for (size_t i = 0; i < config->listen.n_items; i++) {
+        const char *address = config->listen.items[i];
+        if (!is_address(address))
+            error_list_add(errors, "listen", "%s is none of host:port, [::1]:port, unix:/path",
+                           address);
+        else if (config->n_api_keys == 0 && !config->allow_anonymous &&
+                 !config_address_is_local(address))
+            error_list_add(errors, "listen",
+                           "others can reach %s: set an API key (POSTERN_API_KEY, or api_keys; "
+                           "postern key NAME makes one), or allow_anonymous: true",
+                           address);
+    }
+    if (config->listen.n_items == 0)
+        error_list_add(errors, "listen", "at least one address is wanted");
+}
+
+/* The value is not repeated: a URL may hold a password. */
+static void check_store(const char *store, struct error_list *errors)
+{
+    bool sqlite = strncmp(store, "sqlite:", 7) == 0 && store[7] != '\0';
+    if (strncmp(store, "postgres:", 9) == 0 || strncmp(store, "postgresql:", 11) == 0)
+        error_list_add(errors, "queue.store", "PostgreSQL is not supported yet in this version");
+    else if (!sqlite && strcmp(store, "memory:") != 0)
+        error_list_add(errors, "queue.store", "write sqlite:PATH or memory:");
 }
 
 void config_check(struct config *config, struct error_list *errors)
 {
+    check_listen(config, errors);
+    check_store(config->queue.store, errors);
     for (size_t i = 0; i < config->n_relays; i++)
         check_relay(config, i, errors);
     for (size_t i = 0; i < config->n_api_keys; i++)
         check_api_key(config, i, errors);
-    for (size_t i = 0; i < config->listen.n_items; i++)
-        if (config->n_api_keys == 0 && !config->allow_anonymous &&
-            !config_address_is_local(config->listen.items[i]))
-            error_list_add(errors, "listen",
-                           "others can reach %s: set an API key (POSTERN_API_KEY, or api_keys; "
-                           "postern key NAME makes one), or allow_anonymous: true",
-                           config->listen.items[i]);
-    if (config->listen.n_items == 0)
-        error_list_add(errors, "listen", "at least one address is wanted");
 }

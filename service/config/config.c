@@ -21,18 +21,24 @@ static int read_text(const char *path, struct buffer *out, struct error *err)
     FILE *file = fopen(path, "re");
     char chunk[4096];
     if (file == NULL)
-        return error_set(err, ERR_CONFIG, "%s: %s", path, strerror(errno));
-    for (size_t n; (n = fread(chunk, 1, sizeof(chunk), file)) > 0;)
+        return error_set(err, ERR_CONFIG, "%s", strerror(errno));
+    errno = 0;
+    for (size_t n; (n = fread(chunk, 1, sizeof(chunk), file)) > 0 && !out->failed;)
         buffer_append(out, chunk, n);
-    bool bad = ferror(file) != 0;
+    int errnum = ferror(file) != 0 ? errno : 0; /* EISDIR, for one */
     fclose(file);
-    return bad || out->failed ? error_set(err, ERR_CONFIG, "%s: cannot be read", path) : 0;
+    explicit_bzero(chunk, sizeof(chunk));
+    if (errnum != 0)
+        return error_set(err, ERR_CONFIG, "%s", strerror(errnum));
+    return out->failed ? error_set(err, ERR_CONFIG, "larger than %d octets", FILE_MAX) : 0;
 }
 
 static const char *choose_path(const char *path, const char *const *environ_)
 {
     if (path == NULL)
         path = environment_get(environ_, "POSTERN_CONFIG");
+    if (path != NULL && path[0] == '\0')
+        path = NULL;
     if (path == NULL && access(DEFAULT_PATH, F_OK) == 0)
         path = DEFAULT_PATH;
     return path;
@@ -53,6 +59,23 @@ static int load_tree(const char *path, json_t **tree_out, struct yaml_lines **li
     return yaml_load(text.data != NULL ? text.data : "", text.len, tree_out, lines_out, err);
 }
 
+/* Where in the file that is which a check complains of: the setting itself, or what it stands in.
+ */
+static void tell_lines(struct error_list *errors, const char *path, const struct yaml_lines *lines)
+{
+    for (size_t i = 0; i < errors->n_items; i++) {
+        char where[sizeof(errors->items[i].where)];
+        size_t line;
+        snprintf(where, sizeof(where), "%s", errors->items[i].where);
+        while ((line = yaml_line_of(lines, where)) == 0 && strrchr(where, '.') != NULL)
+            *strrchr(where, '.') = '\0';
+        size_t n = strlen(errors->items[i].detail);
+        if (line > 0)
+            snprintf(errors->items[i].detail + n, sizeof(errors->items[i].detail) - n,
+                     " (%s line %zu)", path, line);
+    }
+}
+
 int config_load(const char *path, const char *const *environ_, struct config **config_out,
                 struct error_list *errors)
 {
@@ -61,7 +84,7 @@ int config_load(const char *path, const char *const *environ_, struct config **c
     json_t *tree = NULL;
     path = choose_path(path, environ_);
     if (load_tree(path, &tree, &lines, &err) < 0)
-        return error_list_add(errors, path, "%s", err.detail);
+        return error_list_add(errors, path != NULL ? path : "", "%s", err.detail);
     struct arena *arena = arena_new();
     struct config *config = arena != NULL ? arena_alloc(arena, sizeof(*config)) : NULL;
     if (config == NULL) {
@@ -76,8 +99,10 @@ int config_load(const char *path, const char *const *environ_, struct config **c
         .arena = arena, .errors = errors, .environ_ = environ_, .file = path, .lines = lines};
     environment_apply(tree, environ_, errors);
     decode_config(&decoder, tree, config);
-    if (errors->n_total == 0)
+    if (errors->n_total == 0) {
         config_check(config, errors);
+        tell_lines(errors, path, lines);
+    }
     json_decref(tree);
     yaml_lines_free(lines);
     if (errors->n_total > 0) {

@@ -93,14 +93,15 @@ struct config {
 /*
  * `path` NULL: POSTERN_CONFIG, else /etc/postern/postern.yaml if it exists, else none. `environ_`
  * is "NAME=value" strings ended by NULL. Every fault at once in `errors` (`where` is
- * "relays[0].tls", the detail has file and line and the nearest known key).
+ * "relays[0].tls", the detail has file and line and the nearest known key): of YAML the first; if
+ * there is none, those of single settings; if there are none, those of settings together.
  */
 int config_load(const char *path, const char *const *environ_, struct config **config_out,
                 struct error_list *errors);
 void config_free(struct config *config); /* wipes the secrets */
 DEFINE_CLEANUP(struct config *, config_free)
 
-/* What was understood, as YAML with secrets masked, each value with where it came from. */
+/* What was understood, as YAML with secrets masked. */
 void config_print(const struct config *config, FILE *out);
 /* The reference of all settings, from the table, as Markdown. */
 void config_print_reference(FILE *out);

@@ -1,18 +1,21 @@
 #include "config/decode.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/sha.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/nearest.h"
 #include "config/environment.h"
 #include "config/settings.h"
 #include "config/units.h"
 
-enum { SECRET_MAX = 64 * 1024 };
+enum { SECRET_MAX = 64 * 1024, SECRET_FILE_MAX = 4096 };
 
 /* Where a fault is: its path, and the line if a file has it. */
 __attribute__((format(printf, 3, 4))) static int fault(struct decoder *d, const char *path,
@@ -31,37 +34,57 @@ __attribute__((format(printf, 3, 4))) static int fault(struct decoder *d, const 
 
 /* --- strings ------------------------------------------------------------------------------ */
 
+/* What stands between "${" and "}": NAME, or NAME:-TEXT for what it is when not set, or empty.
+ * NULL after telling; no part of a text that was not meant so (a password, perhaps) is repeated. */
+static const char *expand_name(struct decoder *d, const char *path, const char *text, size_t len)
+{
+    size_t n = 0;
+    while (n < len &&
+           (text[n] == '_' || (text[n] >= 'A' && text[n] <= 'Z') ||
+            (text[n] >= 'a' && text[n] <= 'z') || (n > 0 && text[n] >= '0' && text[n] <= '9')))
+        n++;
+    const char *name = arena_strndup(d->arena, text, n);
+    bool has_default = n + 2 <= len && strncmp(text + n, ":-", 2) == 0;
+    if (name == NULL || n == 0 || (n < len && !has_default)) {
+        fault(d, path, "${NAME} or ${NAME:-TEXT} is wanted; write $${ for a literal ${");
+        return NULL;
+    }
+    const char *value = environment_get(d->environ_, name);
+    if (has_default && (value == NULL || value[0] == '\0'))
+        return arena_strndup(d->arena, text + n + 2, len - n - 2);
+    if (value == NULL)
+        fault(d, path, "${%s} is not set in the environment", name);
+    return value;
+}
+
 /* ${NAME} from the environment, "$${" a literal "${". NULL after telling. */
 static const char *expand(struct decoder *d, const char *path, const char *text)
 {
-    struct buffer out;
+    CLEANUP(buffer_clear) struct buffer out;
+    const char *result = NULL;
     buffer_init(&out, SECRET_MAX);
     while (*text != '\0') {
         if (strncmp(text, "$${", 3) == 0) {
             buffer_append_str(&out, "${");
             text += 3;
         } else if (strncmp(text, "${", 2) == 0) {
-            char name[128];
-            size_t n = strcspn(text + 2, "}");
-            snprintf(name, sizeof(name), "%.*s", (int)n, text + 2);
-            const char *value = environment_get(d->environ_, name);
-            if (text[2 + n] == '\0' || value == NULL) {
-                fault(d, path, "${%s} is not set in the environment", name);
-                buffer_clear(&out);
-                return NULL;
-            }
+            const char *end = strchr(text, '}');
+            size_t n = end != NULL ? (size_t)(end - text) - 2 : 0;
+            const char *value = expand_name(d, path, text + 2, n);
+            if (value == NULL)
+                goto out;
             buffer_append_str(&out, value);
             text += n + 3;
         } else {
             buffer_append_char(&out, *text++);
         }
     }
-    const char *result = out.failed ? NULL : arena_strndup(d->arena, out.data, out.len);
-    if (out.data != NULL)
-        explicit_bzero(out.data, out.len);
-    buffer_clear(&out);
+    result = out.failed ? NULL : arena_strndup(d->arena, out.data, out.len);
     if (result == NULL)
         fault(d, path, "too long");
+out:
+    if (out.data != NULL)
+        explicit_bzero(out.data, out.len);
     return result;
 }
 
@@ -79,21 +102,35 @@ static const char *string_of(struct decoder *d, const char *path, const json_t *
     return expand(d, path, json_string_value(value));
 }
 
+/* One line; its end does not belong to it. */
 static const char *read_secret(struct decoder *d, const char *path, const char *file_name)
 {
-    char text[4096];
-    FILE *file = fopen(file_name, "re");
-    if (file == NULL) {
+    char text[SECRET_FILE_MAX + 1];
+    const char *secret = NULL;
+    if (file_name == NULL)
+        return NULL; /* told */
+    int fd = open(file_name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
         fault(d, path, "%s: %s", file_name, strerror(errno));
         return NULL;
     }
-    size_t n = fread(text, 1, sizeof(text), file);
-    fclose(file);
+    size_t n = 0;
+    ssize_t got;
+    while ((got = read(fd, text + n, sizeof(text) - n)) > 0)
+        n += (size_t)got;
+    int errnum = errno;
+    close(fd);
+    bool too_long = n == sizeof(text);
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
         n--;
-    const char *secret = NULL;
-    if (n == 0 || n == sizeof(text) || memchr(text, '\0', n) != NULL)
-        fault(d, path, "%s holds no secret: one line is wanted", file_name);
+    if (got < 0)
+        fault(d, path, "%s: %s", file_name, strerror(errnum));
+    else if (too_long)
+        fault(d, path, "%s is larger than a secret may be: %d octets", file_name, SECRET_FILE_MAX);
+    else if (n == 0)
+        fault(d, path, "%s is empty", file_name);
+    else if (memchr(text, '\0', n) != NULL || memchr(text, '\n', n) != NULL)
+        fault(d, path, "%s holds more than one line", file_name);
     else
         secret = arena_strndup(d->arena, text, n);
     explicit_bzero(text, sizeof(text));
@@ -122,16 +159,30 @@ static void set_integer(struct decoder *d, const char *path, const struct settin
 {
     long long min = setting->type == SETTING_PORT ? 1 : setting->min;
     long long max = setting->type == SETTING_PORT ? 65535 : setting->max;
-    char *end = NULL;
-    long long number = json_is_integer(value)  ? (long long)json_integer_value(value)
-                       : json_is_string(value) ? strtoll(json_string_value(value), &end, 10)
-                                               : min - 1;
-    if ((end != NULL && *end != '\0') || number < min || number > max)
+    const char *text = string_of(d, path, value); /* a string too: port: ${PORT} */
+    char *end;
+    if (text == NULL)
+        return;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    bool bad = text[0] == '\0' || text[strspn(text, "-0123456789")] != '\0' || *end != '\0';
+    if (bad || errno != 0 || number < min || number > max)
         fault(d, path, "a number from %lld to %lld is wanted", min, max);
     else if (setting->type == SETTING_PORT)
         *(uint16_t *)at = (uint16_t)number;
     else
         *(int64_t *)at = number;
+}
+
+static void set_boolean(struct decoder *d, const char *path, int *at, const json_t *value)
+{
+    const char *text = json_is_string(value) ? string_of(d, path, value) : NULL;
+    if (json_is_boolean(value))
+        *at = json_is_true(value);
+    else if (text != NULL && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
+        *at = text[0] == 't'; /* verify: ${VERIFY} */
+    else if (text != NULL || !json_is_string(value))
+        fault(d, path, "true or false is wanted");
 }
 
 static void set_strings(struct decoder *d, const char *path, struct config_strings *list,
@@ -142,7 +193,9 @@ static void set_strings(struct decoder *d, const char *path, struct config_strin
     list->n_items = 0;
     for (size_t i = 0; list->items != NULL && i < n; i++) {
         const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
-        const char *text = string_of(d, path, item);
+        char item_path[400];
+        snprintf(item_path, sizeof(item_path), json_is_array(value) ? "%s[%zu]" : "%s", path, i);
+        const char *text = string_of(d, item_path, item);
         if (text != NULL)
             list->items[list->n_items++] = text;
     }
@@ -152,7 +205,10 @@ static void set_durations(struct decoder *d, const char *path, void *at, const j
 {
     struct config_strings list;
     set_strings(d, path, &list, value);
+    size_t n_wanted = json_is_array(value) ? json_array_size(value) : 1;
     int64_t *ms = arena_alloc_array(d->arena, list.n_items + 1, sizeof(*ms));
+    if (list.n_items < n_wanted)
+        return; /* told */
     for (size_t i = 0; ms != NULL && i < list.n_items; i++)
         if (units_duration_ms(list.items[i], &ms[i]) < 0 || ms[i] == 0) {
             fault(d, path, "\"%s\" is not a duration such as 30s, 5m, 24h, 7d", list.items[i]);
@@ -209,6 +265,8 @@ static void set_text(struct decoder *d, const char *path, const struct setting *
     case SETTING_DURATION:
         if (units_duration_ms(text, at) < 0)
             fault(d, path, "\"%s\" is not a duration such as 30s, 5m, 24h, 7d", text);
+        else if (*(int64_t *)at < setting->min)
+            fault(d, path, "must be more than 0");
         break;
     case SETTING_SIZE:
         if (units_size(text, at) < 0)
@@ -234,10 +292,7 @@ static void set_value(struct decoder *d, const char *path, const struct setting 
         set_integer(d, path, setting, at, value);
         return;
     case SETTING_BOOLEAN:
-        if (json_is_boolean(value))
-            *(int *)at = json_is_true(value);
-        else
-            fault(d, path, "true or false is wanted");
+        set_boolean(d, path, at, value);
         return;
     case SETTING_STRINGS:
         set_strings(d, path, at, value);
@@ -287,45 +342,41 @@ static void set_default(struct decoder *d, const struct setting *setting, void *
     json_decref(value);
 }
 
-static size_t distance(const char *a, const char *b)
+static const char *const lists[] = {"relays", "api_keys"}; /* decoded on their own */
+enum { N_LISTS = sizeof(lists) / sizeof(lists[0]) };
+
+static void offer_copy(struct nearest *nearest, const char *copy)
 {
-    size_t row[64], n = strlen(b);
-    if (n >= 63)
-        return n;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-        }
-    }
-    return row[n];
+    if (copy != NULL)
+        nearest_offer(nearest, copy);
+}
+
+/* The setting itself, its twin, and each mapping it stands in. */
+static void offer(struct decoder *d, struct nearest *nearest, const struct setting *setting)
+{
+    const char *path = setting->path;
+    nearest_offer(nearest, path);
+    if (setting->type == SETTING_SECRET)
+        offer_copy(nearest, arena_printf(d->arena, "%s_file", path));
+    for (const char *dot = path; (dot = strchr(dot, '.')) != NULL; dot++)
+        offer_copy(nearest, arena_strndup(d->arena, path, (size_t)(dot - path)));
 }
 
 static void unknown(struct decoder *d, const struct section *section, const char *path,
                     const char *full)
 {
-    const char *nearest = NULL;
-    size_t best = 4;
+    struct nearest nearest;
     if (setting_is_planned(section->path, path) != NULL) {
         fault(d, full, "is not supported yet in this version");
         return;
     }
-    for (size_t i = 0; i < section->n_settings; i++) {
-        const char *known = section->settings[i].path;
-        size_t away = distance(path, known);
-        if (away < best) {
-            best = away;
-            nearest = known;
-        }
-    }
-    if (nearest != NULL)
-        fault(d, full, "is not a setting; did you mean %s?", nearest);
+    nearest_init(&nearest, path);
+    for (size_t i = 0; i < section->n_settings; i++)
+        offer(d, &nearest, &section->settings[i]);
+    for (size_t i = 0; section == &section_top && i < N_LISTS; i++)
+        nearest_offer(&nearest, lists[i]);
+    if (nearest.word != NULL)
+        fault(d, full, "is not a setting; did you mean %s?", nearest.word);
     else
         fault(d, full, "is not a setting");
 }
@@ -352,22 +403,24 @@ static void decode_leaf(struct decoder *d, const struct section *section, const 
                         const char *full, const json_t *value, void *base)
 {
     size_t n = strlen(path);
-    const struct setting *setting = find(section, path, n);
     if (json_is_null(value))
         return;
-    if (setting != NULL) {
-        set_value(d, full, setting, base, value);
-        return;
-    }
-    setting = n > 5 && strcmp(path + n - 5, "_file") == 0 ? find(section, path, n - 5) : NULL;
-    if (setting == NULL || setting->type != SETTING_SECRET) {
+    const struct setting *setting = find(section, path, n);
+    bool twin = setting == NULL && n > 5 && strcmp(path + n - 5, "_file") == 0;
+    if (twin)
+        setting = find(section, path, n - 5);
+    if (setting == NULL || (twin && setting->type != SETTING_SECRET)) {
         unknown(d, section, path, full);
         return;
     }
-    const char *file_name = string_of(d, full, value);
-    const char *secret = file_name != NULL ? read_secret(d, full, file_name) : NULL;
-    if (secret != NULL)
-        *(const char **)((char *)base + setting->offset) = secret;
+    const char **secret = (const char **)((char *)base + setting->offset);
+    if (setting->type == SETTING_SECRET && *secret != NULL)
+        fault(d, full, "%s and %s_file are both given: one is wanted", setting->path,
+              setting->path);
+    else if (!twin)
+        set_value(d, full, setting, base, value);
+    else
+        *secret = read_secret(d, full, string_of(d, full, value));
 }
 
 static void decode_object(struct decoder *d, const struct section *section, const char *prefix,
@@ -380,9 +433,8 @@ static void decode_object(struct decoder *d, const struct section *section, cons
         char path[256], full[384];
         snprintf(path, sizeof(path), "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
         snprintf(full, sizeof(full), "%s%s%s", full_prefix, full_prefix[0] != '\0' ? "." : "", key);
-        if (section == &section_top && prefix[0] == '\0' &&
-            (strcmp(key, "relays") == 0 || strcmp(key, "api_keys") == 0))
-            continue; /* lists: decoded on their own */
+        if (section == &section_top && (strcmp(path, lists[0]) == 0 || strcmp(path, lists[1]) == 0))
+            continue;
         if (is_prefix(section, path) && json_is_object(value))
             decode_object(d, section, path, full, value, base);
         else if (is_prefix(section, path) && !json_is_null(value))
@@ -424,6 +476,17 @@ static void *decode_list(struct decoder *d, const json_t *list, const char *name
     return items;
 }
 
+static void digest_key(struct decoder *d, struct config_api_key *key, size_t i)
+{
+    static const uint8_t none[sizeof(key->sha256)];
+    char where[64];
+    snprintf(where, sizeof(where), "api_keys[%zu]", i);
+    if (key->key != NULL && memcmp(key->sha256, none, sizeof(none)) != 0)
+        fault(d, where, "key and sha256 are both given: one is wanted");
+    if (key->key != NULL)
+        SHA256((const unsigned char *)key->key, strlen(key->key), key->sha256);
+}
+
 void decode_config(struct decoder *d, const json_t *tree, struct config *config)
 {
     set_defaults(d, &section_top, config);
@@ -433,7 +496,5 @@ void decode_config(struct decoder *d, const json_t *tree, struct config *config)
     config->api_keys = decode_list(d, json_object_get(tree, "api_keys"), "api_keys",
                                    &section_api_key, &config->n_api_keys);
     for (size_t i = 0; i < config->n_api_keys; i++)
-        if (config->api_keys[i].key != NULL)
-            SHA256((const unsigned char *)config->api_keys[i].key, strlen(config->api_keys[i].key),
-                   config->api_keys[i].sha256);
+        digest_key(d, &config->api_keys[i], i);
 }

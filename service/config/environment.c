@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 const char *environment_get(const char *const *environ_, const char *name)
 {
@@ -12,6 +13,13 @@ const char *environment_get(const char *const *environ_, const char *name)
         if (strncmp(*environ_, name, n) == 0 && (*environ_)[n] == '=')
             return *environ_ + n + 1;
     return NULL;
+}
+
+/* For our own variables: one that is empty is not set, as container tools write it. */
+static const char *given(const char *const *environ_, const char *name)
+{
+    const char *value = environment_get(environ_, name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
 /* The object at `key`, made if it is not there. */
@@ -42,9 +50,11 @@ static json_t *literal(const char *text, size_t len)
     return value;
 }
 
-static void set(json_t *object, const char *key, const char *text)
+static void set(json_t *object, const char *key, const char *text, const char *variable,
+                struct error_list *errors)
 {
-    json_object_set_new(object, key, literal(text, strlen(text)));
+    if (json_object_set_new(object, key, literal(text, strlen(text))) < 0)
+        error_list_add(errors, variable, "is not UTF-8");
 }
 
 /* --- POSTERN_RELAY ------------------------------------------------------------------------ */
@@ -85,7 +95,7 @@ static const struct {
     const char *scheme, *tls, *port;
 } schemes[] = {{"smtps://", "implicit", "465"},
                {"smtp://", "starttls", "587"},
-               {"smtp+none://", "none", "25"}};
+               {"smtp+none://", "none", "25"}}; /* in any case: RFC 3986, 3.1 */
 
 static int set_query(json_t *relay, const char *query, struct error_list *errors)
 {
@@ -95,14 +105,14 @@ static int set_query(json_t *relay, const char *query, struct error_list *errors
         size_t name = value != NULL ? (size_t)(value - query) : n;
         value = value != NULL ? value + 1 : query + n;
         size_t value_len = (size_t)(query + n - value);
+        int rc = -1;
         if (name == 4 && strncmp(query, "auth", 4) == 0)
-            set_decoded(child(relay, "auth"), "mechanism", value, value_len);
+            rc = set_decoded(child(relay, "auth"), "mechanism", value, value_len);
         else if (name == 8 && strncmp(query, "hostname", 8) == 0)
-            set_decoded(relay, "hostname", value, value_len);
-        else
+            rc = set_decoded(relay, "hostname", value, value_len);
+        if (rc < 0)
             return error_list_add(errors, "POSTERN_RELAY",
-                                  "behind the ? only auth= and hostname= "
-                                  "may stand");
+                                  "behind the ? only auth= and hostname= may stand");
         query += n + (query[n] == '&' ? 1 : 0);
     }
     return 0;
@@ -126,6 +136,8 @@ static int set_host(json_t *relay, const char *text, size_t len, const char *def
         if (close == NULL)
             return -1;
         host = (size_t)(close - text) + 1;
+        if (host < len && text[host] != ':')
+            return -1;
     } else if (memrchr(text, ':', len) != NULL) {
         host = (size_t)((const char *)memrchr(text, ':', len) - text);
     }
@@ -147,14 +159,16 @@ static int set_relay(json_t *relay, const char *url, struct error_list *errors)
         "write smtps://user:password@host:465, smtp://user:password@host:587 "
         "or smtp+none://host:2525, with special characters percent-encoded";
     size_t i = 0, n_schemes = sizeof(schemes) / sizeof(schemes[0]);
-    while (i < n_schemes && strncmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) != 0)
+    while (i < n_schemes && strncasecmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) != 0)
         i++;
     if (i == n_schemes)
         return error_list_add(errors, "POSTERN_RELAY", want);
     const char *at = url + strlen(schemes[i].scheme);
     size_t len = strcspn(at, "/?");
-    const char *query = at + len + strcspn(at + len, "?");
+    const char *query = at + len + (at[len] == '/' ? 1 : 0);
     const char *host = memrchr(at, '@', len);
+    if (*query != '\0' && *query != '?') /* a path; or a password with a / in it */
+        return error_list_add(errors, "POSTERN_RELAY", want);
     json_object_set_new(relay, "tls", json_string(schemes[i].tls));
     if (host != NULL && set_login(relay, at, (size_t)(host - at)) < 0)
         return error_list_add(errors, "POSTERN_RELAY", want);
@@ -166,34 +180,53 @@ static int set_relay(json_t *relay, const char *url, struct error_list *errors)
 
 /* --- all ---------------------------------------------------------------------------------- */
 
+/* A secret or its _FILE, in the place of whichever of the two a file gives. */
+static void set_secret(json_t *object, const char *key, const char *variable,
+                       const char *const *environ_, struct error_list *errors)
+{
+    char twin[64], twin_key[64];
+    snprintf(twin, sizeof(twin), "%s_FILE", variable);
+    snprintf(twin_key, sizeof(twin_key), "%s_file", key);
+    const char *secret = given(environ_, variable), *file = given(environ_, twin);
+    if (secret == NULL && file == NULL)
+        return;
+    json_object_del(object, key);
+    json_object_del(object, twin_key);
+    if (secret != NULL && file != NULL)
+        error_list_add(errors, twin, "%s is given too: one of them is wanted", variable);
+    else if (secret != NULL)
+        set(object, key, secret, variable, errors);
+    else
+        set(object, twin_key, file, twin, errors);
+}
+
 static void apply_relay(json_t *tree, const char *const *environ_, struct error_list *errors)
 {
-    const char *url = environment_get(environ_, "POSTERN_RELAY");
-    const char *password = environment_get(environ_, "POSTERN_RELAY_PASSWORD");
-    const char *password_file = environment_get(environ_, "POSTERN_RELAY_PASSWORD_FILE");
+    const char *url = given(environ_, "POSTERN_RELAY");
+    bool password = given(environ_, "POSTERN_RELAY_PASSWORD") != NULL ||
+                    given(environ_, "POSTERN_RELAY_PASSWORD_FILE") != NULL;
     json_t *relay = json_array_get(json_object_get(tree, "relays"), 0);
-    if (url != NULL && url[0] != '\0') { /* it takes the place of the file's relays */
+    if (url != NULL) { /* it takes the place of the file's relays */
         relay = json_object();
         json_object_set_new(tree, "relays", json_pack("[o]", relay));
         set_relay(relay, url, errors);
     }
-    if (relay == NULL || !json_is_object(relay))
-        return;
-    if (password != NULL)
-        set(child(relay, "auth"), "password", password);
-    else if (password_file != NULL)
-        set(child(relay, "auth"), "password_file", password_file);
+    if (password && json_is_object(relay))
+        set_secret(child(relay, "auth"), "password", "POSTERN_RELAY_PASSWORD", environ_, errors);
+    else if (password && relay == NULL)
+        error_list_add(errors, "POSTERN_RELAY_PASSWORD",
+                       "there is no relay it could be for: set POSTERN_RELAY, or relays");
 }
 
-static void apply_api_key(json_t *tree, const char *const *environ_)
+/* It takes the place of the file's keys. */
+static void apply_api_key(json_t *tree, const char *const *environ_, struct error_list *errors)
 {
-    const char *key = environment_get(environ_, "POSTERN_API_KEY");
-    const char *file = environment_get(environ_, "POSTERN_API_KEY_FILE");
-    if ((key == NULL || key[0] == '\0') && file == NULL)
+    if (given(environ_, "POSTERN_API_KEY") == NULL &&
+        given(environ_, "POSTERN_API_KEY_FILE") == NULL)
         return;
     json_t *entry =
         json_pack("{s:s, s:[s,s,s]}", "name", "default", "scopes", "send", "read", "admin");
-    set(entry, key != NULL ? "key" : "key_file", key != NULL ? key : file);
+    set_secret(entry, "key", "POSTERN_API_KEY", environ_, errors);
     json_object_set_new(tree, "api_keys", json_pack("[o]", entry));
 }
 
@@ -211,18 +244,19 @@ static json_t *words_of(const char *text)
 
 void environment_apply(json_t *tree, const char *const *environ_, struct error_list *errors)
 {
-    const char *listen = environment_get(environ_, "POSTERN_LISTEN");
-    const char *store = environment_get(environ_, "POSTERN_STORE");
-    const char *level = environment_get(environ_, "POSTERN_LOG_LEVEL");
-    const char *format = environment_get(environ_, "POSTERN_LOG_FORMAT");
+    static const struct {
+        const char *variable, *mapping, *key;
+    } plain[] = {{"POSTERN_STORE", "queue", "store"},
+                 {"POSTERN_LOG_LEVEL", "log", "level"},
+                 {"POSTERN_LOG_FORMAT", "log", "format"}};
+    const char *listen = given(environ_, "POSTERN_LISTEN");
     apply_relay(tree, environ_, errors);
-    apply_api_key(tree, environ_);
+    apply_api_key(tree, environ_, errors);
     if (listen != NULL)
         json_object_set_new(tree, "listen", words_of(listen));
-    if (store != NULL)
-        set(child(tree, "queue"), "store", store);
-    if (level != NULL)
-        set(child(tree, "log"), "level", level);
-    if (format != NULL)
-        set(child(tree, "log"), "format", format);
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+        const char *value = given(environ_, plain[i].variable);
+        if (value != NULL)
+            set(child(tree, plain[i].mapping), plain[i].key, value, plain[i].variable, errors);
+    }
 }

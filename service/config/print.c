@@ -18,18 +18,40 @@ static void print_duration(FILE *out, int64_t ms)
     fprintf(out, "%" PRId64 "%s", ms, ms == 0 ? "s" : "ms");
 }
 
+/* In YAML's double quotes, which are JSON's. */
+static void print_string(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (; *text != '\0'; text++)
+        if (*text == '"' || *text == '\\')
+            fprintf(out, "\\%c", *text);
+        else if ((unsigned char)*text < ' ' || *text == 0x7f)
+            fprintf(out, "\\x%02x", (unsigned)*text);
+        else
+            fputc(*text, out);
+    fputc('"', out);
+}
+
 static void print_strings(FILE *out, const struct config_strings *list)
 {
     fputc('[', out);
-    for (size_t i = 0; i < list->n_items; i++)
-        fprintf(out, "%s\"%s\"", i > 0 ? ", " : "", list->items[i]);
+    for (size_t i = 0; i < list->n_items; i++) {
+        fputs(i > 0 ? ", " : "", out);
+        print_string(out, list->items[i]);
+    }
     fputc(']', out);
 }
 
 static void print_scopes(FILE *out, unsigned scopes)
 {
-    fprintf(out, "[%s%s%s]", scopes & SCOPE_SEND ? "send" : "", scopes & SCOPE_READ ? ", read" : "",
-            scopes & SCOPE_ADMIN ? ", admin" : "");
+    static const char *const words[] = {"send", "read", "admin"}; /* by bit */
+    const char *before = "[";
+    for (unsigned i = 0; i < 3; i++)
+        if ((scopes & (1U << i)) != 0) {
+            fprintf(out, "%s%s", before, words[i]);
+            before = ", ";
+        }
+    fputs("]", out);
 }
 
 static void print_value(FILE *out, const struct setting *setting, const void *base)
@@ -39,7 +61,10 @@ static void print_value(FILE *out, const struct setting *setting, const void *ba
     switch (setting->type) {
     case SETTING_STRING:
         text = *(const char *const *)at;
-        fprintf(out, text != NULL ? "\"%s\"" : "null", text);
+        if (text != NULL)
+            print_string(out, text);
+        else
+            fputs("null", out);
         break;
     case SETTING_SECRET:
         fputs(*(const char *const *)at != NULL ? "\"********\"" : "null", out);

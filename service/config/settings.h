@@ -27,7 +27,7 @@ struct setting {
     const char *def; /* as it would be written; NULL: none */
     const char *help;
     const char *const *words; /* of SETTING_WORD, in the enum's order, NULL at the end */
-    long long min, max;       /* of SETTING_INTEGER */
+    long long min, max;       /* of SETTING_INTEGER; min of SETTING_DURATION too, in ms */
 };
 
 struct section {

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A century: whatever is added to now stays far from the end of the numbers. */
+static const uint64_t DURATION_MAX_MS = UINT64_C(36500) * 86400000;
+
 struct unit {
     const char *word;
     uint64_t factor;
@@ -37,6 +40,8 @@ int units_duration_ms(const char *text, int64_t *ms_out)
         {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     uint64_t ms;
     if (parse(text, units, sizeof(units) / sizeof(units[0]), &ms) < 0)
+        return -1;
+    if (ms > DURATION_MAX_MS)
         return -1;
     *ms_out = (int64_t)ms;
     return 0;

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-int units_duration_ms(const char *text, int64_t *ms_out); /* ms s m h d; a bare 0 */
+int units_duration_ms(const char *text, int64_t *ms_out); /* ms s m h d; a bare 0; up to 36500d */
 int units_size(const char *text, uint64_t *bytes_out);    /* B KiB MiB GiB KB MB GB, or none */
 
 #endif

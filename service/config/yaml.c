@@ -16,6 +16,8 @@ struct yaml_lines {
 struct loader {
     yaml_parser_t parser;
     struct yaml_lines *lines;
+    const char *text;
+    size_t len;
     size_t n_nodes;
     struct error *err;
 };
@@ -29,12 +31,30 @@ static json_t *fail(struct loader *l, const yaml_event_t *event, const char *wha
     return NULL;
 }
 
+/* The reader, which sees to UTF-8, keeps an offset and no mark. */
+static size_t problem_line(const struct loader *l)
+{
+    size_t line = 1;
+    if (l->parser.error != YAML_READER_ERROR)
+        return l->parser.problem_mark.line + 1;
+    for (size_t i = 0; i < l->len && i < l->parser.problem_offset; i++)
+        line += l->text[i] == '\n';
+    return line;
+}
+
+static const char *problem_hint(const struct loader *l)
+{
+    size_t at = l->parser.problem_mark.index;
+    bool tab = l->parser.error == YAML_SCANNER_ERROR && at < l->len && l->text[at] == '\t';
+    return tab ? " (a tab: indent with spaces)" : "";
+}
+
 static bool next(struct loader *l, yaml_event_t *event)
 {
     if (yaml_parser_parse(&l->parser, event))
         return true;
-    error_set(l->err, ERR_CONFIG, "line %zu: %s", l->parser.problem_mark.line + 1,
-              l->parser.problem != NULL ? l->parser.problem : "not YAML");
+    error_set(l->err, ERR_CONFIG, "line %zu: %s%s", problem_line(l),
+              l->parser.problem != NULL ? l->parser.problem : "not YAML", problem_hint(l));
     memset(event, 0, sizeof(*event));
     return false;
 }
@@ -47,6 +67,16 @@ static bool is_one_of(const char *s, const char *const *words)
     return false;
 }
 
+/* As it would be written again; not so 007, which may be a password. */
+static json_t *load_integer(const char *text)
+{
+    char canonical[32];
+    errno = 0;
+    long long number = strtoll(text, NULL, 10);
+    snprintf(canonical, sizeof(canonical), "%lld", number);
+    return errno == 0 && strcmp(canonical, text) == 0 ? json_integer(number) : NULL;
+}
+
 static json_t *load_scalar(const yaml_event_t *event)
 {
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
@@ -54,17 +84,15 @@ static json_t *load_scalar(const yaml_event_t *event)
     static const char *const falses[] = {"false", "False", "FALSE", NULL};
     const char *text = (const char *)event->data.scalar.value;
     if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
-        char *end;
         if (is_one_of(text, nulls))
             return json_null();
         if (is_one_of(text, trues))
             return json_true();
         if (is_one_of(text, falses))
             return json_false();
-        errno = 0;
-        long long number = strtoll(text, &end, 10);
-        if (errno == 0 && *end == '\0' && text[strspn(text, "-0123456789")] == '\0')
-            return json_integer(number);
+        json_t *number = load_integer(text);
+        if (number != NULL)
+            return number;
     }
     return json_stringn(text, event->data.scalar.length);
 }
@@ -96,8 +124,13 @@ static bool load_pair(struct loader *l, json_t *map, const yaml_event_t *key, co
     if (key->type != YAML_SCALAR_EVENT)
         return fail(l, key, "a key is a plain word") != NULL;
     const char *name = (const char *)key->data.scalar.value;
-    if (json_object_get(map, name) != NULL)
-        return fail(l, key, "this key stands here twice") != NULL;
+    if (strlen(name) != key->data.scalar.length)
+        return fail(l, key, "a key is a plain word") != NULL;
+    if (json_object_get(map, name) != NULL) {
+        error_set(l->err, ERR_CONFIG, "line %zu: %s stands here twice", key->start_mark.line + 1,
+                  name);
+        return false;
+    }
     snprintf(item_path, sizeof(item_path), "%s%s%s", path, path[0] != '\0' ? "." : "", name);
     json_object_set_new(l->lines->by_path, item_path,
                         json_integer((json_int_t)key->start_mark.line + 1));
@@ -125,6 +158,25 @@ static json_t *load_mapping(struct loader *l, const char *path, size_t depth)
     return NULL;
 }
 
+/* The three kinds of node have the same two members in structs of their own. */
+static const char *refusal(const yaml_event_t *event)
+{
+    const yaml_char_t *anchor = NULL, *tag = NULL;
+    if (event->type == YAML_SCALAR_EVENT) {
+        anchor = event->data.scalar.anchor;
+        tag = event->data.scalar.tag;
+    } else if (event->type == YAML_SEQUENCE_START_EVENT) {
+        anchor = event->data.sequence_start.anchor;
+        tag = event->data.sequence_start.tag;
+    } else if (event->type == YAML_MAPPING_START_EVENT) {
+        anchor = event->data.mapping_start.anchor;
+        tag = event->data.mapping_start.tag;
+    }
+    return anchor != NULL ? "anchors are not taken here"
+           : tag != NULL  ? "tags are not taken here: write quotes around a string"
+                          : NULL;
+}
+
 static json_t *load_node(struct loader *l, const yaml_event_t *event, const char *path,
                          size_t depth)
 {
@@ -133,18 +185,16 @@ static json_t *load_node(struct loader *l, const yaml_event_t *event, const char
     if (path[0] != '\0' && json_object_get(l->lines->by_path, path) == NULL)
         json_object_set_new(l->lines->by_path, path,
                             json_integer((json_int_t)event->start_mark.line + 1));
+    const char *refused = refusal(event);
+    if (refused != NULL)
+        return fail(l, event, refused);
     switch (event->type) {
     case YAML_SCALAR_EVENT:
-        return event->data.scalar.anchor != NULL ? fail(l, event, "anchors are not taken here")
-                                                 : load_scalar(event);
+        return load_scalar(event);
     case YAML_SEQUENCE_START_EVENT:
-        return event->data.sequence_start.anchor != NULL
-                   ? fail(l, event, "anchors are not taken here")
-                   : load_sequence(l, path, depth);
+        return load_sequence(l, path, depth);
     case YAML_MAPPING_START_EVENT:
-        return event->data.mapping_start.anchor != NULL
-                   ? fail(l, event, "anchors are not taken here")
-                   : load_mapping(l, path, depth);
+        return load_mapping(l, path, depth);
     case YAML_ALIAS_EVENT:
         return fail(l, event, "aliases are not taken here");
     case YAML_NO_EVENT:
@@ -157,6 +207,22 @@ static json_t *load_node(struct loader *l, const yaml_event_t *event, const char
         break;
     }
     return fail(l, event, "not a configuration");
+}
+
+/* What stands behind the one document: nothing. */
+static bool load_end(struct loader *l)
+{
+    yaml_event_t event;
+    while (next(l, &event)) {
+        bool end = event.type == YAML_STREAM_END_EVENT;
+        bool second = event.type == YAML_DOCUMENT_START_EVENT;
+        if (second)
+            fail(l, &event, "a second document begins here: one is wanted");
+        yaml_event_delete(&event);
+        if (end || second)
+            return end;
+    }
+    return false;
 }
 
 /* An empty document is an empty mapping. */
@@ -176,6 +242,10 @@ static json_t *load_document(struct loader *l)
         if (!structure)
             break;
     }
+    if (tree != NULL && !load_end(l)) {
+        json_decref(tree);
+        return NULL;
+    }
     if (json_is_null(tree)) {
         json_decref(tree);
         return json_object();
@@ -186,7 +256,7 @@ static json_t *load_document(struct loader *l)
 int yaml_load(const char *text, size_t len, json_t **tree_out, struct yaml_lines **lines_out,
               struct error *err)
 {
-    struct loader loader = {.err = err};
+    struct loader loader = {.text = text, .len = len, .err = err};
     loader.lines = calloc(1, sizeof(*loader.lines));
     if (loader.lines == NULL || (loader.lines->by_path = json_object()) == NULL ||
         !yaml_parser_initialize(&loader.parser)) {

@@ -3,8 +3,9 @@
 
 /*
  * YAML, and so JSON, into the jansson tree. Anchors and aliases are refused (they can make a small
- * file a huge tree), as are duplicate keys and more than 32 levels. Plain scalars follow the core
- * schema: null, booleans, integers; all else is a string.
+ * file a huge tree), as are tags, duplicate keys, a second document and more than 32 levels. Plain
+ * scalars follow the core schema: null, booleans, integers; all else is a string, also what would
+ * not be written the same again (007).
  */
 
 #include <jansson.h>

@@ -116,7 +116,9 @@ int sqlite_error(struct error *err, sqlite3 *db, const char *doing)
 {
     int extended = sqlite3_extended_errcode(db);
     enum error_code code = code_of(extended);
-    if ((extended & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db) == ENOSPC)
+    int errnum = sqlite3_system_errno(db);
+    if ((extended & 0xff) == SQLITE_IOERR &&
+        (errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG)) /* disk, quota, ulimit */
         code = ERR_STORE_FULL;
     return error_set(err, code, "store: %s: %s", doing, sqlite3_errmsg(db));
 }

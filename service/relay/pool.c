@@ -101,8 +101,9 @@ void pool_idle_changed(struct berth *berth, bool idle)
     pthread_mutex_lock(&relay->lock);
     relay->n_idle += idle ? 1 : (size_t)-1;
     berth->n_idle += idle ? 1 : (size_t)-1;
-    /* What arrived between the last pull and now saw nobody idle. */
-    bool missed = idle && relay->ready.n > 0 && backoff_open(&relay->traffic, clock_mono_ms());
+    /* What arrived between the last pull and now saw nobody idle; nor did the end of it all. */
+    bool missed = idle && (relay->draining ||
+                           (relay->ready.n > 0 && backoff_open(&relay->traffic, clock_mono_ms())));
     pthread_mutex_unlock(&relay->lock);
     metric_add(relay->metrics.idle, idle ? 1 : -1);
     if (missed)
@@ -229,7 +230,8 @@ static void on_tick(uv_timer_t *tick)
 {
     struct berth *berth = tick->data;
     struct relay *relay = berth->relay;
-    carriers_quit_idle(berth, clock_mono_ms() - relay->settings->connections.idle_ms);
+    if (relay->settings->connections.idle_ms > 0) /* 0: no bound */
+        carriers_quit_idle(berth, clock_mono_ms() - relay->settings->connections.idle_ms);
     settle_expired(relay);
     pool_plan(relay);
     pthread_mutex_lock(&relay->lock);

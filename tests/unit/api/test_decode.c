@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "api/decode.h"
-#include "api/nearest.h"
 #include "base/buffer.h"
 #include "base/clock.h"
 
@@ -332,25 +331,4 @@ Test(decode, lists_are_bounded)
             clear(&d);
             free(body);
         }
-}
-
-Test(decode, distances_of_words)
-{
-    static const struct {
-        const char *a, *b;
-        size_t distance;
-    } rows[] = {
-        {"", "", 0},
-        {"a", "", 1},
-        {"", "ab", 2},
-        {"from", "from", 0},
-        {"form", "from", 1},
-        {"bbc", "bcc", 1},
-        {"kitten", "sitting", 3},
-        {"abcdefghijklmnopqrstuvwxyzabcdefg", "a", NEAREST_FAR},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        cr_expect_eq(nearest_distance(rows[i].a, rows[i].b), rows[i].distance, "%s", rows[i].a);
-        cr_expect_eq(nearest_distance(rows[i].b, rows[i].a), rows[i].distance, "%s", rows[i].a);
-    }
 }

@@ -582,7 +582,7 @@ Test(server, a_unix_socket_is_the_groups_and_nobody_takes_it)
     prepare(&other);
     other.listen[0] = s.addresses[0];
     cr_assert_eq(api_start(&other.context, &other.api, &err), -1);
-    cr_assert_eq(err.code, ERR_CONFIG);
+    cr_assert_eq(err.code, ERR_IO);
     cr_assert_not_null(strstr(err.detail, "in use"), "%s", err.detail);
     char *got = talk(&s, LAST, sizeof(LAST) - 1); /* it is there still */
     cr_assert_eq(status_of(got), 200);

@@ -1,4 +1,4 @@
-#include "api/nearest.h"
+#include "base/nearest.h"
 
 #include <string.h>
 
@@ -26,4 +26,20 @@ size_t nearest_distance(const char *a, const char *b)
         }
     }
     return rows[len_a % 3][len_b];
+}
+
+enum { SLIPS_MAX = 2 };
+
+void nearest_init(struct nearest *nearest, const char *written)
+{
+    *nearest = (struct nearest){.written = written, .away = SLIPS_MAX + 1};
+}
+
+void nearest_offer(struct nearest *nearest, const char *known)
+{
+    size_t away = nearest_distance(nearest->written, known);
+    if (away < nearest->away && away < strlen(known)) {
+        nearest->away = away;
+        nearest->word = known;
+    }
 }

@@ -1,0 +1,26 @@
+#ifndef POSTERN_BASE_NEAREST_H
+#define POSTERN_BASE_NEAREST_H
+
+/* The known word nearest to what somebody wrote: one or two slips of the finger away. */
+
+#include <stddef.h>
+
+/* How many letters to insert, drop, change or swap with their neighbour. NEAREST_FAR if a word is
+ * too long to compare. */
+enum { NEAREST_WORD_MAX = 32, NEAREST_FAR = 99 };
+size_t nearest_distance(const char *a, const char *b);
+
+/*
+ * Of the words offered the nearest that may be what was meant: at most two slips away, and not one
+ * that has nothing in common with it. The words are borrowed; of two equally near the first stays.
+ */
+struct nearest {
+    const char *word; /* NULL: none is near */
+    const char *written;
+    size_t away;
+};
+
+void nearest_init(struct nearest *nearest, const char *written);
+void nearest_offer(struct nearest *nearest, const char *known);
+
+#endif

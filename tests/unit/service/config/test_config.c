@@ -1,0 +1,1023 @@
+#include "config/config.h"
+
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <openssl/sha.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "config/check.h"
+#include "config/yaml.h"
+
+/* Each test has a folder of its own; DIR in a file's or variable's text stands for it. */
+
+static char dir[] = "/tmp/postern-config-XXXXXX";
+
+static void make_dir(void)
+{
+    cr_assert_not_null(mkdtemp(dir));
+}
+
+static void remove_dir(void)
+{
+    char command[64];
+    snprintf(command, sizeof(command), "rm -r %s", dir);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(config, .init = make_dir, .fini = remove_dir);
+
+static char *in_dir(const char *text)
+{
+    struct buffer out;
+    buffer_init(&out, 1 << 22);
+    for (const char *at; (at = strstr(text, "DIR")) != NULL; text = at + 3) {
+        buffer_append(&out, text, (size_t)(at - text));
+        buffer_append_str(&out, dir);
+    }
+    buffer_append_str(&out, text);
+    return buffer_steal_str(&out);
+}
+
+static char *path_of(const char *name)
+{
+    char *path;
+    cr_assert_gt(asprintf(&path, "%s/%s", dir, name), 0);
+    return path;
+}
+
+static void put(const char *name, const char *content, size_t len)
+{
+    char *path = path_of(name);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite(content, 1, len, file), len);
+    fclose(file);
+    free(path);
+}
+
+static void put_str(const char *name, const char *content)
+{
+    char *text = in_dir(content);
+    put(name, text, strlen(text));
+    free(text);
+}
+
+struct loaded {
+    struct config *config; /* NULL: refused */
+    struct error_list errors;
+};
+
+enum { VARIABLES_MAX = 8 };
+
+/* `yaml` NULL: no file. `variables` is ended by NULL. */
+static struct loaded load(const char *yaml, const char *const *variables)
+{
+    struct loaded l = {0};
+    char *environment[VARIABLES_MAX + 2] = {0};
+    size_t n = 0;
+    for (; variables != NULL && variables[n] != NULL; n++)
+        environment[n] = in_dir(variables[n]);
+    char *path = path_of("postern.yaml");
+    if (yaml != NULL)
+        put_str("postern.yaml", yaml);
+    else
+        unlink(path);
+    int rc = config_load(yaml != NULL ? path : NULL, (const char *const *)environment, &l.config,
+                         &l.errors);
+    cr_assert_eq(rc == 0, l.config != NULL);
+    cr_assert_eq(rc == 0, l.errors.n_total == 0);
+    for (size_t i = 0; i < n; i++)
+        free(environment[i]);
+    free(path);
+    return l;
+}
+
+static struct loaded load_env(const char *yaml, const char *a, const char *b)
+{
+    const char *const variables[] = {a, b, NULL};
+    return load(yaml, variables);
+}
+
+static void clear(struct loaded *l)
+{
+    config_free(l->config);
+    error_list_clear(&l->errors);
+}
+
+/* All faults as one text, a line each: "where: detail". The caller frees. */
+static char *told(const struct loaded *l)
+{
+    struct buffer out;
+    buffer_init(&out, 1 << 16);
+    for (size_t i = 0; i < l->errors.n_items; i++)
+        buffer_printf(&out, "%s: %s\n", l->errors.items[i].where, l->errors.items[i].detail);
+    char *text = out.len > 0 ? buffer_steal_str(&out) : strdup("");
+    buffer_clear(&out);
+    return text;
+}
+
+static char *printed(const struct config *config)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    config_print(config, out);
+    fclose(out);
+    return text;
+}
+
+struct row {
+    const char *yaml;
+    const char *why; /* NULL: taken; else a part of what is told */
+};
+
+static void expect(const struct row *rows, size_t n, const char *const *variables)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct loaded l = load(rows[i].yaml, variables);
+        char *text = told(&l);
+        char *why = rows[i].why != NULL ? in_dir(rows[i].why) : NULL;
+        if (why == NULL)
+            cr_expect_not_null(l.config, "%s: %s", rows[i].yaml, text);
+        else
+            cr_expect(l.config == NULL && strstr(text, why) != NULL, "%s: %s", rows[i].yaml, text);
+        free(why);
+        free(text);
+        clear(&l);
+    }
+}
+
+#define EXPECT(rows, variables) expect(rows, sizeof(rows) / sizeof(rows[0]), variables)
+
+/* --- the file ----------------------------------------------------------------------------- */
+
+Test(config, defaults_are_the_contract_s)
+{
+    struct loaded l = load("relays: [{host: h}]", NULL);
+    const struct config *c = l.config;
+    cr_assert_not_null(c);
+    cr_expect_eq(c->listen.n_items, 1);
+    cr_expect_str_eq(c->listen.items[0], "127.0.0.1:8080");
+    cr_expect_eq(c->http.max_body, 32 << 20);
+    cr_expect_eq(c->http.max_connections, 1024);
+    cr_expect_eq(c->http.header_ms, 10000);
+    cr_expect_eq(c->http.body_ms, 60000);
+    cr_expect_eq(c->http.idle_ms, 60000);
+    cr_expect_eq(c->http.memory, 256 << 20);
+    cr_expect_str_eq(c->queue.store, "sqlite:/var/lib/postern/queue.db");
+    cr_expect_eq(c->queue.n_retry, 8);
+    cr_expect_eq(c->queue.retry_ms[0], 30000);
+    cr_expect_eq(c->queue.retry_ms[7], 3600000);
+    cr_expect_eq(c->queue.max_age_ms, 72 * 3600000);
+    cr_expect_eq(c->queue.retain_content_ms, 0);
+    cr_expect_eq(c->queue.retain_record_ms, 7 * 86400000);
+    cr_expect_eq(c->queue.min_free, 64 << 20);
+    cr_expect_eq(c->queue.in_memory, 64 << 20);
+    cr_expect_eq(c->sandbox, CONFIG_SANDBOX_AUTO);
+    cr_expect_eq(c->drain_ms, 25000);
+    cr_expect_eq(c->log_level, LOG_LEVEL_INFO);
+    cr_expect_eq(c->log_format, LOG_FORMAT_LOGFMT);
+    const struct config_relay *relay = &c->relays[0];
+    cr_expect_eq(relay->port, 587);
+    cr_expect_eq(relay->tls, CONFIG_TLS_STARTTLS);
+    cr_expect_eq(relay->tls_options.verify, 1);
+    cr_expect_eq(relay->connections.max, 4);
+    cr_expect_eq(relay->connections.idle_ms, 30000);
+    cr_expect_eq(relay->connections.max_messages, 100);
+    cr_expect_eq(relay->connections.lifetime_ms, 300000);
+    cr_expect_eq(relay->timeouts.connect_ms, 10000);
+    cr_expect_eq(relay->timeouts.tls_ms, 15000);
+    cr_expect_eq(relay->timeouts.greeting_ms, 30000);
+    cr_expect_eq(relay->timeouts.command_ms, 60000);
+    cr_expect_eq(relay->timeouts.data_ms, 120000);
+    cr_expect_eq(relay->timeouts.final_ms, 600000);
+    cr_expect_eq(relay->on_in_doubt, 0);
+    cr_expect_not_null(relay->hostname);
+    clear(&l);
+}
+
+Test(config, empty_files_are_no_fault)
+{
+    static const char *const empty[] = {"", "\n", "# nothing\n", "---\n", "{}", "null"};
+    for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
+        struct loaded l = load(empty[i], NULL);
+        cr_expect_not_null(l.config, "\"%s\"", empty[i]);
+        clear(&l);
+    }
+}
+
+Test(config, every_key_of_the_contract_that_is_supported)
+{
+    static const struct row rows[] = {
+        {"listen: ['127.0.0.1:8080', '[::1]:8081', 'unix:/tmp/x']\n"
+         "http: {max_body: 1MiB, max_connections: 7, timeouts: {header: 1s, body: 2s, idle: 3s},\n"
+         "       memory: 2MiB}\n"
+         "api_keys:\n"
+         "  - {name: billing, scopes: [send, read, admin], from: ['*@example.com'],\n"
+         "     to: ['*@example.net'],\n"
+         "     sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b}\n"
+         "relays:\n"
+         "  - name: primary\n"
+         "    host: smtp.example.com\n"
+         "    port: 587\n"
+         "    tls: starttls\n"
+         "    tls_options: {ca_file: DIR/postern.yaml, certificate: DIR/postern.yaml,\n"
+         "                  key: DIR/postern.yaml, min_version: \"1.2\", server_name: h,\n"
+         "                  verify: true}\n"
+         "    auth: {mechanism: auto, username: u, password: p}\n"
+         "    connections: {max: 4, idle: 30s, max_messages: 100, lifetime: 300s}\n"
+         "    hostname: gw.example.com\n"
+         "    timeouts: {connect: 10s, tls: 15s, greeting: 30s, command: 60s, data: 120s,\n"
+         "               final: 600s}\n"
+         "    on_in_doubt: hold\n"
+         "queue:\n"
+         "  store: 'memory:'\n"
+         "  retry: [30s, 1m]\n"
+         "  max_age: 72h\n"
+         "  retention: {content: 0s, record: 7d}\n"
+         "  min_free: 64MiB\n"
+         "  in_memory: 64MiB\n"
+         "sandbox: off\n"
+         "drain: 25s\n"
+         "log: {level: debug, format: json}\n",
+         NULL},
+        {"{\"relays\": [{\"host\": \"h\", \"tls_options\": {\"min_version\": \"1.3\"}}]}", NULL},
+        {"relays: [{host: h, tls_options: {min_version: 1.2}}]", NULL},
+        {"http: {max_body: 1000000}", NULL},
+        {"queue: {retry: 5m}", NULL},
+        {"sandbox: on", NULL},
+        {"sandbox: true", NULL},
+        {"relays: null\napi_keys: ~\nlog:\n", NULL},
+        {"relays: [{host: h, connections: {max: 1, idle: 0, max_messages: 0, lifetime: 0}}]", NULL},
+    };
+    EXPECT(rows, NULL);
+}
+
+Test(config, an_unknown_key_is_told_with_path_line_and_the_nearest)
+{
+    static const struct row rows[] = {
+        {"\nlissen: x\n",
+         "lissen: is not a setting; did you mean listen? (DIR/postern.yaml line 2)"},
+        {"relay: []", "relay: is not a setting; did you mean relays?"},
+        {"apikeys: []", "did you mean api_keys?"},
+        {"htpp: {max_body: 1MiB}", "htpp: is not a setting; did you mean http?"},
+        {"http:\n  max_boddy: 1\n", "http.max_boddy: is not a setting; did you mean http.max_body? "
+                                    "(DIR/postern.yaml line 2)"},
+        {"http: {timeouts: {idel: 1s}}", "did you mean http.timeouts.idle?"},
+        {"relays:\n  - host: h\n    tsl: none\n",
+         "relays[0].tsl: is not a setting; did you mean tls? (DIR/postern.yaml line 3)"},
+        {"relays: [{host: h}, {name: b, host: h, hots: x}]", "relays[1].hots: is not a setting"},
+        {"relays: [{host: h, auth: {pasword: x}}]", "did you mean auth.password?"},
+        {"relays: [{host: h, auth: {pasword_file: x}}]", "did you mean auth.password_file?"},
+        {"relays: [{host: h, auth: {username_file: x}}]", "auth.username_file: is not a setting"},
+        {"relays: [{host: h, timeout: {tls: 1s}}]", "did you mean timeouts?"},
+        {"api_keys: [{name: a, sha265: x}]", "did you mean sha256?"},
+        {"zzzzzzz: 1", "zzzzzzz: is not a setting (DIR"},
+        {"x: 1", "x: is not a setting (DIR"},
+        {"Listen: x", "did you mean listen?"},
+        {"'': 1", "is not a setting"},
+        {"relays: [{host: h, service: office365}]", "not supported yet in this version"},
+        {"dkim: []", "dkim: is not supported yet in this version"},
+        {"http: {tls: {certificate: f}}", "http.tls: is not supported yet in this version"},
+    };
+    EXPECT(rows, NULL);
+}
+
+Test(config, a_wrong_type_is_told_with_path_and_line)
+{
+    static const struct row rows[] = {
+        {"\n\nlisten: {a: b}", "listen: a string is wanted here (DIR/postern.yaml line 3)"},
+        {"listen: ['127.0.0.1:1', [x]]", "listen[1]: a string is wanted here (DIR"},
+        {"listen: [null]", "listen[0]: a string is wanted"},
+        {"listen: true", "listen: a string is wanted"},
+        {"http: 5", "http: a mapping of settings is wanted here (DIR/postern.yaml line 1)"},
+        {"http: [1]", "http: a mapping"},
+        {"http: {timeouts: x}", "http.timeouts: a mapping"},
+        {"relays: x", "relays: a list is wanted here (DIR/postern.yaml line 1)"},
+        {"relays: {host: h}", "relays: a list is wanted"},
+        {"relays: [x]", "relays[0]: a mapping"},
+        {"relays: [null]", "relays[0]: a mapping"},
+        {"relays: [{host: [h]}]", "relays[0].host: a string is wanted"},
+        {"relays: [{host: h, auth: x}]", "relays[0].auth: a mapping"},
+        {"relays: [{host: h, port: x}]", "relays[0].port: a number from 1 to 65535 is wanted (DIR"},
+        {"relays: [{host: h, port: 0}]", "relays[0].port: a number"},
+        {"relays: [{host: h, port: 65536}]", "relays[0].port: a number"},
+        {"relays: [{host: h, port: -1}]", "relays[0].port: a number"},
+        {"relays: [{host: h, port: 99999999999999999999}]", "relays[0].port: a number"},
+        {"relays: [{host: h, port: ''}]", "relays[0].port: a number"},
+        {"relays: [{host: h, port: true}]", "relays[0].port: a string is wanted"},
+        {"relays: [{host: h, connections: {max: 0}}]", "connections.max: a number from 1"},
+        {"relays: [{host: h, connections: {max_messages: ''}}]", "max_messages: a number from 0"},
+        {"relays: [{host: h, connections: {max_messages: 1.5}}]", "max_messages: a number from 0"},
+        {"relays: [{host: h, tls_options: {verify: yes}}]", "verify: true or false is wanted"},
+        {"relays: [{host: h, tls_options: {verify: 1}}]", "verify: true or false is wanted"},
+        {"relays: [{host: h, on_in_doubt: drop}]", "\"drop\" is none of: retry, hold"},
+        {"http: {max_body: 5 apples}", "http.max_body: \"5 apples\" is not a size such as"},
+        {"http: {max_body: -1}", "http.max_body: \"-1\" is not a size"},
+        {"drain: 25", "drain: \"25\" is not a duration such as"},
+        {"drain: -25s", "drain: \"-25s\" is not a duration"},
+        {"drain: true", "drain: a string is wanted"},
+        {"queue: {retry: []}", "queue.retry: at least one duration"},
+        {"queue: {retry: [30s, 0s]}", "queue.retry: \"0s\" is not a duration"},
+        {"queue: {retry: [30s, {}]}", "queue.retry[1]: a string is wanted"},
+        {"queue: {max_age: 0s}", "queue.max_age: must be more than 0"},
+        {"relays: [{host: h, timeouts: {command: 0}}]", "timeouts.command: must be more than 0"},
+        {"log: {level: loud}", "log.level: \"loud\" is none of: debug, info, warn, error"},
+        {"log: {format: xml}", "log.format: \"xml\" is none of: logfmt, json"},
+        {"sandbox: maybe", "sandbox: \"maybe\" is none of: auto, on, off"},
+        {"api_keys: [{name: a, key: k, scopes: [send, write]}]",
+         "\"write\" is none of: send, read"},
+        {"api_keys: [{name: a, sha256: abc}]", "api_keys[0].sha256: 64 hexadecimal digits"},
+        {"api_keys: {name: a}", "api_keys: a list is wanted"},
+        {"hello", "a mapping of settings"},
+        {"a: *x", "line 1: aliases"},
+    };
+    EXPECT(rows, NULL);
+}
+
+Test(config, several_faults_at_once)
+{
+    struct loaded l = load("lissen: x\n"
+                           "http: {max_body: x}\n"
+                           "relays:\n"
+                           "  - {host: h, port: 0}\n"
+                           "  - {host: h, tsl: x}\n"
+                           "drain: x\n",
+                           NULL);
+    char *text = told(&l);
+    cr_expect_eq(l.errors.n_total, 5, "%s", text);
+    free(text);
+    clear(&l);
+    l = load("listen: '0.0.0.0:80'\n"
+             "relays:\n"
+             "  - {host: h, port: 26, tls: tls}\n"
+             "  - {name: b, host: 'a b'}\n"
+             "  - {name: b, host: h, tls: none, auth: {username: u, password: p}}\n",
+             NULL);
+    text = told(&l);
+    cr_expect_eq(l.errors.n_total, 5, "%s", text);
+    cr_expect_not_null(strstr(text, "line 1)"), "%s", text);
+    cr_expect_not_null(strstr(text, "line 3)"), "%s", text);
+    cr_expect_not_null(strstr(text, "line 4)"), "%s", text);
+    cr_expect_not_null(strstr(text, "line 5)"), "%s", text);
+    free(text);
+    clear(&l);
+}
+
+Test(config, a_hundred_faults_are_counted)
+{
+    CLEANUP(buffer_clear) struct buffer yaml;
+    buffer_init(&yaml, 1 << 16);
+    for (int i = 0; i < 100; i++)
+        buffer_printf(&yaml, "unknown%d: 1\n", i);
+    buffer_append_char(&yaml, '\0');
+    struct loaded l = load(yaml.data, NULL);
+    cr_expect_eq(l.errors.n_total, 100);
+    cr_expect_eq(l.errors.n_items, (size_t)ERROR_LIST_MAX);
+    clear(&l);
+}
+
+Test(config, files_that_cannot_be_read)
+{
+    static const char *const environment[] = {NULL};
+    char *text, *path;
+    struct loaded l = {0};
+
+    path = path_of("absent.yaml");
+    cr_expect_lt(config_load(path, environment, &l.config, &l.errors), 0);
+    text = told(&l);
+    cr_expect(strncmp(text, path, strlen(path)) == 0 && strstr(text, "No such file") != NULL, "%s",
+              text);
+    free(text);
+    clear(&l);
+    free(path);
+
+    l = (struct loaded){0};
+    cr_expect_lt(config_load(dir, environment, &l.config, &l.errors), 0);
+    text = told(&l);
+    cr_expect_not_null(strstr(text, "directory"), "%s", text);
+    free(text);
+    clear(&l);
+
+    char *large = malloc((1 << 20) + 2);
+    memset(large, '#', (1 << 20) + 1);
+    large[(1 << 20) + 1] = '\0';
+    l = load(large, NULL);
+    free(large);
+    text = told(&l);
+    cr_expect_not_null(strstr(text, "larger than"), "%s", text);
+    free(text);
+    clear(&l);
+}
+
+/* --- ${NAME} ------------------------------------------------------------------------------ */
+
+Test(config, names_are_replaced_from_the_environment)
+{
+    static const char *const variables[] = {"A=alpha", "EMPTY=",   "TRICKY=${A}", "PORT=2525",
+                                            "B1_=b",   "YES=true", "SIZE=5",      NULL};
+    static const struct {
+        const char *written, *hostname; /* NULL: refused */
+    } rows[] = {
+        {"${A}", "alpha"},     {"x${A}y${A}z", "xalphayalphaz"},
+        {"${B1_}", "b"},       {"x${EMPTY}y", "xy"},
+        {"${TRICKY}", "${A}"}, /* once, and no more */
+        {"$${A}", "${A}"},     {"$$${A}", "$${A}"},
+        {"$A", "$A"},          {"a$", "a$"},
+        {"$$", "$$"},          {"${A:-d}", "alpha"},
+        {"${NONE:-d}", "d"},   {"${EMPTY:-d}", "d"},
+        {"x${NONE:-}y", "xy"}, {"${NONE:-a:-b}", "a:-b"},
+        {"${NONE}", NULL},     {"${a}", NULL},
+        {"${}", NULL},         {"${A", NULL},
+        {"${1A}", NULL},       {"${A B}", NULL},
+        {"${A-d}", NULL},      {"${A:d}", NULL},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char yaml[128];
+        snprintf(yaml, sizeof(yaml), "relays: [{host: h, hostname: '%s'}]", rows[i].written);
+        struct loaded l = load(yaml, variables);
+        if (rows[i].hostname == NULL)
+            cr_expect_null(l.config, "%s", rows[i].written);
+        else
+            cr_expect(l.config != NULL &&
+                          strcmp(l.config->relays[0].hostname, rows[i].hostname) == 0,
+                      "%s: %s", rows[i].written,
+                      l.config != NULL ? l.config->relays[0].hostname : "refused");
+        clear(&l);
+    }
+    struct loaded l = load("relays: [{host: h, port: '${PORT}', tls_options: {verify: '${YES}'}}]\n"
+                           "http: {max_body: '${SIZE}MiB'}\n"
+                           "queue: {retry: ['${SIZE}m']}\n"
+                           "log: {level: '${NONE:-debug}'}\n",
+                           variables);
+    cr_assert_not_null(l.config);
+    cr_expect_eq(l.config->relays[0].port, 2525);
+    cr_expect_eq(l.config->http.max_body, 5 << 20);
+    cr_expect_eq(l.config->queue.retry_ms[0], 300000);
+    cr_expect_eq(l.config->log_level, LOG_LEVEL_DEBUG);
+    clear(&l);
+}
+
+Test(config, a_name_that_is_not_set_is_told_and_a_password_is_not)
+{
+    static const struct row rows[] = {
+        {"relays:\n  - host: '${NONE}'\n",
+         "relays[0].host: ${NONE} is not set in the environment (DIR/postern.yaml line 2)"},
+        {"relays: [{host: h, auth: {username: u, password: 'a${s3cret'}}]",
+         "auth.password: ${NAME} or ${NAME:-TEXT} is wanted; write $${"},
+        {"relays: [{host: h, auth: {username: u, password: 'a${s3cret!}'}}]",
+         "auth.password: ${NAME} or ${NAME:-TEXT} is wanted; write $${"},
+    };
+    EXPECT(rows, NULL);
+    for (size_t i = 1; i < 3; i++) {
+        struct loaded l = load(rows[i].yaml, NULL);
+        char *text = told(&l);
+        cr_expect_null(strstr(text, "s3cret"), "%s", text);
+        free(text);
+        clear(&l);
+    }
+}
+
+/* --- the environment ---------------------------------------------------------------------- */
+
+Test(config, one_relay_needs_no_file)
+{
+    static const struct {
+        const char *url, *host;
+        uint16_t port;
+        enum config_tls tls;
+        const char *user, *password;
+    } rows[] = {
+        {"smtps://u:p@h:465", "h", 465, CONFIG_TLS_IMPLICIT, "u", "p"},
+        {"smtps://u:p@h", "h", 465, CONFIG_TLS_IMPLICIT, "u", "p"},
+        {"smtps://u:p@h:2465", "h", 2465, CONFIG_TLS_IMPLICIT, "u", "p"},
+        {"smtp://u:p@h:587", "h", 587, CONFIG_TLS_STARTTLS, "u", "p"},
+        {"smtp://u:p@h", "h", 587, CONFIG_TLS_STARTTLS, "u", "p"},
+        {"smtp://u:p@h:26", "h", 26, CONFIG_TLS_STARTTLS, "u", "p"},
+        {"smtp+none://h:2525", "h", 2525, CONFIG_TLS_NONE, NULL, NULL},
+        {"smtp+none://h", "h", 25, CONFIG_TLS_NONE, NULL, NULL},
+        {"SMTPS://u:p@h/", "h", 465, CONFIG_TLS_IMPLICIT, "u", "p"},
+        {"smtp://a%40b:p%3A%2F%3f%25@h", "h", 587, CONFIG_TLS_STARTTLS, "a@b", "p:/?%"},
+        {"smtp://a@b:p@q@h", "h", 587, CONFIG_TLS_STARTTLS, "a@b", "p@q"},
+        {"smtp://u:p:q@h", "h", 587, CONFIG_TLS_STARTTLS, "u", "p:q"},
+        {"smtp://u:${HOME}$@h", "h", 587, CONFIG_TLS_STARTTLS, "u", "${HOME}$"},
+        {"smtp://u:%24%7BHOME}@h", "h", 587, CONFIG_TLS_STARTTLS, "u", "${HOME}"},
+        {"smtp://[::1]:587", "::1", 587, CONFIG_TLS_STARTTLS, NULL, NULL},
+        {"smtps://[2001:db8::1]", "2001:db8::1", 465, CONFIG_TLS_IMPLICIT, NULL, NULL},
+        {"smtp://u:p@h?auth=plain&hostname=gw.example.com", "h", 587, CONFIG_TLS_STARTTLS, "u",
+         "p"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char variable[128];
+        snprintf(variable, sizeof(variable), "POSTERN_RELAY=%s", rows[i].url);
+        struct loaded l = load_env(NULL, variable, NULL);
+        char *text = told(&l);
+        cr_assert_not_null(l.config, "%s: %s", rows[i].url, text);
+        cr_assert_eq(l.config->n_relays, 1);
+        const struct config_relay *relay = &l.config->relays[0];
+        cr_expect_str_eq(relay->host, rows[i].host, "%s", rows[i].url);
+        cr_expect_eq(relay->port, rows[i].port, "%s", rows[i].url);
+        cr_expect_eq(relay->tls, rows[i].tls, "%s", rows[i].url);
+        cr_expect_eq(relay->auth.username == NULL, rows[i].user == NULL, "%s", rows[i].url);
+        if (rows[i].user != NULL) {
+            cr_expect_str_eq(relay->auth.username, rows[i].user, "%s", rows[i].url);
+            cr_expect_str_eq(relay->auth.password, rows[i].password, "%s", rows[i].url);
+        }
+        free(text);
+        clear(&l);
+    }
+    struct loaded l = load_env(NULL, "POSTERN_RELAY=smtp://u:p@h?auth=plain&hostname=gw%2Ex", NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_str_eq(l.config->relays[0].auth.mechanism, "plain");
+    cr_expect_str_eq(l.config->relays[0].hostname, "gw.x");
+    clear(&l);
+}
+
+Test(config, relay_urls_that_are_none_are_not_repeated)
+{
+    static const char *const urls[] = {
+        "h",
+        "h:587",
+        "http://u:s3cret@h",
+        "smtp:u:s3cret@h",
+        "smtp://",
+        "smtp://u:s3cret@",
+        "smtp://u:s3cret@h:",
+        "smtp://u:s3cret@h:x",
+        "smtp://u:s3cret@h:99999",
+        "smtp://u:s3cret@h:0",
+        "smtp://u:s3cret@h:587587",
+        "smtp://u:s3cret@h:587/path",
+        "smtp://u:12/s3cret@h", /* a / that was not encoded: no host "u" with port 12 */
+        "smtp://u:12?s3cret@h",
+        "smtp://u:s3cret%@h",
+        "smtp://u:s3cret%4@h",
+        "smtp://u:s3cret%zz@h",
+        "smtp://u:s3cret%00@h",
+        "smtp://u:s3cret%ff@h",
+        "smtp://u:s3cret@[::1",
+        "smtp://u:s3cret@[::1]x",
+        "smtp://:s3cret@h",
+        "smtp://u:@h",
+        "smtp://u@h",
+        "smtp://u:s3cret@h?tls=none",
+        "smtp://u:s3cret@h?auth=%zz",
+        "smtp://u:s3cret@h?auth=cram-md5",
+        "smtp://u:s3cret@a%20b",
+        "smtp://u:s3cret@a%0d%0ab",
+    };
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        char variable[128];
+        snprintf(variable, sizeof(variable), "POSTERN_RELAY=%s", urls[i]);
+        struct loaded l = load_env(NULL, variable, NULL);
+        char *text = told(&l);
+        cr_expect_null(l.config, "%s", urls[i]);
+        cr_expect_null(strstr(text, "s3cret"), "%s: %s", urls[i], text);
+        free(text);
+        clear(&l);
+    }
+}
+
+Test(config, environment_over_file_over_default)
+{
+    static const char yaml[] = "listen: 127.0.0.1:1\n"
+                               "queue: {store: 'sqlite:a.db', max_age: 1h}\n"
+                               "log: {level: warn, format: json}\n"
+                               "api_keys: [{name: a, key: file-key}]\n"
+                               "relays: [{name: x, host: fromfile, auth: {username: u, password: "
+                               "p}}, {name: y, host: second}]\n";
+    struct loaded l = load(yaml, NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_str_eq(l.config->listen.items[0], "127.0.0.1:1");
+    cr_expect_eq(l.config->log_level, LOG_LEVEL_WARN);
+    cr_expect_eq(l.config->drain_ms, 25000);
+    clear(&l);
+
+    const char *const variables[] = {"POSTERN_LISTEN=127.0.0.1:2, [::1]:3",
+                                     "POSTERN_STORE=sqlite:b.db",
+                                     "POSTERN_LOG_LEVEL=error",
+                                     "POSTERN_LOG_FORMAT=logfmt",
+                                     "POSTERN_API_KEY=env-key",
+                                     "POSTERN_RELAY=smtp://v:q@fromenv",
+                                     NULL};
+    l = load(yaml, variables);
+    cr_assert_not_null(l.config);
+    cr_expect_eq(l.config->listen.n_items, 2);
+    cr_expect_str_eq(l.config->listen.items[0], "127.0.0.1:2");
+    cr_expect_str_eq(l.config->listen.items[1], "[::1]:3");
+    cr_expect_str_eq(l.config->queue.store, "sqlite:b.db");
+    cr_expect_eq(l.config->queue.max_age_ms, 3600000); /* beside it in the file */
+    cr_expect_eq(l.config->log_level, LOG_LEVEL_ERROR);
+    cr_expect_eq(l.config->log_format, LOG_FORMAT_LOGFMT);
+    cr_expect_eq(l.config->n_relays, 1);
+    cr_expect_str_eq(l.config->relays[0].host, "fromenv");
+    cr_expect_eq(l.config->n_api_keys, 1);
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256((const unsigned char *)"env-key", 7, digest);
+    cr_expect_arr_eq(l.config->api_keys[0].sha256, digest, sizeof(digest));
+    cr_expect_eq(l.config->api_keys[0].scopes, SCOPE_SEND | SCOPE_READ | SCOPE_ADMIN);
+    clear(&l);
+
+    const char *const empty[] = {
+        "POSTERN_LISTEN=", "POSTERN_STORE=",   "POSTERN_LOG_LEVEL=", "POSTERN_LOG_FORMAT=",
+        "POSTERN_RELAY=",  "POSTERN_API_KEY=", "POSTERN_CONFIG=",    NULL};
+    l = load(yaml, empty);
+    cr_assert_not_null(l.config);
+    cr_expect_str_eq(l.config->queue.store, "sqlite:a.db");
+    cr_expect_eq(l.config->n_relays, 2);
+    cr_expect_str_eq(l.config->api_keys[0].name, "a");
+    clear(&l);
+}
+
+Test(config, faults_of_the_environment)
+{
+    static const struct {
+        const char *a, *b, *why;
+    } rows[] = {
+        {"POSTERN_LOG_LEVEL=loud", NULL, "log.level: \"loud\" is none of"},
+        {"POSTERN_LOG_FORMAT=xml", NULL, "log.format: "},
+        {"POSTERN_STORE=redis:x", NULL, "queue.store: "},
+        {"POSTERN_LISTEN= , ", NULL, "listen: at least one"},
+        {"POSTERN_LISTEN=8080", NULL, "listen: 8080 is none of"},
+        {"POSTERN_LISTEN=0.0.0.0:80", NULL, "POSTERN_API_KEY"},
+        {"POSTERN_RELAY_PASSWORD=p", NULL, "POSTERN_RELAY_PASSWORD: there is no relay"},
+        {"POSTERN_RELAY=smtp://h", "POSTERN_RELAY_PASSWORD=p", "auth: username is missing"},
+        {"POSTERN_RELAY=smtp://u@h", "POSTERN_RELAY_PASSWORD=p\xff", "is not UTF-8"},
+        {"POSTERN_API_KEY=k", "POSTERN_API_KEY_FILE=DIR/k",
+         "POSTERN_API_KEY_FILE: POSTERN_API_KEY"},
+        {"POSTERN_API_KEY_FILE=DIR/absent", NULL, "No such file"},
+        {"POSTERN_CONFIG=DIR/absent", NULL, "absent: No such file"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct loaded l = load_env(NULL, rows[i].a, rows[i].b);
+        char *text = told(&l);
+        cr_expect(l.config == NULL && strstr(text, rows[i].why) != NULL, "%s: %s", rows[i].a, text);
+        free(text);
+        clear(&l);
+    }
+}
+
+/* --- secrets ------------------------------------------------------------------------------ */
+
+Test(config, secrets_from_files)
+{
+    static const char yaml[] =
+        "relays: [{host: h, auth: {username: u, password_file: DIR/secret}}]";
+    char large[4098];
+    memset(large, 'x', sizeof(large));
+    const struct {
+        const char *content;
+        size_t len;
+        const char *secret; /* NULL: refused */
+        const char *why;
+    } rows[] = {
+        {"s3cret", 6, "s3cret", NULL},
+        {"s3cret\n", 7, "s3cret", NULL},
+        {"s3cret\r\n", 8, "s3cret", NULL},
+        {" s3 cret \n", 10, " s3 cret ", NULL}, /* spaces are its own */
+        {"${HOME}", 7, "${HOME}", NULL},        /* as it stands */
+        {"s\xff", 2, "s\xff", NULL},
+        {large, 4096, NULL, NULL}, /* filled in below */
+        {"", 0, NULL, "is empty"},
+        {"\n\n", 2, NULL, "is empty"},
+        {"one\ntwo\n", 8, NULL, "more than one line"},
+        {"a\0b", 3, NULL, "more than one line"},
+        {large, 4097, NULL, "larger than"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        put("secret", rows[i].content, rows[i].len);
+        struct loaded l = load(yaml, NULL);
+        char *text = told(&l);
+        if (rows[i].why != NULL)
+            cr_expect(l.config == NULL && strstr(text, rows[i].why) != NULL, "%zu: %s", i, text);
+        else if (rows[i].secret != NULL)
+            cr_expect(l.config != NULL &&
+                          strcmp(l.config->relays[0].auth.password, rows[i].secret) == 0,
+                      "%zu: %s", i, text);
+        else
+            cr_expect(l.config != NULL && strlen(l.config->relays[0].auth.password) == 4096, "%s",
+                      text);
+        free(text);
+        clear(&l);
+    }
+}
+
+Test(config, secret_files_that_cannot_be_read)
+{
+    static const struct row rows[] = {
+        {"relays:\n  - host: h\n    auth: {username: u, password_file: DIR/absent}\n",
+         "relays[0].auth.password_file: DIR/absent: No such file or directory (DIR/postern.yaml "
+         "line 3)"},
+        {"relays: [{host: h, auth: {username: u, password_file: DIR}}]", "DIR: Is a directory"},
+        {"relays: [{host: h, auth: {username: u, password_file: ''}}]", "No such file"},
+        {"relays: [{host: h, auth: {username: u, password_file: [x]}}]", "a string is wanted"},
+        {"relays: [{host: h, auth: {username: u, password_file: '${NONE}'}}]", "is not set"},
+        {"api_keys: [{name: a, key_file: DIR/absent}]", "api_keys[0].key_file: DIR/absent: No"},
+    };
+    EXPECT(rows, NULL);
+}
+
+Test(config, one_of_two_twins)
+{
+    put_str("secret", "from-file\n");
+    put_str("other", "from-other\n");
+    static const struct row both[] = {
+        {"relays: [{host: h, auth: {username: u, password: p, password_file: DIR/secret}}]",
+         "relays[0].auth.password_file: auth.password and auth.password_file are both given"},
+        {"relays: [{host: h, auth: {username: u, password_file: DIR/secret, password: p}}]",
+         "relays[0].auth.password: auth.password and auth.password_file are both given"},
+        {"relays: [{host: h, auth: {username: u, password: null, password_file: DIR/secret}}]",
+         NULL},
+        {"api_keys: [{name: a, key: k, key_file: DIR/secret}]", "key and key_file are both given"},
+        {"api_keys: [{name: a, key: k, sha256: "
+         "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b}]",
+         "api_keys[0]: key and sha256 are both given"},
+    };
+    EXPECT(both, NULL);
+    static const struct {
+        const char *yaml, *variable, *password;
+    } rows[] = {
+        {"password: p", "POSTERN_RELAY_PASSWORD=e", "e"},
+        {"password_file: DIR/secret", "POSTERN_RELAY_PASSWORD=e", "e"},
+        {"password_file: DIR/absent", "POSTERN_RELAY_PASSWORD=e", "e"},
+        {"password: p", "POSTERN_RELAY_PASSWORD_FILE=DIR/other", "from-other"},
+        {"password_file: DIR/secret", "POSTERN_RELAY_PASSWORD_FILE=DIR/other", "from-other"},
+        {"password_file: DIR/secret", "POSTERN_RELAY_PASSWORD=", "from-file"},
+        {"password: null", "POSTERN_RELAY_PASSWORD=${A} $", "${A} $"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char yaml[128];
+        snprintf(yaml, sizeof(yaml), "relays: [{host: h, auth: {username: u, %s}}]", rows[i].yaml);
+        struct loaded l = load_env(yaml, rows[i].variable, NULL);
+        char *text = told(&l);
+        cr_assert_not_null(l.config, "%s", text);
+        cr_expect_str_eq(l.config->relays[0].auth.password, rows[i].password);
+        free(text);
+        clear(&l);
+    }
+}
+
+Test(config, passwords_that_look_like_something_else)
+{
+    static const char *const words[] = {"12345", "007", "1e5", "0x1F", "-0", "+5", "1.50", "yes"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        char yaml[128];
+        snprintf(yaml, sizeof(yaml), "relays: [{host: h, auth: {username: u, password: %s}}]",
+                 words[i]);
+        struct loaded l = load(yaml, NULL);
+        cr_assert_not_null(l.config, "%s", words[i]);
+        cr_expect_str_eq(l.config->relays[0].auth.password, words[i]);
+        clear(&l);
+    }
+    struct loaded l = load("relays: [{host: h, auth: {username: u, password: true}}]", NULL);
+    cr_expect_null(l.config);
+    clear(&l);
+}
+
+/* --- the TLS words: contract section 3 ---------------------------------------------------- */
+
+enum { REFUSED = -1 };
+
+Test(config, tls_words_by_port)
+{
+    enum {
+        I = CONFIG_TLS_IMPLICIT,
+        S = CONFIG_TLS_STARTTLS,
+        N = CONFIG_TLS_NONE,
+        A = CONFIG_TLS_AUTO,
+        R = REFUSED
+    };
+    static const int ports[] = {0, 465, 587, 2525, 2500, 25, 26};
+    static const struct {
+        const char *said;
+        int tls[7];      /* one for each port */
+        uint16_t silent; /* the port meant where none is given */
+    } rows[] = {
+        {"", {S, I, S, S, S, S, A}, 587},
+        {"tls: auto", {S, I, S, S, S, S, A}, 587},
+        {"tls: implicit", {I, I, I, I, I, I, I}, 465},
+        {"tls: ssl", {I, I, I, I, I, I, I}, 465},
+        {"tls: smtps", {I, I, I, I, I, I, I}, 465},
+        {"tls: SSL", {I, I, I, I, I, I, I}, 465},
+        {"secure: true", {I, I, I, I, I, I, I}, 465},
+        {"tls: starttls", {S, S, S, S, S, S, S}, 587},
+        {"tls: STARTTLS", {S, S, S, S, S, S, S}, 587},
+        {"secure: false", {S, R, S, R, R, R, R}, 587},
+        {"tls: none", {N, N, N, N, N, N, N}, 587},
+        {"tls: plain", {N, N, N, N, N, N, N}, 587},
+        {"tls: tls", {S, I, S, R, R, R, R}, 587},
+        {"tls: auto, secure: true", {I, I, I, I, I, I, I}, 465},
+        {"tls: auto, secure: false", {S, R, S, R, R, R, R}, 587},
+        {"tls: implicit, secure: true", {I, I, I, I, I, I, I}, 465},
+        {"tls: implicit, secure: false", {R, R, R, R, R, R, R}, 465},
+        {"tls: starttls, secure: true", {R, R, R, R, R, R, R}, 587},
+        {"tls: starttls, secure: false", {S, S, S, S, S, S, S}, 587},
+        {"tls: none, secure: true", {R, R, R, R, R, R, R}, 587},
+        {"tls: none, secure: false", {N, N, N, N, N, N, N}, 587},
+        {"tls: tls, secure: true", {I, I, R, R, R, R, R}, 465},
+        {"tls: tls, secure: false", {S, R, S, R, R, R, R}, 587},
+        {"tls: ''", {R, R, R, R, R, R, R}, 0},
+        {"tls: tlsv1.2", {R, R, R, R, R, R, R}, 0},
+        {"tls: opportunistic", {R, R, R, R, R, R, R}, 0},
+        {"tls: false", {R, R, R, R, R, R, R}, 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (size_t k = 0; k < sizeof(ports) / sizeof(ports[0]); k++) {
+            char yaml[128], port[16] = "";
+            if (ports[k] != 0)
+                snprintf(port, sizeof(port), "port: %d, ", ports[k]);
+            snprintf(yaml, sizeof(yaml), "relays: [{%shost: h%s%s}]", port,
+                     rows[i].said[0] != '\0' ? ", " : "", rows[i].said);
+            struct loaded l = load(yaml, NULL);
+            char *text = told(&l);
+            int tls = l.config != NULL ? (int)l.config->relays[0].tls : REFUSED;
+            cr_expect_eq(tls, rows[i].tls[k], "%s: %d %s", yaml, tls, text);
+            if (l.config != NULL && ports[k] == 0)
+                cr_expect_eq(l.config->relays[0].port, rows[i].silent, "%s", yaml);
+            free(text);
+            clear(&l);
+        }
+    static const struct row told_rows[] = {
+        {"relays: [{host: h, port: 2525, tls: tls}]",
+         "TLS from the first byte to some and STARTTLS to others: write implicit (as on port 465) "
+         "or starttls (as on port 587)"},
+        {"relays: [{host: h, tls: opportunistic}]", "relays[0].tls: \"opportunistic\" is none of: "
+                                                    "implicit, starttls, none, auto"},
+    };
+    EXPECT(told_rows, NULL);
+}
+
+/* --- refusals: contract section 2 --------------------------------------------------------- */
+
+Test(config, what_is_refused_at_start_and_how_it_is_allowed)
+{
+#define LOGIN "auth: {username: u, password: p}"
+    static const struct row rows[] = {
+        {"listen: 127.0.0.1:80", NULL},
+        {"listen: '[::1]:80'", NULL},
+        {"listen: localhost:80", NULL},
+        {"listen: unix:/tmp/x", NULL},
+        {"listen: 127.1.2.3:80", NULL},
+        {"listen: 0.0.0.0:80", "listen: others can reach 0.0.0.0:80: set an API key"},
+        {"listen: ':80'", "others can reach"},
+        {"listen: '[::]:80'", "others can reach"},
+        {"listen: 10.0.0.1:80", "others can reach"},
+        {"listen: '127.0.0.1.example.com:80'", "others can reach"},
+        {"listen: 'localhost.example.com:80'", "others can reach"},
+        {"listen: ['127.0.0.1:80', '0.0.0.0:81']", "others can reach 0.0.0.0:81"},
+        {"listen: 0.0.0.0:80\nallow_anonymous: true", NULL},
+        {"listen: 0.0.0.0:80\napi_keys: [{name: a, key: k}]", NULL},
+        {"listen: 0.0.0.0:80\napi_keys: []", "others can reach"},
+
+        {"relays: [{host: h, port: 25, " LOGIN "}]", "relays[0]: port 25 is for traffic between"},
+        {"relays: [{host: h, port: 25, allow_port_25: true, " LOGIN "}]", NULL},
+        {"relays: [{host: h, port: 25}]", NULL},
+        {"relays: [{host: h, port: 25, auth: {mechanism: none, username: u}}]", NULL},
+
+        {"relays: [{host: h, tls: none, " LOGIN "}]",
+         "would go out in the clear: set tls: starttls"},
+        {"relays: [{host: 10.0.0.1, tls: plain, " LOGIN "}]", "would go out in the clear"},
+        {"relays: [{host: 127.0.0.1.example.com, tls: plain, " LOGIN "}]", "in the clear"},
+        {"relays: [{host: h, tls: none, allow_plaintext_auth: true, " LOGIN "}]", NULL},
+        {"relays: [{host: 127.0.0.1, tls: none, " LOGIN "}]", NULL},
+        {"relays: [{host: '::1', tls: none, " LOGIN "}]", NULL},
+        {"relays: [{host: localhost, tls: none, " LOGIN "}]", NULL},
+        {"relays: [{host: h, tls: none}]", NULL},
+        {"relays: [{host: h, tls: none, port: 25, " LOGIN "}]", "port 25 is for traffic"},
+
+        {"relays: [{name: a, host: h}, {name: b, host: h}]", NULL},
+        {"relays: [{name: a, host: h}, {name: a, host: i}]",
+         "relays[1]: two relays are named \"a\""},
+        {"relays: [{host: h}, {host: i}]", "relays[1]: two relays are named \"default\""},
+
+        {"relays: [{name: a}]", "relays[0]: host is missing"},
+        {"relays: [{host: ''}]", "relays[0]: host is missing"},
+        {"relays: [{host: h, name: ''}]", "name is empty"},
+        {"relays: [{host: \"a\\r\\nb\"}]", "no spaces"},
+        {"relays: [{host: h, hostname: \"a\\nb\"}]", "no spaces"},
+        {"relays: [{host: h, auth: {username: u}}]", "password, or password_file, is missing"},
+        {"relays: [{host: h, auth: {password: p}}]", "username is missing"},
+        {"relays: [{host: h, auth: {username: u, password: ''}}]", "password, or password_file"},
+        {"relays: [{host: h, auth: {mechanism: scram-sha-1, username: u, password: p}}]",
+         "relays[0].auth: mechanism: not supported yet"},
+        {"relays: [{host: h, tls_options: {min_version: '1.1'}}]", "min_version: write \"1.2\""},
+        {"relays: [{host: h, tls_options: {ca_file: DIR/absent}}]", "ca_file DIR/absent: No such"},
+        {"relays: [{host: h, tls_options: {key: DIR/postern.yaml}}]", "but no certificate"},
+
+        {"api_keys: [{key: k}]", "api_keys[0]: name is missing"},
+        {"api_keys: [{name: a}]", "api_keys[0]: sha256, key or key_file is missing"},
+        {"api_keys: [{name: a, key: ''}]", "key is empty"},
+        {"api_keys: [{name: a, key: k, scopes: []}]", "scopes is empty"},
+
+        {"listen: []", "listen: at least one address"},
+        {"listen: 127.0.0.1", "listen: 127.0.0.1 is none of host:port, [::1]:port, unix:/path"},
+        {"listen: 127.0.0.1:99999", "is none of host:port"},
+        {"listen: 'unix:'", "is none of host:port"},
+        {"queue: {store: 'sqlite:'}", "queue.store: write sqlite:PATH or memory:"},
+        {"queue: {store: /var/x.db}", "queue.store: write sqlite:PATH or memory:"},
+        {"queue: {store: 'postgres://u:s3cret@h/d'}", "queue.store: PostgreSQL is not supported"},
+    };
+#undef LOGIN
+    EXPECT(rows, NULL);
+}
+
+Test(config, who_can_reach_an_address)
+{
+    static const struct {
+        const char *listen;
+        bool local;
+    } rows[] = {
+        {"127.0.0.1:1", true}, {"127.255.0.1:1", true}, {"localhost:1", true},
+        {"[::1]:1", true},     {"unix:/x", true},       {"128.0.0.1:1", false},
+        {"0.0.0.0:1", false},  {":1", false},           {"[::]:1", false},
+        {"::1:1", true},       {"h:1", false},          {"", false},
+        {"127.1:1", false},    {"0127.0.0.1:1", false}, {"[::ffff:127.0.0.1]:1", false},
+        {"UNIX:/x", false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        cr_expect_eq(config_address_is_local(rows[i].listen), rows[i].local, "%s", rows[i].listen);
+}
+
+Test(config, scopes_and_keys)
+{
+    struct loaded l = load("api_keys:\n"
+                           "  - {name: a, key: k}\n"
+                           "  - {name: b, key: 007, scopes: [read]}\n"
+                           "  - {name: c, scopes: admin, sha256: "
+                           "8254C329A92850F6D539DD376F4816EE2764517DA5E0235514AF433164480D7A}\n",
+                           NULL);
+    cr_assert_not_null(l.config);
+    const struct config_api_key *keys = l.config->api_keys;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    cr_expect_eq(keys[0].scopes, SCOPE_SEND | SCOPE_READ);
+    cr_expect_eq(keys[1].scopes, SCOPE_READ);
+    cr_expect_eq(keys[2].scopes, SCOPE_SEND | SCOPE_READ | SCOPE_ADMIN);
+    SHA256((const unsigned char *)"k", 1, digest);
+    cr_expect_arr_eq(keys[0].sha256, digest, sizeof(digest));
+    cr_expect_arr_eq(keys[2].sha256, digest, sizeof(digest));
+    SHA256((const unsigned char *)"007", 3, digest);
+    cr_expect_arr_eq(keys[1].sha256, digest, sizeof(digest));
+    clear(&l);
+}
+
+/* --- printing ----------------------------------------------------------------------------- */
+
+Test(config, printed_with_secrets_hidden_it_is_yaml_again)
+{
+    put_str("secret", "s3cret-file");
+    struct loaded l = load_env(
+        "listen: [\"unix:/tmp/a \\\"b\\\\c\", '127.0.0.1:1']\n"
+        "api_keys:\n"
+        "  - {name: a, key: s3cret-key, scopes: [read]}\n"
+        "  - {name: b, key_file: DIR/secret, from: ['*@x']}\n"
+        "relays:\n"
+        "  - {name: r, host: h, auth: {username: \"o'n\\\"\\u0007\", password: s3cret-inline}}\n"
+        "  - {name: s, host: h, auth: {username: u, password: '${P}'}}\n",
+        "P=s3cret-env", NULL);
+    char *why = told(&l);
+    cr_assert_not_null(l.config, "%s", why);
+    free(why);
+    char *text = printed(l.config);
+    cr_expect_null(strstr(text, "s3cret"), "%s", text);
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    char hex[9];
+    SHA256((const unsigned char *)"s3cret-key", 10, digest);
+    snprintf(hex, sizeof(hex), "%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3]);
+    cr_expect_null(strstr(text, hex), "%s", text);
+
+    json_t *tree;
+    struct yaml_lines *lines;
+    struct error err;
+    cr_assert_eq(yaml_load(text, strlen(text), &tree, &lines, &err), 0, "%s\n%s", err.detail, text);
+    const json_t *relay = json_array_get(json_object_get(tree, "relays"), 0);
+    const json_t *auth = json_object_get(relay, "auth");
+    cr_expect_str_eq(json_string_value(json_object_get(auth, "username")), "o'n\"\a");
+    cr_expect_str_eq(json_string_value(json_object_get(auth, "password")), "********");
+    cr_expect_str_eq(json_string_value(json_array_get(json_object_get(tree, "listen"), 0)),
+                     "unix:/tmp/a \"b\\c");
+    const json_t *key = json_array_get(json_object_get(tree, "api_keys"), 0);
+    cr_expect_eq(json_array_size(json_object_get(key, "scopes")), 1);
+    json_decref(tree);
+    yaml_lines_free(lines);
+    free(text);
+    clear(&l);
+}
+
+Test(config, the_reference_has_every_setting)
+{
+    static const char *const rows[] = {"| `listen` | `127.0.0.1:8080` |", "| `http.memory` |",
+                                       "| `relays[].tls_options.ca_file` |",
+                                       "| `api_keys[].sha256` |", "| `log.format` | `logfmt` |"};
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    config_print_reference(out);
+    fclose(out);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        cr_expect_not_null(strstr(text, rows[i]), "%s", rows[i]);
+    free(text);
+}
