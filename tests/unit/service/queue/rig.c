@@ -35,12 +35,15 @@ static bool fails(atomic_int *times, struct error *err)
     return true;
 }
 
-static int n_in_batch; /* of the queue's thread */
+static int n_in_batch; /* both of the queue's thread */
+static bool in_purge;
+static atomic_int n_purges;
 
 static int faulty_begin(struct store *store, struct error *err)
 {
     atomic_fetch_add(&n_begun, 1);
     n_in_batch = 0;
+    in_purge = false;
     return fails(&fault.begin, err) ? -1 : real->begin(store, err);
 }
 
@@ -58,7 +61,7 @@ static void pass_gate(void)
 static int faulty_commit(struct store *store, struct error *err)
 {
     pass_gate();
-    if (fails(&fault.commit, err) || real->commit(store, err) < 0)
+    if ((!in_purge && fails(&fault.commit, err)) || real->commit(store, err) < 0)
         return -1;
     if (n_in_batch > atomic_load(&max_batch))
         atomic_store(&max_batch, n_in_batch);
@@ -102,6 +105,15 @@ static int faulty_load(struct store *store, int64_t now_ms, size_t max_n, size_t
                                    : real->load(store, now_ms, max_n, max_bytes, list_out, err);
 }
 
+/* It comes by the clock: it is not to take the failures that were meant for others. */
+static int watched_purge(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
+                         size_t max_n, size_t *n_out, struct error *err)
+{
+    in_purge = true;
+    atomic_fetch_add(&n_purges, 1);
+    return real->purge(store, record_before_ms, content_before_ms, max_n, n_out, err);
+}
+
 static const struct store_ops *faulty(bool memory)
 {
     static struct store_ops ops;
@@ -114,6 +126,7 @@ static const struct store_ops *faulty(bool memory)
     ops.settle = faulty_settle;
     ops.cancel = faulty_cancel;
     ops.load = faulty_load;
+    ops.purge = watched_purge;
     return &ops;
 }
 
@@ -180,14 +193,19 @@ void rig_init(struct rig *rig, bool memory)
 void rig_open_unstarted(struct rig *rig)
 {
     struct error err = {0};
+    int before = atomic_load(&n_purges);
     int rc = queue_open_with(faulty(rig->memory), rig->location, &rig->settings, &rig->queue, &err);
     cr_assert_eq(rc, 0, "%s", err.detail);
+    while (atomic_load(&n_purges) == before)
+        usleep(100);
+    rig_sync(rig);
 }
 
 void rig_open(struct rig *rig)
 {
     rig_open_unstarted(rig);
     cr_assert_eq(queue_start(rig->queue, NULL), 0);
+    rig_sync(rig); /* it looks into the store once */
 }
 
 void rig_close(struct rig *rig)
