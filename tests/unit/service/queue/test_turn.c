@@ -100,6 +100,7 @@ Test(turn, refuses_what_was_not_committed)
     cr_assert_eq(told.kind, QUEUE_STORED);
     rig_settle(&rig, rig_depart(&rig), DELIVERY_SENT, 250);
     rig_await(&rig, told.id, RECIPIENT_SENT);
+    rig_sync(&rig);
     cr_assert_eq(rig.queue->own.held_bytes, 0);
 }
 
