@@ -101,6 +101,8 @@ void chores_do(struct queue *queue, bool idle)
 int64_t chores_wake_ms(const struct queue *queue)
 {
     const struct queue_own *own = &queue->own;
+    if (atomic_load(&queue->broken)) /* nothing is done any more */
+        return INT64_MAX;
     int64_t wake_ms = own->purge_again_ms;
     if (queue->folder != NULL && own->look_again_ms < wake_ms)
         wake_ms = own->look_again_ms;

@@ -141,10 +141,12 @@ static void conclude(struct queue *queue, struct turn *turn)
     free_remarks(&turn->in.remarks);
 }
 
-/* Nothing of it stands. */
+/* Nothing of it stands. Nor is what is due looked for at once: that would fail just the same, and
+ * the thread would do nothing else. */
 static void give_up(struct queue *queue, struct turn *turn, const struct error *err)
 {
     turn_failed(queue, "commit failed", err);
+    queue->own.load_again_ms = clock_mono_ms() + TROUBLE_MS;
     intake_refuse_all(queue, &turn->in.submissions, err);
     inbox_join(&queue->own.kept, &turn->in);
 }

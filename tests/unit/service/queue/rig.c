@@ -13,9 +13,17 @@
 enum { PATIENCE_MS = 20000 };
 
 struct fault fault;
-atomic_int n_begun;
+atomic_int n_begun, max_batch;
+
+static struct gate {
+    struct lock lock; /* guards the two below */
+    bool closed, in_front;
+} gate;
 
 /* --- a store that fails when told to ------------------------------------------------------ */
+
+/* Subject of a submission that is answered after the commit and leaves nothing behind. */
+static const char SYNC[] = "sync";
 
 static const struct store_ops *real;
 
@@ -28,23 +36,59 @@ static bool fails(atomic_int *times, struct error *err)
     return true;
 }
 
+static int n_in_batch; /* both of the queue's thread */
+static bool in_purge;
+static atomic_int n_purges;
+
 static int faulty_begin(struct store *store, struct error *err)
 {
     atomic_fetch_add(&n_begun, 1);
+    n_in_batch = 0;
+    in_purge = false;
     return fails(&fault.begin, err) ? -1 : real->begin(store, err);
+}
+
+static void pass_gate(void)
+{
+    lock_take(&gate.lock);
+    gate.in_front = true;
+    pthread_cond_broadcast(&gate.lock.changed);
+    while (gate.closed)
+        lock_wait(&gate.lock, INT64_MAX);
+    gate.in_front = false;
+    lock_drop(&gate.lock);
 }
 
 static int faulty_commit(struct store *store, struct error *err)
 {
-    return fails(&fault.commit, err) ? -1 : real->commit(store, err);
+    pass_gate();
+    if ((!in_purge && fails(&fault.commit, err)) || real->commit(store, err) < 0)
+        return -1;
+    if (n_in_batch > atomic_load(&max_batch))
+        atomic_store(&max_batch, n_in_batch);
+    return 0;
 }
 
 static enum store_submitted faulty_submit(struct store *store, const struct submission *submission,
                                           bool claimed, int64_t *seq_out, struct store_seen *seen,
                                           struct error *err)
 {
+    if (strcmp(submission->subject, SYNC) == 0)
+        return STORE_SUBMIT_MISMATCH;
+    n_in_batch++;
     return fails(&fault.submit, err) ? STORE_SUBMIT_FAILED
                                      : real->submit(store, submission, claimed, seq_out, seen, err);
+}
+
+static int faulty_answer(struct store *store, const char *api_key, const char *key, int status,
+                         const char *body, struct error *err)
+{
+    return fails(&fault.answer, err) ? -1 : real->answer(store, api_key, key, status, body, err);
+}
+
+static int faulty_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err)
+{
+    return fails(&fault.cancel, err) ? -1 : real->cancel(store, seq, now_ms, err);
 }
 
 static int faulty_settle(struct store *store, const struct settlement *settlement,
@@ -60,6 +104,15 @@ static int faulty_load(struct store *store, int64_t now_ms, size_t max_n, size_t
                                    : real->load(store, now_ms, max_n, max_bytes, list_out, err);
 }
 
+/* It comes by the clock: it is not to take the failures that were meant for others. */
+static int watched_purge(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
+                         size_t max_n, size_t *n_out, struct error *err)
+{
+    in_purge = true;
+    atomic_fetch_add(&n_purges, 1);
+    return real->purge(store, record_before_ms, content_before_ms, max_n, n_out, err);
+}
+
 static const struct store_ops *faulty(bool memory)
 {
     static struct store_ops ops;
@@ -68,9 +121,36 @@ static const struct store_ops *faulty(bool memory)
     ops.begin = faulty_begin;
     ops.commit = faulty_commit;
     ops.submit = faulty_submit;
+    ops.answer = faulty_answer;
     ops.settle = faulty_settle;
+    ops.cancel = faulty_cancel;
     ops.load = faulty_load;
+    ops.purge = watched_purge;
     return &ops;
+}
+
+void gate_close(void)
+{
+    lock_take(&gate.lock);
+    gate.closed = true;
+    gate.in_front = false;
+    lock_drop(&gate.lock);
+}
+
+void gate_await(void)
+{
+    lock_take(&gate.lock);
+    while (!gate.in_front)
+        lock_wait(&gate.lock, INT64_MAX);
+    lock_drop(&gate.lock);
+}
+
+void gate_open(void)
+{
+    lock_take(&gate.lock);
+    gate.closed = false;
+    pthread_cond_broadcast(&gate.lock.changed);
+    lock_drop(&gate.lock);
 }
 
 /* --- the rig ------------------------------------------------------------------------------ */
@@ -94,6 +174,7 @@ void rig_init(struct rig *rig, bool memory)
     *rig = (struct rig){.memory = memory};
     rig->last = &rig->first;
     lock_init(&rig->lock);
+    lock_init(&gate.lock);
     strcpy(rig->folder, "/tmp/postern-queue-XXXXXX");
     cr_assert_not_null(mkdtemp(rig->folder));
     if (!memory)
@@ -111,14 +192,19 @@ void rig_init(struct rig *rig, bool memory)
 void rig_open_unstarted(struct rig *rig)
 {
     struct error err = {0};
+    int before = atomic_load(&n_purges);
     int rc = queue_open_with(faulty(rig->memory), rig->location, &rig->settings, &rig->queue, &err);
     cr_assert_eq(rc, 0, "%s", err.detail);
+    while (atomic_load(&n_purges) == before)
+        usleep(100);
+    rig_sync(rig);
 }
 
 void rig_open(struct rig *rig)
 {
     rig_open_unstarted(rig);
     cr_assert_eq(queue_start(rig->queue, NULL), 0);
+    rig_sync(rig); /* it looks into the store once */
 }
 
 void rig_close(struct rig *rig)
@@ -145,6 +231,7 @@ void rig_clear(struct rig *rig)
     rig_close(rig);
     nftw(rig->folder, drop, 8, FTW_DEPTH | FTW_PHYS);
     lock_clear(&rig->lock);
+    lock_clear(&gate.lock);
 }
 
 /* --- the client --------------------------------------------------------------------------- */
@@ -274,12 +361,16 @@ void rig_await(struct rig *rig, const char *id, enum recipient_status status)
               found.message_status);
 }
 
-/* A key that is in use is answered after a transaction, and leaves nothing behind. */
+/* Twice: the first is answered before its turn hands out what is ready. */
 void rig_sync(struct rig *rig)
 {
-    struct told told;
-    const struct mail mail = {.key = "sync", .request = "sync", .wait_ms = rig->memory ? 1 : 0};
-    rig_send(rig, &mail, &told);
+    for (int i = 0; i < 2; i++) {
+        struct told told = {.rig = rig};
+        struct submission *submission = make_submission(rig, &(struct mail){0});
+        submission->subject = SYNC;
+        queue_submit(rig->queue, submission, rig->memory ? PATIENCE_MS : 0, on_answer, &told);
+        told_wait(&told);
+    }
 }
 
 /* --- the relay ---------------------------------------------------------------------------- */
@@ -301,6 +392,14 @@ struct delivery *rig_next(struct rig *rig)
     lock_drop(&rig->lock);
     cr_assert_not_null(delivery, "nothing is ready");
     return delivery;
+}
+
+size_t rig_n_ready(struct rig *rig)
+{
+    lock_take(&rig->lock);
+    size_t n = rig->n_ready;
+    lock_drop(&rig->lock);
+    return n;
 }
 
 struct delivery *rig_depart(struct rig *rig)

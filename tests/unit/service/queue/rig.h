@@ -67,15 +67,21 @@ void rig_settle(struct rig *rig, struct delivery *delivery, enum delivery_verdic
                 int code);
 /* Until a lookup says so of its first recipient. */
 void rig_await(struct rig *rig, const char *id, enum recipient_status status);
-/* All turns before have ended: a message has gone through, and not come to an end. */
+/* What was posted before has been through a whole turn of the queue. */
 void rig_sync(struct rig *rig);
+size_t rig_n_ready(struct rig *rig);
 
 /* How often a function of the store fails from now on, and with what. */
 struct fault {
-    atomic_int begin, submit, settle, load, commit;
+    atomic_int begin, submit, answer, settle, cancel, load, commit;
     atomic_int code; /* enum error_code */
 };
 extern struct fault fault;
-extern atomic_int n_begun; /* transactions */
+extern atomic_int n_begun;   /* transactions */
+extern atomic_int max_batch; /* most submissions in a transaction that was committed */
+
+void gate_close(void); /* a commit waits from now on, before it does anything */
+void gate_await(void); /* until one does */
+void gate_open(void);
 
 #endif

@@ -1,0 +1,156 @@
+/* The backlog: what is in the store comes out when there is room, once each. */
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+static struct rig rig;
+
+static void set_up(void)
+{
+    rig_init(&rig, false);
+    rig_open_unstarted(&rig);
+}
+
+static void tear_down(void)
+{
+    rig_clear(&rig);
+}
+
+TestSuite(load, .init = set_up, .fini = tear_down);
+
+static int by_id(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+Test(load, gives_all_of_a_backlog_once)
+{
+    enum { N = 700 };
+    static struct told told[N];
+    static char seen[N][ID_SIZE], expected[N][ID_SIZE];
+    for (size_t i = 0; i < N; i++)
+        rig_submit(&rig, &(struct mail){.size = 5000}, &told[i]);
+    for (size_t i = 0; i < N; i++) {
+        told_wait(&told[i]);
+        memcpy(expected[i], told[i].id, ID_SIZE);
+    }
+    cr_assert_eq(rig_n_ready(&rig), 0);
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    for (size_t i = 0; i < N; i++) { /* all do not fit at once */
+        struct delivery *delivery = rig_depart(&rig);
+        memcpy(seen[i], delivery->id, ID_SIZE);
+        rig_settle(&rig, delivery, DELIVERY_SENT, 250);
+    }
+    rig_sync(&rig);
+    cr_assert_eq(rig_n_ready(&rig), 0);
+    cr_assert_eq(rig.queue->own.held_bytes, 0);
+    qsort(seen, N, ID_SIZE, by_id);
+    qsort(expected, N, ID_SIZE, by_id);
+    cr_assert_eq(memcmp(seen, expected, sizeof(seen)), 0);
+}
+
+Test(load, is_tried_again_when_it_failed)
+{
+    struct told stored, other;
+    rig_send(&rig, &(struct mail){0}, &stored);
+    atomic_store(&fault.load, 1);
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    rig_sync(&rig);
+    cr_assert_eq(atomic_load(&fault.load), 0);
+    rig_send(&rig, &(struct mail){0}, &other);
+    cr_assert_eq(other.kind, QUEUE_STORED, "mail is taken in all the same");
+    for (size_t i = 0; i < 2; i++)
+        rig_settle(&rig, rig_depart(&rig), DELIVERY_SENT, 250);
+    rig_await(&rig, stored.id, RECIPIENT_SENT);
+    rig_await(&rig, other.id, RECIPIENT_SENT);
+}
+
+Test(load, that_was_not_committed_gives_nothing)
+{
+    struct told stored;
+    rig_send(&rig, &(struct mail){0}, &stored);
+    atomic_store(&fault.commit, 1);
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    rig_settle(&rig, rig_depart(&rig), DELIVERY_SENT, 250);
+    rig_await(&rig, stored.id, RECIPIENT_SENT);
+    cr_assert_eq(atomic_load(&fault.commit), 0);
+    rig_sync(&rig);
+    cr_assert_eq(rig_n_ready(&rig), 0);
+    cr_assert_eq(rig.queue->own.held_bytes, 0);
+}
+
+Test(load, that_cannot_be_committed_is_not_tried_without_a_pause)
+{
+    struct told stored;
+    rig_send(&rig, &(struct mail){0}, &stored);
+    atomic_store(&fault.commit, 1000000);
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    rig_sync(&rig);
+    int before = atomic_load(&n_begun);
+    usleep(200000);
+    cr_assert_lt(atomic_load(&n_begun) - before, 20);
+    atomic_store(&fault.commit, 0);
+    rig_settle(&rig, rig_depart(&rig), DELIVERY_SENT, 250);
+    rig_await(&rig, stored.id, RECIPIENT_SENT);
+}
+
+/* --- at start ----------------------------------------------------------------------------- */
+
+Test(load, gives_again_what_an_earlier_process_had)
+{
+    struct told told[3];
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    for (size_t i = 0; i < 3; i++)
+        rig_send(&rig, &(struct mail){0}, &told[i]);
+    rig_sync(&rig);
+    rig_close(&rig);
+    rig_open(&rig);
+    for (size_t i = 0; i < 3; i++) {
+        struct delivery *delivery = rig_depart(&rig);
+        cr_assert_eq(delivery->recipients[0].attempts, 0);
+        rig_settle(&rig, delivery, DELIVERY_SENT, 250);
+    }
+    for (size_t i = 0; i < 3; i++)
+        rig_await(&rig, told[i].id, RECIPIENT_SENT);
+}
+
+static void leave_under_way(struct told *told)
+{
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    rig_send(&rig, &(struct mail){0}, told);
+    delivery_free(rig_depart(&rig));
+    rig_close(&rig);
+}
+
+Test(load, gives_again_what_is_in_doubt)
+{
+    struct told told, found;
+    leave_under_way(&told);
+    rig_open_unstarted(&rig);
+    rig_find(&rig, told.id, &found);
+    cr_assert_str_eq(found.message_status, "in_doubt");
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    struct delivery *delivery = rig_depart(&rig);
+    cr_assert_eq(delivery->recipients[0].attempts, 1);
+    rig_settle(&rig, delivery, DELIVERY_SENT, 250);
+    rig_await(&rig, told.id, RECIPIENT_SENT);
+}
+
+Test(load, holds_what_is_in_doubt_if_told_to)
+{
+    struct told told, found;
+    leave_under_way(&told);
+    rig.settings.hold_in_doubt = true;
+    for (size_t i = 0; i < 2; i++) {
+        rig_open(&rig);
+        rig_sync(&rig);
+        cr_assert_eq(rig_n_ready(&rig), 0);
+        rig_find(&rig, told.id, &found);
+        cr_assert_str_eq(found.message_status, "in_doubt");
+        rig_close(&rig);
+    }
+}
