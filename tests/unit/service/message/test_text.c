@@ -1,0 +1,113 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "message/text.h"
+
+#define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
+
+Test(text, code_points_and_what_is_not_one)
+{
+    static const struct {
+        const char *octets;
+        size_t len, taken;
+        uint32_t code_point;
+    } rows[] = {
+        {"", 0, 0, 0},
+        {"\0", 1, 1, 0},
+        {"a", 1, 1, 'a'},
+        {"\x7f", 1, 1, 0x7f},
+        {"\xc2\x80", 2, 2, 0x80},
+        {"\xc3\x96x", 3, 2, 0xd6},
+        {"\xdf\xbf", 2, 2, 0x7ff},
+        {"\xe0\xa0\x80", 3, 3, 0x800},
+        {"\xed\x9f\xbf", 3, 3, 0xd7ff},
+        {"\xee\x80\x80", 3, 3, 0xe000},
+        {"\xef\xbf\xbf", 3, 3, 0xffff},
+        {"\xf0\x90\x80\x80", 4, 4, 0x10000},
+        {"\xf4\x8f\xbf\xbf", 4, 4, 0x10ffff},
+        /* cut off */
+        {"\xc3", 1, 0, 0},
+        {"\xe2\x82", 2, 0, 0},
+        {"\xf0\x9f\x98", 3, 0, 0},
+        /* no continuation where one belongs, one where none belongs */
+        {"\xc3\x28", 2, 0, 0},
+        {"\xe2\x82\x28", 3, 0, 0},
+        {"\x80", 1, 0, 0},
+        {"\xbf\xbf", 2, 0, 0},
+        /* overlong (RFC 3629, 3) */
+        {"\xc0\x80", 2, 0, 0},
+        {"\xc1\xbf", 2, 0, 0},
+        {"\xe0\x80\x8a", 3, 0, 0},
+        {"\xe0\x9f\xbf", 3, 0, 0},
+        {"\xf0\x80\x80\x8a", 4, 0, 0},
+        {"\xf0\x8f\xbf\xbf", 4, 0, 0},
+        /* surrogates, beyond Unicode */
+        {"\xed\xa0\x80", 3, 0, 0},
+        {"\xed\xbf\xbf", 3, 0, 0},
+        {"\xf4\x90\x80\x80", 4, 0, 0},
+        {"\xf5\x80\x80\x80", 4, 0, 0},
+        {"\xf8\x88\x80\x80\x80", 5, 0, 0},
+        {"\xff", 1, 0, 0},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint32_t c = 0;
+        cr_expect_eq(text_code_point(rows[i].octets, rows[i].len, &c), rows[i].taken, "row %zu", i);
+        cr_expect_eq(c, rows[i].code_point, "row %zu: U+%04x", i, c);
+    }
+}
+
+Test(text, what_may_stand_in_a_header)
+{
+    static const struct {
+        const char *octets;
+        size_t len;
+        const char *fault;
+    } rows[] = {
+        {"", 0, NULL},
+        {"plain text ~", 12, NULL},
+        {"\xc2\xa0", 2, NULL}, /* the first code point behind C1 */
+        {"\xe2\x80\xa7\xe2\x80\xaa", 6, NULL},
+        {"\xf0\x9f\x98\x80", 4, NULL},
+        {"a\rb", 3, "control character"},
+        {"a\nb", 3, "control character"},
+        {"a\0b", 3, "control character"},
+        {"a\tb", 3, "control character"},
+        {"\x1b[0m", 4, "control character"},
+        {"\x7f", 1, "control character"},
+        {"\xc2\x80", 2, "control character"},
+        {"\xc2\x85", 2, "control character"}, /* NEL */
+        {"\xc2\x9f", 2, "control character"},
+        {"\xe2\x80\xa8", 3, "line separator"},
+        {"\xe2\x80\xa9", 3, "line separator"},
+        {"\xc0\x8a", 2, "UTF-8"}, /* a line feed, overlong */
+        {"\xe0\x80\x8a", 3, "UTF-8"},
+        {"ok\xff", 3, "UTF-8"},
+        {"ok\xc3", 3, "UTF-8"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *fault = text_header_fault(rows[i].octets, rows[i].len);
+        if (rows[i].fault == NULL)
+            cr_expect_null(fault, "row %zu: %s", i, fault);
+        else
+            cr_expect(fault != NULL && strstr(fault, rows[i].fault) != NULL, "row %zu: %s", i,
+                      fault != NULL ? fault : "taken");
+    }
+}
+
+Test(text, every_control_octet_is_refused_wherever_it_stands)
+{
+    for (int c = 0; c < 0x20; c++)
+        for (size_t at = 0; at < 5; at++) {
+            char s[] = "abcde";
+            s[at] = (char)c;
+            cr_expect_not_null(text_header_fault(s, 5), "0x%02x at %zu", (unsigned)c, at);
+        }
+}
+
+Test(text, ascii)
+{
+    cr_expect(text_is_ascii("", 0));
+    cr_expect(text_is_ascii("\0\x7f", 2));
+    cr_expect_not(text_is_ascii("abc\x80", 4));
+    cr_expect(text_is_ascii("abc\x80", 3));
+}
