@@ -20,6 +20,7 @@ struct sasl {
     const struct mechanism *mechanism;
     Gsasl *library; /* one per login: nothing is shared between threads */
     Gsasl_session *session;
+    bool done; /* everything was said: the server is to decide */
 };
 
 static int failed(int rc, const struct sasl *sasl, struct error *err)
@@ -46,11 +47,15 @@ static int gsasl_begin(struct sasl *sasl, const struct sasl_credentials *credent
 static int gsasl_exchange(struct sasl *sasl, const char *challenge, struct buffer *out,
                           struct error *err)
 {
+    if (sasl->done)
+        return error_set(err, ERR_PROTOCOL, "AUTH %s: the server asks for more than there is",
+                         sasl->mechanism->name);
     char *response = NULL;
     int rc = gsasl_step64(sasl->session, challenge, &response);
     if (rc != GSASL_OK && rc != GSASL_NEEDS_MORE)
         return failed(rc, sasl, err);
 
+    sasl->done = rc == GSASL_OK;
     int appended = buffer_append_str(out, response);
     explicit_bzero(response, strlen(response));
     gsasl_free(response);

@@ -223,7 +223,9 @@ static bool play_result(struct player *p, const char *want)
     describe(&p->result, i, verdict, sizeof(verdict));
     snprintf(is, sizeof(is), "%s %s", message->words[1 + i], verdict);
     snprintf(p->text, sizeof(p->text), "%s %s", reply->enhanced, reply->text);
-    return strcmp(is, want) == 0 || wrong(p, "%s", is);
+    size_t n_code = strlen(error_word(p->error.code)); /* a file may leave out the step */
+    bool is_so = strcmp(is, want) == 0 || (strlen(want) == n_code && strncmp(is, want, n_code) == 0);
+    return is_so || wrong(p, "%s", is);
 }
 
 static bool play_error(struct player *p, const char *want)
@@ -234,7 +236,9 @@ static bool play_error(struct player *p, const char *want)
     p->has_error = false;
     snprintf(is, sizeof(is), "%s %s", error_word(p->error.code), p->error.where);
     snprintf(p->text, sizeof(p->text), "%s", p->error.detail);
-    return strcmp(is, want) == 0 || wrong(p, "%s: %s", is, p->error.detail);
+    size_t n_code = strlen(error_word(p->error.code)); /* a file may leave out the step */
+    bool is_so = strcmp(is, want) == 0 || (strlen(want) == n_code && strncmp(is, want, n_code) == 0);
+    return is_so || wrong(p, "%s: %s", is, p->error.detail);
 }
 
 static bool play_event(struct player *p, const struct conversation_event *event)
