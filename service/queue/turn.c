@@ -244,11 +244,9 @@ static int64_t wake_ms(struct queue *queue)
 {
     const struct queue_own *own = &queue->own;
     int64_t until_ms = earlier(load_wake_ms(queue), chores_wake_ms(queue));
-    until_ms = earlier(until_ms, own->waiters.next_deadline_ms);
+    until_ms = earlier(until_ms, waits_wake_ms(queue));
     if (!inbox_is_empty(&own->kept) && !atomic_load(&queue->broken))
         until_ms = earlier(until_ms, own->trouble_until_ms);
-    if (atomic_load(&queue->draining) && own->waiters.next_deadline_ms != INT64_MAX)
-        until_ms = 0;
     return until_ms;
 }
 
