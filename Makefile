@@ -119,7 +119,7 @@ unit: deps-test ## unit tests
 
 .PHONY: acceptance
 acceptance: deps-test ## the binary from outside
-	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(HELPERS)
 	@python3 tests/run.py --build $(B) acceptance
 
 .PHONY: integration

@@ -65,7 +65,8 @@ struct queue_own {
     int64_t clock_ahead_ms;     /* of the wall clock before the monotonic one */
 
     /* monotonic; 0: at once */
-    int64_t trouble_until_ms, load_again_ms, look_again_ms, count_again_ms, purge_again_ms;
+    int64_t trouble_until_ms, load_again_ms, look_again_ms, count_again_ms, purge_again_ms,
+        withdraw_again_ms;
     bool uncounted; /* something was committed since the last statistics */
 };
 
@@ -165,7 +166,8 @@ int64_t load_wake_ms(struct queue *queue); /* monotonic; INT64_MAX: not by time 
 
 /* --- withdraw.c --------------------------------------------------------------------------- */
 
-void waits_end_due(struct queue *queue);
+void waits_end_due(struct queue *queue);          /* all of them when the queue drains */
+int64_t waits_wake_ms(const struct queue *queue); /* monotonic; INT64_MAX: not by time */
 /* After an outcome of it was committed: answers it, or lets it wait on. Takes it. */
 void wait_go_on(struct queue *queue, struct submission *submission);
 void waits_end_all(struct queue *queue); /* the thread ends */

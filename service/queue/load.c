@@ -90,14 +90,17 @@ int load_due(struct queue *queue, struct delivery_list *list, struct error *err)
     if (queue->ops->load(queue->store, now_ms, LOAD_MAX, budget > held ? budget - held : 1, &loaded,
                          err) < 0)
         return -1;
-    if (loaded == NULL) /* never to spin on a store that says "due" and gives nothing */
-        queue->own.load_again_ms = clock_mono_ms() + TROUBLE_MS;
+    bool none = loaded == NULL;
     for (struct delivery *next; loaded != NULL; loaded = next) {
         next = loaded->next;
         LIST_APPEND(list, loaded);
         hold(queue, loaded);
     }
-    return queue->ops->next_due(queue->store, &queue->own.next_due_ms, err);
+    if (queue->ops->next_due(queue->store, &queue->own.next_due_ms, err) < 0)
+        return -1;
+    if (none && queue->own.next_due_ms <= now_ms) /* "due", but not given: never to spin on that */
+        queue->own.load_again_ms = clock_mono_ms() + TROUBLE_MS;
+    return 0;
 }
 
 void load_undo(struct queue *queue, struct delivery_list *list)

@@ -158,8 +158,20 @@ static void note_trouble(struct queue *queue, bool trouble)
     atomic_store(&queue->failed_ms, trouble ? now_ms : 0);
 }
 
+/* The drain began while they were committed: they come back untouched, for the store to keep. */
+static void take_back(struct queue *queue)
+{
+    lock_take(&queue->lock);
+    LIST_JOIN(&queue->inbox.outcomes, &queue->own.ready);
+    lock_drop(&queue->lock);
+}
+
 static void hand_out(struct queue *queue)
 {
+    if (atomic_load(&queue->draining)) {
+        take_back(queue);
+        return;
+    }
     struct delivery *list = queue->own.ready.first;
     int64_t now_ms = clock_mono_ms();
     LIST_INIT(&queue->own.ready);
@@ -232,11 +244,9 @@ static int64_t wake_ms(struct queue *queue)
 {
     const struct queue_own *own = &queue->own;
     int64_t until_ms = earlier(load_wake_ms(queue), chores_wake_ms(queue));
-    until_ms = earlier(until_ms, own->waiters.next_deadline_ms);
+    until_ms = earlier(until_ms, waits_wake_ms(queue));
     if (!inbox_is_empty(&own->kept) && !atomic_load(&queue->broken))
         until_ms = earlier(until_ms, own->trouble_until_ms);
-    if (atomic_load(&queue->draining) && own->waiters.next_deadline_ms != INT64_MAX)
-        until_ms = 0;
     return until_ms;
 }
 

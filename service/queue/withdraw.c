@@ -41,7 +41,7 @@ static void withdraw(struct queue *queue, struct submission *submission)
     }
     turn_failed(queue, "withdrawal failed", &err);
     intake->overdue = false;
-    intake->deadline_ms = clock_mono_ms() + TROUBLE_MS;
+    queue->own.withdraw_again_ms = clock_mono_ms() + TROUBLE_MS;
     waiters_add(&queue->own.waiters, submission);
 }
 
@@ -75,14 +75,28 @@ void wait_go_on(struct queue *queue, struct submission *submission)
 
 void waits_end_due(struct queue *queue)
 {
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms < queue->own.withdraw_again_ms)
+        return;
     /* Nobody waits for what will not be sent now. */
-    int64_t now_ms = atomic_load(&queue->draining) ? INT64_MAX - 1 : clock_mono_ms();
-    struct submission *due = waiters_take_due(&queue->own.waiters, now_ms);
+    struct submission *due = waiters_take_due(
+        &queue->own.waiters, atomic_load(&queue->draining) ? INT64_MAX - 1 : now_ms);
     for (struct submission *next; due != NULL; due = next) {
         next = due->next;
         due->next = NULL;
         run_out(queue, due);
     }
+}
+
+int64_t waits_wake_ms(const struct queue *queue)
+{
+    const struct queue_own *own = &queue->own;
+    int64_t next_ms = own->waiters.next_deadline_ms;
+    if (next_ms == INT64_MAX)
+        return INT64_MAX;
+    if (atomic_load(&queue->draining) || next_ms < own->withdraw_again_ms)
+        return own->withdraw_again_ms;
+    return next_ms;
 }
 
 void waits_end_all(struct queue *queue)

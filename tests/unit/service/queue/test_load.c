@@ -98,6 +98,14 @@ Test(load, that_cannot_be_committed_is_not_tried_without_a_pause)
     rig_await(&rig, stored.id, RECIPIENT_SENT);
 }
 
+Test(load, that_finds_nothing_holds_up_nothing)
+{
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    rig_sync(&rig);
+    cr_assert_eq(rig.queue->own.next_due_ms, INT64_MAX);
+    cr_assert_eq(rig.queue->own.load_again_ms, 0);
+}
+
 /* --- at start ----------------------------------------------------------------------------- */
 
 Test(load, gives_again_what_an_earlier_process_had)
