@@ -352,7 +352,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: queue_stress STORE N\n");
         return 2;
     }
-    log_configure(LOG_ERROR, LOG_LOGFMT);
+    log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
     lock_init(&test.lock);
     test.n = N_SUBMITTERS * strtoul(argv[2], NULL, 10);
     test.entries = calloc(test.n, sizeof(*test.entries));
