@@ -50,7 +50,7 @@ class Result(unittest.TextTestResult):
 
 
 def run_python(folder, pattern):
-    suite = unittest.defaultTestLoader.discover(os.path.join(ROOT, "tests", folder), pattern)
+    suite = unittest.TestLoader().discover(os.path.join(ROOT, "tests", folder), pattern)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(suite)
     return result.passed, len(result.failures) + len(result.errors)
 

@@ -65,7 +65,7 @@ class RelayFaults(unittest.TestCase):
         for reply in ("25O nonsense\r\n", "250-a\r\n550 b\r\n", "99\r\n", "250 a\0b\r\n",
                       "354 too early\r\n", "250 a\r\n250 unasked\r\n"):
             with self.subTest(reply):
-                touched = reply.startswith(("354", "250 a\r\n"))
+                touched = reply.startswith("250 a\r\n")
                 relay = self.assert_outcome(
                     once("mail", reply), "sent",
                     ["queued", "deferred", "sent"] if touched else ["queued", "sent"],
