@@ -73,7 +73,7 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libs
 TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond openssl iproute2 \
                  procps
 LINT_PACKAGES := clang-format clang-tidy shellcheck python3 git
-FUZZ_PACKAGES := clang libclang-rt-14-dev
+FUZZ_PACKAGES := clang libclang-rt-14-dev libgmime-3.0-dev
 BENCH_PACKAGES := wrk postfix dovecot-core dovecot-submissiond nodejs python3 openssl iproute2 procps
 
 .PHONY: deps-build deps-test deps-lint deps-fuzz deps-bench
@@ -152,6 +152,10 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.
 fuzz: deps-fuzz ## every fuzzer for FUZZ_SECONDS (60), two at a time
 	@$(MAKE) --no-print-directory -j$$(nproc) FLAVOUR=fuzz $(FUZZERS:%=build/fuzz/fuzz_%)
 	@printf '%s\n' $(FUZZERS) | xargs -P 2 -I NAME tests/fuzz/run.sh build/fuzz NAME $(FUZZ_SECONDS)
+
+# What the composer writes is read back by another parser.
+build/fuzz/tests/fuzz/fuzz_compose.o: PKG_CFLAGS += $(shell pkg-config --cflags gmime-3.0 2>/dev/null)
+build/fuzz/fuzz_compose: LDLIBS += $(shell pkg-config --libs gmime-3.0 2>/dev/null)
 
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libpostern.a
 	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)

@@ -1,0 +1,120 @@
+/*
+ * A dialogue with a server that says anything. Whatever it says, every transaction begun comes out
+ * once, nothing of the login is said without TLS, and nothing goes out behind the end.
+ */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "smtp/dialogue.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { MESSAGES_MAX = 4 };
+
+struct talk {
+    struct smtp_dialogue *dialogue;
+    bool tls, login_in_clear;
+    size_t n_begun, n_ended;
+    int64_t now_ms;
+};
+
+static void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void take_results(struct talk *talk)
+{
+    struct smtp_result result;
+    while (smtp_dialogue_next_result(talk->dialogue, &result)) {
+        require(result.owner == talk && result.n_recipients == 2);
+        for (size_t i = 0; i < 2; i++)
+            require(!result.untouched || result.recipients[i].reply.code == 0);
+        talk->n_ended++;
+        require(talk->n_ended <= talk->n_begun);
+    }
+}
+
+static void begin_if_room(struct talk *talk)
+{
+    static const char *const recipients[] = {"bob@example.net", "j\xc3\xbcrgen@example.net"};
+    static const char content[] = "Subject: hello\r\n\r\n.hello\r\n..\r\n";
+    const struct smtp_envelope envelope = {.sender = "alice@example.com",
+                                           .recipients = recipients,
+                                           .n_recipients = 2,
+                                           .content = content,
+                                           .content_len = sizeof(content) - 1,
+                                           .smtputf8 = talk->n_begun % 2 == 1,
+                                           .owner = talk};
+    struct error err;
+    if (talk->n_begun < MESSAGES_MAX && smtp_dialogue_room(talk->dialogue) &&
+        smtp_dialogue_begin(talk->dialogue, &envelope, talk->now_ms, &err) == 0)
+        talk->n_begun++;
+}
+
+static void pull_all(struct talk *talk, size_t piece)
+{
+    char out[4096];
+    size_t n;
+    while ((n = smtp_dialogue_pull(talk->dialogue, out, piece < sizeof(out) ? piece : 4096)) > 0) {
+        require(n <= sizeof(out));
+        if (!talk->tls && !talk->login_in_clear)
+            require(memmem(out, n, "aHVudGVyMi1z", 12) == NULL &&
+                    memmem(out, n, "h1bnRlcjItc2", 12) == NULL);
+        smtp_dialogue_written(talk->dialogue, n, talk->now_ms);
+    }
+}
+
+/* False: the connection has come to its end. */
+static bool exchange(struct talk *talk, const char *data, size_t len, size_t piece)
+{
+    struct error err = {0};
+    talk->now_ms += 10;
+    bool lives = smtp_dialogue_feed(talk->dialogue, data, len, talk->now_ms, &err) == 0;
+    require(lives || err.code != ERR_NONE);
+    take_results(talk);
+    if (!lives || smtp_dialogue_over(talk->dialogue))
+        return false;
+    if (smtp_dialogue_wants_tls(talk->dialogue)) {
+        require(!talk->tls);
+        talk->tls = true;
+        smtp_dialogue_tls_done(talk->dialogue, talk->now_ms);
+    }
+    begin_if_room(talk);
+    pull_all(talk, piece);
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 3)
+        return 0;
+    struct talk talk = {.tls = data[0] & 1, .login_in_clear = data[0] & 4, .now_ms = 1000};
+    const struct smtp_options options = {
+        .hostname = "client.example",
+        .tls = talk.tls,
+        .starttls = !talk.tls && (data[0] & 2),
+        .allow_plaintext_auth = talk.login_in_clear,
+        .credentials = {.mechanism = "auto",
+                        .user = data[0] & 8 ? "alice" : NULL,
+                        .password = "hunter2-secret"},
+        .timeouts = {1000, 1000, 1000, 1000},
+    };
+    size_t piece_in = 1 + data[1] % 64, piece_out = 1 + data[2];
+    const char *said = (const char *)data + 3;
+    talk.dialogue = smtp_dialogue_new(&options, talk.now_ms);
+    pull_all(&talk, piece_out);
+    for (size_t at = 0; at < size - 3; at += piece_in) {
+        size_t n = size - 3 - at < piece_in ? size - 3 - at : piece_in;
+        if (!exchange(&talk, said + at, n, piece_out))
+            break;
+    }
+    smtp_dialogue_lost(talk.dialogue);
+    take_results(&talk);
+    require(talk.n_ended == talk.n_begun);
+    smtp_dialogue_free(talk.dialogue);
+    return 0;
+}
