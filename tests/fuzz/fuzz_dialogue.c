@@ -31,8 +31,10 @@ static void take_results(struct talk *talk)
     struct smtp_result result;
     while (smtp_dialogue_next_result(talk->dialogue, &result)) {
         require(result.owner == talk && result.n_recipients == 2);
-        for (size_t i = 0; i < 2; i++)
-            require(!result.untouched || result.recipients[i].reply.code == 0);
+        require(!(result.untouched && result.in_doubt));
+        for (size_t i = 0; i < 2; i++) /* the only reply that nobody gave is our own refusal */
+            require(!result.untouched || result.recipients[i].reply.code == 0 ||
+                    result.recipients[i].reply.code == 553);
         talk->n_ended++;
         require(talk->n_ended <= talk->n_begun);
     }

@@ -207,14 +207,19 @@ void rig_open(struct rig *rig)
     rig_sync(rig); /* it looks into the store once */
 }
 
+void rig_abandon(struct delivery *delivery)
+{
+    claim_unref(delivery->claim);
+    delivery_free(delivery);
+}
+
 void rig_close(struct rig *rig)
 {
     queue_free(rig->queue);
     rig->queue = NULL;
     for (struct delivery *delivery = rig->first, *next; delivery != NULL; delivery = next) {
         next = delivery->next;
-        claim_unref(delivery->claim);
-        delivery_free(delivery);
+        rig_abandon(delivery);
     }
     rig->first = NULL;
     rig->last = &rig->first;

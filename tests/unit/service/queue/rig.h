@@ -50,6 +50,8 @@ void rig_init(struct rig *rig, bool memory); /* settings may be changed before r
 void rig_open(struct rig *rig);
 void rig_open_unstarted(struct rig *rig);
 void rig_close(struct rig *rig); /* the queue alone: it can be opened again */
+/* What a session had when the queue was closed, as if the process had died. */
+void rig_abandon(struct delivery *delivery);
 void rig_clear(struct rig *rig); /* and its files */
 
 void rig_submit(struct rig *rig, const struct mail *mail, struct told *told);

@@ -167,6 +167,7 @@ Test(wait_durable, is_over_when_the_queue_drains)
     for (size_t i = 0; i < 3; i++)
         rig_submit(&rig, &patient, &told[i]);
     struct delivery *delivery = rig_depart(&rig);
+    rig_sync(&rig); /* all are in */
     queue_drain(rig.queue);
     for (size_t i = 0; i < 3; i++) {
         told_wait(&told[i]);
@@ -297,7 +298,7 @@ Test(wait_memory, is_over_when_the_queue_drains)
     rig_submit(&rig, &patient, &sent);
     struct delivery *delivery = rig_depart(&rig);
     rig_submit(&rig, &patient, &withdrawn);
-    rig_next(&rig)->next = NULL; /* the relay has it, no session */
+    struct delivery *waiting = rig_next(&rig); /* the relay has it, no session */
     queue_drain(rig.queue);
     told_wait(&withdrawn);
     cr_assert_eq(withdrawn.kind, QUEUE_WITHDRAWN);
@@ -305,6 +306,7 @@ Test(wait_memory, is_over_when_the_queue_drains)
     rig_settle(&rig, delivery, DELIVERY_SENT, 250);
     told_wait(&sent);
     cr_assert_eq(sent.kind, QUEUE_DONE);
+    queue_settle(rig.queue, waiting);
 }
 
 Test(wait_memory, that_cannot_be_withdrawn_while_draining_is_not_tried_without_a_pause)
