@@ -74,7 +74,7 @@ TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissio
                  procps
 LINT_PACKAGES := clang-format clang-tidy shellcheck python3 git
 FUZZ_PACKAGES := clang libclang-rt-14-dev libgmime-3.0-dev
-BENCH_PACKAGES := wrk postfix dovecot-core dovecot-submissiond nodejs python3 openssl iproute2 procps
+BENCH_PACKAGES := nghttp2-client postfix dovecot-core dovecot-submissiond nodejs python3 openssl iproute2 procps
 
 .PHONY: deps-build deps-test deps-lint deps-fuzz deps-bench
 deps-build:

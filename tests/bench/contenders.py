@@ -1,0 +1,140 @@
+"""Who is compared. Each says how many messages a second went from the client to the receiver."""
+import json
+import os
+import subprocess
+import tempfile
+import time
+
+import footprint
+import report
+from gateway import Gateway, free_port
+from peers import ROOT, SHARED, wait_for_port
+
+CONNECTIONS = 20
+
+
+# The message of ../shared/bench/post.lua.
+BODY = json.dumps({
+    "from": "Alice Example <alice@example.com>", "to": ["bob@example.net"],
+    "subject": "Your order has shipped",
+    "text": "Hello Bob, your order is on its way. " * 40,
+    "html": "<p>" + "Hello <b>Bob</b>, your order is on its way. " * 50 + "</p>"})
+
+
+class Clients:
+    """h2load: so many HTTP/1.1 clients post so many messages; it ends with the last answer."""
+
+    def __init__(self, port, n_clients, prefer=None):
+        self.body = tempfile.NamedTemporaryFile("w", suffix=".json")
+        self.body.write(BODY)
+        self.body.flush()
+        self.command = ["h2load", "--h1", "-t", "1", "-c", str(n_clients), "-d", self.body.name,
+                        "-H", "content-type: application/json"]
+        if prefer is not None:
+            self.command += ["-H", f"prefer: {prefer}"]
+        self.command.append(f"http://127.0.0.1:{port}/v1/messages")
+
+    def post(self, n):
+        """Seconds until the last answer; fails if any was not 2xx."""
+        begun = time.monotonic()
+        done = subprocess.run([*self.command, "-n", str(n)], text=True, stdout=subprocess.PIPE,
+                              check=True)
+        if f"status codes: {n} 2xx" not in done.stdout:
+            raise RuntimeError(done.stdout)
+        return time.monotonic() - begun
+
+    def close(self):
+        self.body.close()
+
+
+class Contender:
+    def share(self, n):
+        """How many of n to do: the slow would take the whole time."""
+        return n
+
+    def remarks(self):
+        pass
+
+    def close(self):
+        pass
+
+
+class Postern(Contender):
+    def __init__(self, mode, port, prefer=None, ca=None):
+        self.name = f"postern, {mode}"
+        self.prefer = prefer
+        relay = {"name": "bench", "host": "localhost", "port": port,
+                 "tls": "none" if ca is None else "starttls",
+                 "connections": {"max": CONNECTIONS}}
+        if ca is not None:
+            relay["tls_options"] = {"ca_file": ca}
+        self.gateway = Gateway({"relays": [relay]})
+        self.clients = Clients(self.gateway.port, 64, prefer)
+        self.rss = 0
+
+    def sent(self):
+        return footprint.metric(self.gateway, "postern_recipients_total", outcome="sent")
+
+    def run(self, n):
+        before, begun = self.sent(), time.monotonic()
+        self.clients.post(n)
+        while self.sent() < before + n:  # all that was accepted has arrived
+            if time.monotonic() - begun > 300:
+                raise RuntimeError(self.gateway.log()[-2000:])
+            time.sleep(0.01)
+        took = time.monotonic() - begun
+        self.rss = max(self.rss, footprint.rss_mib(self.gateway.process.pid))
+        return (self.sent() - before) / took
+
+    def remarks(self):
+        commits = footprint.metric(self.gateway, "postern_store_batch_size_count")
+        records = footprint.metric(self.gateway, "postern_store_batch_size_sum")
+        report.line(f"{self.name}: RSS", f"{self.rss:.1f} MiB after a round")
+        if commits:
+            report.line(f"{self.name}: batches", f"{commits:.0f} commits of {records / commits:.1f}")
+
+    def close(self):
+        self.clients.close()
+        self.gateway.close()
+
+
+class HandWritten(Contender):
+    name = "Fastify and Nodemailer"
+
+    def __init__(self, port, tls=False):
+        folder = os.path.join(ROOT, "build", "bench", "peer")
+        if not os.path.isdir(os.path.join(folder, "node_modules")):
+            os.makedirs(folder, exist_ok=True)
+            subprocess.run(f"cp {SHARED}/bench/peer/* {folder}/ && npm install --silent",
+                           shell=True, cwd=folder, check=True)
+        self.port = free_port()
+        env = {**os.environ, "PORT": str(self.port), "SMTP_PORT": str(port),
+               "CONNECTIONS": str(CONNECTIONS), "TLS": "starttls" if tls else "none"}
+        self.process = subprocess.Popen(["node", "gateway.mjs"], cwd=folder, env=env)
+        wait_for_port(self.port)
+        self.clients = Clients(self.port, 64)
+
+    def share(self, n):
+        return max(100, n // 8)
+
+    def run(self, n):
+        return n / self.clients.post(n)
+
+    def close(self):
+        self.clients.close()
+        self.process.terminate()
+        self.process.wait()
+
+
+class SmtpSource(Contender):
+    name = "smtp-source"
+
+    def __init__(self, port):
+        self.port = port
+
+    def run(self, n):
+        begun = time.monotonic()
+        subprocess.run(["/usr/sbin/smtp-source", "-d", "-s", str(CONNECTIONS), "-m", str(n), "-l",
+                        "4096", "-f", "alice@example.com", "-t", "bob@example.net",
+                        f"127.0.0.1:{self.port}"], check=True)
+        return n / (time.monotonic() - begun)

@@ -1,0 +1,93 @@
+"""The servers that receive: smtp-sink, and the real Postfix of the shared peers."""
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+from gateway import free_port
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SHARED = os.path.join(ROOT, "..", "shared")
+
+
+def present():
+    return all(os.path.isdir(os.path.join(SHARED, name)) for name in ("bench", "peers"))
+
+
+def wait_for_port(port, seconds=20):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+class Sink:
+    def __enter__(self):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            ["smtp-sink", "-u", "root", "-m", "1000", f"127.0.0.1:{self.port}", "1000"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"})
+        wait_for_port(self.port)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+class Postfix:
+    """The listener that discards what it accepts, with STARTTLS offered."""
+
+    def __enter__(self):
+        self.dir = tempfile.mkdtemp(prefix="pf", dir="/tmp")
+        self.base = self.free_base()
+        self.env = {**os.environ, "PEERS_PORT_BASE": str(self.base)}
+        self.script("certs.sh", self.dir)
+        self.script("postfix.sh", "start", self.dir)
+        self.discard_with_tls()
+        self.ca = f"{self.dir}/certs/ca.pem"
+        self.port = self.base + 27
+        return self
+
+    def __exit__(self, *_):
+        self.script("postfix.sh", "stop", self.dir)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def discard_with_tls(self):
+        """Port 27 discards, but has no TLS of its own: that is added."""
+        etc = f"{self.dir}/postfix/etc"
+        with open(f"{etc}/master.cf", encoding="utf-8") as f:
+            lines = [line.rstrip("\n") + (" -o smtpd_tls_security_level=may"
+                                          if f":{self.base + 27} " in line else "")
+                     for line in f]
+        with open(f"{etc}/master.cf", "w", encoding="utf-8") as f:
+            f.write("\n".join(lines) + "\n")
+        subprocess.run(["/usr/sbin/postfix", "-c", etc, "reload"], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1)
+
+    def script(self, name, *args):
+        with open(os.path.join(self.dir, "peers.log"), "a", encoding="utf-8") as log:
+            subprocess.run([os.path.join(SHARED, "peers", name), *args], env=self.env, check=True,
+                           stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    @staticmethod
+    def free_base():
+        offsets = [24, *range(25, 33), 465, 466, *range(587, 596)]
+        for base in range(20000, 32000, 1000):
+            try:
+                for offset in offsets:
+                    with socket.socket() as s:
+                        s.bind(("127.0.0.1", base + offset))
+                return base
+            except OSError:
+                continue
+        raise RuntimeError("no free ports")
