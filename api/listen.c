@@ -38,9 +38,10 @@ static int bind_unix(int fd, const struct sockaddr_un *address)
 static int listen_unix(const char *path, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address.sun_path))
+    size_t size = strlen(path) + 1;
+    if (size > sizeof(address.sun_path))
         return error_set(err, ERR_CONFIG, "listen: the path %s is too long for a socket", path);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, size);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && bind_unix(fd, &address) == 0)
         return fd;

@@ -146,7 +146,7 @@ static int check_filesystem(const char *path, struct error *err)
     snprintf(folder, sizeof(folder), "%s", path);
     char *slash = strrchr(folder, '/');
     if (slash == NULL)
-        strcpy(folder, ".");
+        memcpy(folder, ".", sizeof("."));
     else
         slash[slash == folder ? 1 : 0] = '\0';
     struct statfs fs;

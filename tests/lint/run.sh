@@ -43,7 +43,7 @@ tidy() {
 step "layout (clang-format)" clang-format --dry-run -Werror "${sources[@]}"
 step "each header compiles alone" headers_alone
 step "includes point one way" python3 tests/lint/includes.py
-step "no banned calls" python3 tests/lint/banned.py "${sources[@]}"
+step "no banned calls" python3 tests/lint/banned.py "${product[@]}"
 step "scripts (shellcheck)" shellcheck "${scripts[@]}"
 [ "${LINT_TIDY:-1}" = 0 ] || step "clang-tidy" tidy
 echo "The ten longest functions:"

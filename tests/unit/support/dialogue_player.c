@@ -224,7 +224,8 @@ static bool play_result(struct player *p, const char *want)
     snprintf(is, sizeof(is), "%s %s", message->words[1 + i], verdict);
     snprintf(p->text, sizeof(p->text), "%s %s", reply->enhanced, reply->text);
     size_t n_code = strlen(error_word(p->error.code)); /* a file may leave out the step */
-    bool is_so = strcmp(is, want) == 0 || (strlen(want) == n_code && strncmp(is, want, n_code) == 0);
+    bool is_so =
+        strcmp(is, want) == 0 || (strlen(want) == n_code && strncmp(is, want, n_code) == 0);
     return is_so || wrong(p, "%s", is);
 }
 
@@ -237,7 +238,8 @@ static bool play_error(struct player *p, const char *want)
     snprintf(is, sizeof(is), "%s %s", error_word(p->error.code), p->error.where);
     snprintf(p->text, sizeof(p->text), "%s", p->error.detail);
     size_t n_code = strlen(error_word(p->error.code)); /* a file may leave out the step */
-    bool is_so = strcmp(is, want) == 0 || (strlen(want) == n_code && strncmp(is, want, n_code) == 0);
+    bool is_so =
+        strcmp(is, want) == 0 || (strlen(want) == n_code && strncmp(is, want, n_code) == 0);
     return is_so || wrong(p, "%s: %s", is, p->error.detail);
 }
 
