@@ -61,6 +61,7 @@ void access_note(const struct api_request *request, const struct route *route, i
     size_t row = route != NULL ? (size_t)(route - routes) : ROUTES_MAX;
     metric_add(counter_for(route, row, status), 1);
     metric_observe(histogram_for(route, row), (double)took_us / 1e6);
-    log_debug("request", LOG_STR("request", request->id), LOG_STR("method", request->method),
+    const char *method = request->method;
+    log_debug("request", LOG_STR("request", request->id), LOG_STR("method", method),
               LOG_STR("route", label_of(route)), LOG_INT("status", status), LOG_INT("us", took_us));
 }

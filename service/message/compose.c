@@ -73,7 +73,7 @@ static void write_header(struct composer *c, const char *message_id)
 static enum body_encoding encoding_for(const struct composer *c, const struct text *text)
 {
     enum body_encoding encoding = body_encoding_for(text);
-    if (encoding == BODY_7BIT && text->len > 0 &&
+    if (encoding == BODY_7BIT && text->data != NULL &&
         memmem(text->data, text->len, c->mark, strlen(c->mark)) != NULL)
         return BODY_QUOTED_PRINTABLE;
     return encoding;

@@ -37,6 +37,11 @@ void chores_look_at_disk(struct queue *queue)
         log_info("space again: mail is taken in", LOG_INT("free_bytes", (int64_t)free_bytes));
 }
 
+static int64_t age_s(int64_t created_ms)
+{
+    return created_ms > 0 ? (clock_wall_ms() - created_ms) / 1000 : 0;
+}
+
 static void count(struct queue *queue)
 {
     struct store_stats stats;
@@ -54,6 +59,9 @@ static void count(struct queue *queue)
     metric_set(queue->depth[0], stats.n_queued);
     metric_set(queue->depth[1], stats.n_deferred);
     metric_set(queue->depth[2], stats.n_in_doubt);
+    metric_set(queue->oldest[0], age_s(stats.oldest_queued_ms));
+    metric_set(queue->oldest[1], age_s(stats.oldest_deferred_ms));
+    queue->own.uncounted = stats.n_queued + stats.n_deferred > 0; /* they grow older */
     lock_take(&queue->lock);
     queue->stats = stats;
     lock_drop(&queue->lock);

@@ -91,6 +91,7 @@ struct queue {
 
     struct metric *accepted, *refused, *commit_seconds, *batch_size, *held;
     struct metric *depth[3]; /* queued, deferred, in doubt */
+    struct metric *oldest[2]; /* queued, deferred */
 };
 
 /* queue_open() with a store of one's own. */

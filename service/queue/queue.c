@@ -95,6 +95,10 @@ static void prepare_metrics(struct queue *queue)
         queue->depth[i] =
             metric_gauge("postern_queue_recipients", "Recipients not finished, by status.",
                          (const char *[]){"status", status[i], NULL});
+    for (size_t i = 0; i < 2; i++)
+        queue->oldest[i] = metric_gauge("postern_queue_oldest_seconds",
+                                        "Age of the oldest message not finished, by status.",
+                                        (const char *[]){"status", status[i], NULL});
 }
 
 static struct queue *queue_new(const struct store_ops *ops, const struct queue_settings *settings)

@@ -84,8 +84,9 @@ static const char *const sql[N_STATEMENTS] = {
                            " AND NOT (status = 6 AND next_ms = 0) ORDER BY n", /* held */
     [SQL_CLAIM] = "UPDATE message SET claimed = 1 WHERE seq = ?1",
     [SQL_NEXT_DUE] = "SELECT min(due_ms) FROM message WHERE claimed = 0 AND due_ms IS NOT NULL",
-    [SQL_STATS] = "SELECT status, count(*), min(seq) FROM recipient INDEXED BY recipient_open"
-                  " WHERE status NOT IN (3, 4, 5) GROUP BY status",
+    [SQL_STATS] = "SELECT status, n, created_ms FROM (SELECT status, count(*) AS n,"
+                  " min(seq) AS oldest FROM recipient INDEXED BY recipient_open"
+                  " WHERE status NOT IN (3, 4, 5) GROUP BY status) JOIN message ON seq = oldest",
 };
 
 /* --- errors ------------------------------------------------------------------------------- */

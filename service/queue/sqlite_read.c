@@ -331,7 +331,11 @@ int sqlite_stats(struct store *store, struct store_stats *stats_out, struct erro
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         int status = sqlite3_column_int(s, 0);
-        int64_t n = sqlite3_column_int64(s, 1);
+        int64_t n = sqlite3_column_int64(s, 1), oldest_ms = sqlite3_column_int64(s, 2);
+        if (status == RECIPIENT_QUEUED)
+            stats.oldest_queued_ms = oldest_ms;
+        else if (status == RECIPIENT_DEFERRED)
+            stats.oldest_deferred_ms = oldest_ms;
         *(status == RECIPIENT_QUEUED     ? &stats.n_queued
           : status == RECIPIENT_DEFERRED ? &stats.n_deferred
                                          : &stats.n_in_doubt) = n;
