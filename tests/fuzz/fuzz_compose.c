@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { ONE_WORD = 12 }; /* octets that surely fit into one encoded word */
+enum { ONE_WORD = 8 }; /* octets that surely fit into one encoded word */
 
 struct fields { /* of the input, one behind the other, divided by 0xff, which no UTF-8 has */
     char *subject, *name, *filename, *text, *html;
