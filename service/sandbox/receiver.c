@@ -438,12 +438,13 @@ static size_t feed_content(struct receiver *r, const char *data, size_t len)
         if (r->at == AT_TEXT) {
             const char *cr = memchr(data + used, '\r', len - used);
             size_t run = cr != NULL ? (size_t)(cr - data) - used : len - used;
-            if (memchr(data + used, '\n', run) != NULL)
-                refuse(r, BARE);
+            const char *bare = memchr(data + used, '\n', run); /* judged by itself, in its turn */
+            if (bare != NULL)
+                run = (size_t)(bare - data) - used;
             if (run > 0)
                 keep_octets(r, data + used, run);
             used += run;
-            if (cr == NULL)
+            if (used == len)
                 return used;
         }
         feed_octet(r, data + used++);
