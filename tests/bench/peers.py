@@ -7,6 +7,7 @@ import tempfile
 import time
 
 from gateway import free_port
+from ports import free_base
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SHARED = os.path.join(ROOT, "..", "shared")
@@ -48,7 +49,7 @@ class Postfix:
 
     def __enter__(self):
         self.dir = tempfile.mkdtemp(prefix="pf", dir="/tmp")
-        self.base = self.free_base()
+        self.base = free_base()
         self.env = {**os.environ, "PEERS_PORT_BASE": str(self.base)}
         self.script("certs.sh", self.dir)
         self.script("postfix.sh", "start", self.dir)
@@ -78,16 +79,3 @@ class Postfix:
         with open(os.path.join(self.dir, "peers.log"), "a", encoding="utf-8") as log:
             subprocess.run([os.path.join(SHARED, "peers", name), *args], env=self.env, check=True,
                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    @staticmethod
-    def free_base():
-        offsets = [24, *range(25, 33), 465, 466, *range(587, 596)]
-        for base in range(20000, 32000, 1000):
-            try:
-                for offset in offsets:
-                    with socket.socket() as s:
-                        s.bind(("127.0.0.1", base + offset))
-                return base
-            except OSError:
-                continue
-        raise RuntimeError("no free ports")

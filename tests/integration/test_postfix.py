@@ -6,31 +6,17 @@ import glob
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 import unittest
 
 from gateway import Gateway
+from ports import free_base
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = os.path.join(HERE, "..", "..", "..", "shared", "peers")
 PNG = base64.b64encode(bytes(range(256)) * 40).decode()
-
-
-def free_base():
-    """A base for the peers' ports with none of them taken."""
-    offsets = [24, 25, 26, 27, 28, 29, 30, 31, 32, 465, 466, 665, 687, *range(587, 596)]
-    for base in range(20000, 32000, 1000):
-        try:
-            for offset in offsets:
-                with socket.socket() as s:
-                    s.bind(("127.0.0.1", base + offset))
-            return base
-        except OSError:
-            continue
-    raise RuntimeError("no free ports")
 
 
 @unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")

@@ -1,0 +1,18 @@
+"""Ports that nobody has."""
+import socket
+
+# Of the shared peers: Postfix's, and Dovecot's own.
+PEER_OFFSETS = [*range(24, 33), 465, 466, 665, 687, *range(587, 596)]
+
+
+def free_base():
+    """A base for the peers' ports with none of them taken."""
+    for base in range(20000, 32000, 1000):
+        try:
+            for offset in PEER_OFFSETS:
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", base + offset))
+            return base
+        except OSError:
+            continue
+    raise RuntimeError("no free ports")
