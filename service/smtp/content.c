@@ -9,8 +9,15 @@ void smtp_content_init(struct smtp_content *content, const char *data, size_t le
         .begin = data,
         .at = data,
         .end = len > 0 ? data + len : data,
+        .stuffed = true,
         .trailer = line_ended ? ".\r\n" : "\r\n.\r\n",
     };
+}
+
+void smtp_content_init_chunk(struct smtp_content *content, const char *data, size_t len)
+{
+    *content = (struct smtp_content){
+        .begin = data, .at = data, .end = len > 0 ? data + len : data, .trailer = ""};
 }
 
 /* The first dot in [from, end) that stands at the start of a line, or `end`. Dots are searched for
@@ -29,8 +36,16 @@ static const char *leading_dot(const char *from, const char *end)
 
 static bool wants_doubling(const struct smtp_content *content)
 {
-    return *content->at == '.' && !content->doubled &&
+    return content->stuffed && *content->at == '.' && !content->doubled &&
            (content->at == content->begin || content->at[-1] == '\n');
+}
+
+/* How many of the next `len` octets can go as they are. */
+static size_t plain_run(const struct smtp_content *content, size_t len)
+{
+    if (!content->stuffed)
+        return len;
+    return (size_t)(leading_dot(content->at + 1, content->at + len) - content->at);
 }
 
 size_t smtp_content_pull(struct smtp_content *content, char *buf, size_t size)
@@ -43,8 +58,7 @@ size_t smtp_content_pull(struct smtp_content *content, char *buf, size_t size)
             continue;
         }
         size_t left = (size_t)(content->end - content->at), room = size - len;
-        const char *stop = content->at + (left < room ? left : room);
-        size_t run = (size_t)(leading_dot(content->at + 1, stop) - content->at);
+        size_t run = plain_run(content, left < room ? left : room);
         memcpy(buf + len, content->at, run);
         len += run;
         content->at += run;

@@ -15,6 +15,9 @@ enum {
     OWED_FIRST = 16,            /* more than a login or a QUIT ever needs at once */
     OWED_BESIDE_RECIPIENTS = 4, /* RSET MAIL DATA content */
     LINE_SIZE = 640,            /* addresses are bounded in transaction.c, host names below */
+    /* A content that takes longer than a round trip waits until somebody wants it: with BDAT it
+     * must go out whole even if every recipient was refused (RFC 3030, 2). */
+    CHUNK_UNASKED_MAX = 256 * 1024,
 };
 
 struct smtp_tx_list {
@@ -42,10 +45,14 @@ struct smtp_dialogue {
     struct smtp_login login;
     bool tls, wants_tls;
     bool ready, quitting;
-    bool needs_rset; /* the last transaction left something open at the server */
+    bool unclear;    /* the last transaction may have left something open at the server */
+    bool rset_asked; /* ... of which the RSET on its way will clear it */
+    bool farewell;   /* it said that it goes: what stands behind that was not done */
     bool over, closed;
 
+    unsigned window; /* transactions under way at once, now */
     uint64_t n_begun;
+    size_t n_under_way;
     struct smtp_tx_list under_way, results;
     struct smtp_tx *shown; /* whose result the caller looks at */
 };
@@ -137,14 +144,15 @@ static struct smtp_tx *list_pop(struct smtp_tx_list *list)
 static void finish_first(struct smtp_dialogue *d)
 {
     struct smtp_tx *tx = list_pop(&d->under_way);
-    d->needs_rset = !tx->content_settled;
+    d->n_under_way--;
+    d->unclear |= !tx->content_settled;
     list_append(&d->results, tx);
 }
 
 /* ---- steps, in wire order ---- */
 
 static const struct smtp_command GREETING, EHLO, HELO, STARTTLS, AUTH, AUTH_LINE, MAIL, RCPT, DATA,
-    CONTENT, RSET, QUIT;
+    CONTENT, CHUNK, LARGE_CHUNK, RSET, QUIT;
 
 static int on_greeting(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
@@ -156,7 +164,7 @@ static int on_greeting(struct smtp_dialogue *d, const struct smtp_owed *owed, st
     return 0;
 }
 
-static const struct smtp_command GREETING = {SMTP_STEP_GREETING, true, NULL, on_greeting};
+static const struct smtp_command GREETING = {SMTP_STEP_GREETING, true, false, NULL, on_greeting};
 
 static int start_auth(struct smtp_dialogue *d, struct error *err);
 
@@ -195,7 +203,7 @@ static int on_ehlo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     return after_ehlo(d, err);
 }
 
-static const struct smtp_command EHLO = {SMTP_STEP_EHLO, true, put_ehlo, on_ehlo};
+static const struct smtp_command EHLO = {SMTP_STEP_EHLO, true, false, put_ehlo, on_ehlo};
 
 static void put_helo(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
@@ -211,7 +219,7 @@ static int on_helo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     return after_ehlo(d, err);
 }
 
-static const struct smtp_command HELO = {SMTP_STEP_EHLO, true, put_helo, on_helo};
+static const struct smtp_command HELO = {SMTP_STEP_EHLO, true, false, put_helo, on_helo};
 
 static void put_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
@@ -228,7 +236,7 @@ static int on_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed, st
     return 0;
 }
 
-static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, put_starttls, on_starttls};
+static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, false, put_starttls, on_starttls};
 
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
@@ -292,8 +300,8 @@ static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     return 0;
 }
 
-static const struct smtp_command AUTH = {SMTP_STEP_AUTH, true, put_auth, on_auth};
-static const struct smtp_command AUTH_LINE = {SMTP_STEP_AUTH, true, put_auth_line, on_auth};
+static const struct smtp_command AUTH = {SMTP_STEP_AUTH, true, false, put_auth, on_auth};
+static const struct smtp_command AUTH_LINE = {SMTP_STEP_AUTH, true, false, put_auth_line, on_auth};
 
 static void put_mail(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
@@ -307,14 +315,24 @@ static void put_mail(struct smtp_dialogue *d, const struct smtp_owed *owed)
 
 static int on_mail(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
-    if (!is_refusal(d))
-        return reply_class(d) == 2 ? 0 : no_answer_to(d, owed, err);
+    if (!is_refusal(d) && reply_class(d) != 2)
+        return no_answer_to(d, owed, err);
+    if (!is_refusal(d)) {
+        d->unclear = false; /* a new transaction has begun there */
+        return 0;
+    }
+    /* Sent before we knew how the one before it ends. Some servers refuse it then for what that one
+     * left (RFC 3030, 2), so it has another chance behind an RSET. */
+    if (d->unclear) {
+        owed->tx->misplaced = owed->tx->untouched = true;
+        d->window = 1;
+    }
     smtp_tx_decide_rest(owed->tx, SMTP_STEP_MAIL, &d->said);
     smtp_owed_forget_unsent(&d->owed, owed->tx);
     return 0;
 }
 
-static const struct smtp_command MAIL = {SMTP_STEP_MAIL, false, put_mail, on_mail};
+static const struct smtp_command MAIL = {SMTP_STEP_MAIL, false, false, put_mail, on_mail};
 
 static void put_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
@@ -335,7 +353,7 @@ static int on_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     return 0;
 }
 
-static const struct smtp_command RCPT = {SMTP_STEP_RCPT, false, put_rcpt, on_rcpt};
+static const struct smtp_command RCPT = {SMTP_STEP_RCPT, false, false, put_rcpt, on_rcpt};
 
 static void put_data(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
@@ -354,26 +372,56 @@ static int on_data(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     /* RFC 2920, 3.1: if nobody will get it, end it at once by a lone dot. */
     smtp_content_init(&tx->content, tx->envelope.content,
                       tx->n_accepted > 0 ? tx->envelope.content_len : 0);
+    tx->content_begun = true;
     smtp_owed_ask_first(&d->owed, &CONTENT, tx);
     return 0;
 }
 
-static const struct smtp_command DATA = {SMTP_STEP_DATA, true, put_data, on_data};
+static const struct smtp_command DATA = {SMTP_STEP_DATA, true, false, put_data, on_data};
+
+static void open_window(struct smtp_dialogue *d)
+{
+    unsigned most = d->options->window > 1 ? d->options->window : 1;
+    d->window = 2 * d->window < most ? 2 * d->window : most;
+}
 
 static int on_content(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
-    bool early = d->arrival == SMTP_ARRIVAL_EARLY;
-    if (reply_class(d) == 2 && early)
+    struct smtp_tx *tx = owed->tx;
+    bool early = d->arrival == SMTP_ARRIVAL_EARLY, taken = reply_class(d) == 2;
+    if (taken && early)
         return error_set(err, ERR_PROTOCOL, "%d before the content's end", d->said.code);
-    if (!is_refusal(d) && reply_class(d) != 2)
+    if (taken && tx->misplaced)
+        return error_set(err, ERR_PROTOCOL, "%d to a content without a sender", d->said.code);
+    if (!is_refusal(d) && !taken)
         return no_answer_to(d, owed, err);
-    smtp_tx_decide_rest(owed->tx, SMTP_STEP_CONTENT, &d->said);
-    owed->tx->content_settled = true;
-    d->over |= early; /* the server would take the rest for commands */
+    smtp_tx_decide_rest(tx, SMTP_STEP_CONTENT, &d->said);
+    /* A final dot ends the transaction whatever is said of it; a refused chunk leaves it unclear
+     * (RFC 3030, 2). */
+    tx->content_settled = taken || owed->command == &CONTENT;
+    if (taken)
+        open_window(d);
+    d->over |= early; /* rather than to send the rest for nothing, or for commands */
     return 0;
 }
 
-static const struct smtp_command CONTENT = {SMTP_STEP_CONTENT, false, NULL, on_content};
+static const struct smtp_command CONTENT = {SMTP_STEP_CONTENT, false, false, NULL, on_content};
+
+static void put_chunk(struct smtp_dialogue *d, const struct smtp_owed *owed)
+{
+    struct smtp_tx *tx = owed->tx;
+    smtp_content_init_chunk(&tx->content, tx->envelope.content, tx->envelope.content_len);
+    put(d, "BDAT %zu LAST\r\n", tx->envelope.content_len);
+}
+
+static const struct smtp_command CHUNK = {SMTP_STEP_CONTENT, false, false, put_chunk, on_content};
+static const struct smtp_command LARGE_CHUNK = {SMTP_STEP_CONTENT, false, true, put_chunk,
+                                                on_content};
+
+static bool carries_content(const struct smtp_command *command)
+{
+    return command == &CONTENT || command == &CHUNK || command == &LARGE_CHUNK;
+}
 
 static void put_rset(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
@@ -382,10 +430,13 @@ static void put_rset(struct smtp_dialogue *d, const struct smtp_owed *owed)
 
 static int on_rset(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
-    return reply_class(d) == 2 ? 0 : no_answer_to(d, owed, err);
+    if (reply_class(d) != 2)
+        return no_answer_to(d, owed, err);
+    d->unclear = d->rset_asked = false;
+    return 0;
 }
 
-static const struct smtp_command RSET = {SMTP_STEP_RSET, false, put_rset, on_rset};
+static const struct smtp_command RSET = {SMTP_STEP_RSET, false, false, put_rset, on_rset};
 
 static void put_quit(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
@@ -398,7 +449,7 @@ static int on_quit(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     return 0;
 }
 
-static const struct smtp_command QUIT = {SMTP_STEP_QUIT, true, put_quit, on_quit};
+static const struct smtp_command QUIT = {SMTP_STEP_QUIT, true, false, put_quit, on_quit};
 
 /* ---- a connection's life ---- */
 
@@ -410,6 +461,7 @@ struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int6
     d->options = options;
     d->tls = options->tls;
     d->since_ms = now_ms;
+    d->window = 1;
     d->under_way.end = &d->under_way.first;
     d->results.end = &d->results.first;
     smtp_reply_init(&d->reply);
@@ -458,6 +510,7 @@ static int take_farewell(struct smtp_dialogue *d, struct error *err)
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (first != NULL && first->tx != NULL && first->tx->answered)
         smtp_tx_decide_rest(first->tx, first->command->step, &d->said);
+    d->farewell = true;
     return refused(d, smtp_reply_throttles(&d->said) ? ERR_THROTTLED : ERR_RELAY_CLOSING, err);
 }
 
@@ -540,15 +593,17 @@ static size_t pull_text(struct smtp_dialogue *d, char *buf, size_t size)
 
 static size_t pull_some(struct smtp_dialogue *d, struct smtp_owed *owed, char *buf, size_t size)
 {
-    bool content = owed->command == &CONTENT;
+    bool content = carries_content(owed->command);
     if (owed->begins == SMTP_UNSENT) {
         owed->begins = d->pulled;
-        if (!content)
+        if (owed->command->put != NULL)
             owed->command->put(d, owed);
     }
-    size_t n = content ? smtp_content_pull(&owed->tx->content, buf, size) : pull_text(d, buf, size);
+    size_t n = pull_text(d, buf, size);
+    if (content)
+        n += smtp_content_pull(&owed->tx->content, buf + n, size - n);
     d->pulled += n;
-    if (content ? smtp_content_done(&owed->tx->content) : d->text_len == 0) {
+    if (d->text_len == 0 && (!content || smtp_content_done(&owed->tx->content))) {
         smtp_owed_was_sent(&d->owed, d->pulled);
         if (owed->command == &AUTH_LINE)
             smtp_login_wipe_line(&d->login);
@@ -556,12 +611,23 @@ static size_t pull_some(struct smtp_dialogue *d, struct smtp_owed *owed, char *b
     return n;
 }
 
+/* What is to be sent next. RSET is asked for here, when MAIL's turn has come: only then it is known
+ * how the transaction before it has ended. */
+static struct smtp_owed *next_to_send(struct smtp_dialogue *d)
+{
+    struct smtp_owed *owed = smtp_owed_sendable(&d->owed, d->extensions.pipelining);
+    if (owed == NULL || owed->command != &MAIL || owed->begins != SMTP_UNSENT || !d->unclear ||
+        d->rset_asked)
+        return owed;
+    d->rset_asked = true;
+    return smtp_owed_ask_next(&d->owed, &RSET);
+}
+
 size_t smtp_dialogue_pull(struct smtp_dialogue *d, char *buf, size_t size)
 {
     size_t len = 0;
     struct smtp_owed *owed;
-    while (len < size && !d->over && !d->closed &&
-           (owed = smtp_owed_sendable(&d->owed, d->extensions.pipelining)) != NULL)
+    while (len < size && !d->over && !d->closed && (owed = next_to_send(d)) != NULL)
         len += pull_some(d, owed, buf + len, size - len);
     return len;
 }
@@ -595,11 +661,27 @@ bool smtp_dialogue_ready(const struct smtp_dialogue *d)
     return d->ready && !d->quitting && !d->over && !d->closed;
 }
 
-/* One at a time. (Behind a final dot the next could begin already: RFC 2920, 3.1.) */
+/* Chunks may follow each other; the next MAIL may follow a final dot, but not wait for it behind
+ * DATA, which ends its group (RFC 2920, 3.1). */
+static bool room_behind_others(const struct smtp_dialogue *d)
+{
+    if (d->n_under_way == 0)
+        return smtp_owed_none(&d->owed);
+    if (!d->extensions.pipelining || d->n_under_way >= d->window)
+        return false;
+    return d->extensions.chunking || (d->n_under_way == 1 && d->under_way.first->content_begun);
+}
+
 bool smtp_dialogue_room(const struct smtp_dialogue *d)
 {
     bool allowed = d->extensions.mail_max == 0 || d->n_begun < d->extensions.mail_max;
-    return smtp_dialogue_idle(d) && allowed && !smtp_reply_partial(&d->reply);
+    bool interrupted = smtp_reply_partial(&d->reply) && d->arrival == SMTP_ARRIVAL_UNASKED;
+    return smtp_dialogue_ready(d) && allowed && !interrupted && room_behind_others(d);
+}
+
+size_t smtp_dialogue_under_way(const struct smtp_dialogue *d)
+{
+    return d->n_under_way;
 }
 
 bool smtp_dialogue_idle(const struct smtp_dialogue *d)
@@ -611,16 +693,16 @@ bool smtp_dialogue_idle(const struct smtp_dialogue *d)
 
 static void ask_envelope(struct smtp_dialogue *d, struct smtp_tx *tx)
 {
-    if (d->needs_rset)
-        ask(d, &RSET);
-    d->needs_rset = false;
     smtp_owed_ask(&d->owed, &MAIL, tx, 0);
     for (size_t i = 0; i < tx->envelope.n_recipients; i++)
         if (!smtp_tx_decided(tx, i)) {
             smtp_owed_ask(&d->owed, &RCPT, tx, i);
             tx->n_unanswered++;
         }
-    smtp_owed_ask(&d->owed, &DATA, tx, 0);
+    bool chunk = d->extensions.pipelining && d->extensions.chunking;
+    bool large = tx->envelope.content_len > CHUNK_UNASKED_MAX;
+    smtp_owed_ask(&d->owed, !chunk ? &DATA : large ? &LARGE_CHUNK : &CHUNK, tx, 0);
+    tx->content_begun = chunk;
 }
 
 int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *envelope,
@@ -642,6 +724,7 @@ int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *env
         return 0;
     }
     d->n_begun++;
+    d->n_under_way++;
     ask_envelope(d, tx);
     list_append(&d->under_way, TAKE(tx));
     return 0;
@@ -681,11 +764,13 @@ void smtp_dialogue_lost(struct smtp_dialogue *d)
     for (struct smtp_tx *tx; (tx = list_pop(&d->under_way)) != NULL;) {
         while (smtp_owed_first(&d->owed)->tx != tx) /* it has one, or it would be over */
             smtp_owed_take(&d->owed);
-        const struct smtp_owed *owed = smtp_owed_first(&d->owed);
-        smtp_tx_lost(tx, owed->command->step,
-                     owed->command == &CONTENT && owed->ends <= d->written);
+        const struct smtp_owed *last = smtp_owed_last_of(&d->owed, tx);
+        bool whole = carries_content(last->command) && last->ends <= d->written && !d->farewell;
+        enum smtp_step waited_for = smtp_owed_first(&d->owed)->command->step;
+        smtp_tx_lost(tx, whole ? SMTP_STEP_CONTENT : waited_for, whole);
         list_append(&d->results, tx);
     }
+    d->n_under_way = 0;
     smtp_owed_clear(&d->owed);
     smtp_login_clear(&d->login);
     d->closed = true;
@@ -698,9 +783,9 @@ static int64_t timeout_ms(const struct smtp_dialogue *d, const struct smtp_owed 
     const struct smtp_timeouts *timeouts = &d->options->timeouts;
     if (owed->command == &GREETING)
         return timeouts->greeting;
-    if (owed->command == &CONTENT && owed->ends <= d->written)
+    if (carries_content(owed->command) && owed->ends <= d->written)
         return timeouts->final;
-    if (owed->command == &CONTENT || owed->command == &DATA)
+    if (carries_content(owed->command) || owed->command == &DATA)
         return timeouts->data;
     return timeouts->command;
 }

@@ -7,9 +7,17 @@
  * state is the queue of replies we are owed, in order, each with the handler that will read it.
  *
  *   greeting> EHLO> [STARTTLS> (TLS) EHLO>] [AUTH>]... and then for each message
- *   MAIL RCPT... DATA> content "."
+ *   MAIL RCPT... DATA> content "."       or, with CHUNKING,       MAIL RCPT... BDAT content
  *
- * ">" ends a group: nothing is sent behind it until its reply is in (RFC 2920, 3.1).
+ * ">" ends a group: nothing is sent behind it until its reply is in (RFC 2920, 3.1). What may be
+ * under way at once follows from what the server offers:
+ *
+ *   nothing                  one command                                4 round trips a message
+ *   PIPELINING               the next envelope behind the content       1
+ *   PIPELINING and CHUNKING  as many transactions as the window allows  1/window
+ *
+ * The window starts at 1 and doubles with each message taken; when a transaction came upon what
+ * the one before it had left behind, it falls to 1 again.
  *
  * Whatever fails here ends the connection: close it, then call smtp_dialogue_lost(), and every
  * transaction begun has come out by smtp_dialogue_next_result().
@@ -51,6 +59,7 @@ struct smtp_options {     /* borrowed for the dialogue's life */
     bool starttls;        /* required: without it nothing goes on */
     bool tls;             /* TLS is up before the greeting (implicit) */
     bool allow_plaintext_auth;
+    unsigned window; /* most transactions under way at once; 0 and 1: never across messages */
     struct sasl_credentials credentials;
     struct smtp_timeouts timeouts;
 };
@@ -74,8 +83,8 @@ struct smtp_result { /* valid until the next call */
     void *owner;
     const struct smtp_recipient_result *recipients; /* as in the envelope, same order */
     size_t n_recipients;
-    bool untouched; /* no command of it was sent, or none answered and no content begun: the
-                       connection was dead before it, so it costs nothing */
+    bool untouched; /* nothing was said about it, and its content cannot have arrived whole (or it
+                       was refused for what another transaction had left): it costs nothing */
     bool in_doubt;  /* for recipients whose step is CONTENT without a reply: the last octet had gone
                        out; those with step CONTENT, no reply and !in_doubt were cut off before */
 };
@@ -113,9 +122,10 @@ void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms);
 
 bool smtp_dialogue_ready(const struct smtp_dialogue *d); /* logged in: transactions may begin */
 bool smtp_dialogue_idle(const struct smtp_dialogue *d);  /* ... and none is under way */
-/* ... and one more may begin now. Idle without room: the server takes no more on this connection
- * (RFC 9422, MAILMAX), or has begun to say something: quit. */
+/* Logged in, and one more transaction may begin now. Idle without room: the server takes no more on
+ * this connection (RFC 9422, MAILMAX), or has begun to say something: quit. */
 bool smtp_dialogue_room(const struct smtp_dialogue *d);
+size_t smtp_dialogue_under_way(const struct smtp_dialogue *d); /* transactions begun, not ended */
 
 /* Begin a transaction; only when there is room. ERR_NOMEM. A message over the server's SIZE, or
  * one that needs SMTPUTF8 where there is none, is not sent: it comes out as a result with a reply

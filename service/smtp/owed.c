@@ -60,6 +60,19 @@ void smtp_owed_ask_first(struct smtp_owed_queue *queue, const struct smtp_comman
     queue->items[queue->head] = owed_for(command, tx, 0);
 }
 
+struct smtp_owed *smtp_owed_ask_next(struct smtp_owed_queue *queue,
+                                     const struct smtp_command *command)
+{
+    if (queue->tail == queue->size)
+        move_down(queue);
+    assert(queue->tail < queue->size);
+    struct smtp_owed *place = &queue->items[queue->sent];
+    memmove(place + 1, place, (queue->tail - queue->sent) * sizeof(*place));
+    queue->tail++;
+    *place = owed_for(command, NULL, 0);
+    return place;
+}
+
 void smtp_owed_forget_unsent(struct smtp_owed_queue *queue, struct smtp_tx *tx)
 {
     size_t kept = queue->sent;
@@ -80,6 +93,15 @@ bool smtp_owed_none(const struct smtp_owed_queue *queue)
 const struct smtp_owed *smtp_owed_first(const struct smtp_owed_queue *queue)
 {
     return smtp_owed_none(queue) ? NULL : &queue->items[queue->head];
+}
+
+const struct smtp_owed *smtp_owed_last_of(const struct smtp_owed_queue *queue,
+                                          const struct smtp_tx *tx)
+{
+    for (size_t i = queue->tail; i-- > queue->head;)
+        if (queue->items[i].tx == tx)
+            return &queue->items[i];
+    return NULL;
 }
 
 struct smtp_owed smtp_owed_take(struct smtp_owed_queue *queue)
@@ -104,7 +126,7 @@ struct smtp_owed *smtp_owed_sendable(struct smtp_owed_queue *queue, bool pipelin
     struct smtp_owed *next = &queue->items[queue->sent];
     if (queue->sent == queue->head || next->begins != SMTP_UNSENT)
         return next;
-    return pipelining && !next[-1].command->ends_group ? next : NULL;
+    return pipelining && !next[-1].command->ends_group && !next->command->waits ? next : NULL;
 }
 
 void smtp_owed_was_sent(struct smtp_owed_queue *queue, uint64_t ends)

@@ -20,6 +20,7 @@ struct smtp_owed;
 struct smtp_command {
     enum smtp_step step;
     bool ends_group; /* nothing is sent behind it until its reply is in: RFC 2920, 3.1 */
+    bool waits;      /* not sent before all that stands before it is answered */
     void (*put)(struct smtp_dialogue *d, const struct smtp_owed *owed);
     int (*on_reply)(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err);
 };
@@ -51,12 +52,18 @@ void smtp_owed_ask(struct smtp_owed_queue *queue, const struct smtp_command *com
  * behind it is out, and its own place is free. */
 void smtp_owed_ask_first(struct smtp_owed_queue *queue, const struct smtp_command *command,
                          struct smtp_tx *tx);
+/* Right before the next to be sent, of which nothing must be out; there must be room. */
+struct smtp_owed *smtp_owed_ask_next(struct smtp_owed_queue *queue,
+                                     const struct smtp_command *command);
 /* What of a transaction has become pointless before its first octet went out. */
 void smtp_owed_forget_unsent(struct smtp_owed_queue *queue, struct smtp_tx *tx);
 
 bool smtp_owed_none(const struct smtp_owed_queue *queue);
 /* The reply that comes next; NULL if none is owed. */
 const struct smtp_owed *smtp_owed_first(const struct smtp_owed_queue *queue);
+/* The last that a transaction asked for; NULL: none is left. */
+const struct smtp_owed *smtp_owed_last_of(const struct smtp_owed_queue *queue,
+                                          const struct smtp_tx *tx);
 struct smtp_owed smtp_owed_take(struct smtp_owed_queue *queue);
 void smtp_owed_put_back(struct smtp_owed_queue *queue); /* right after _take: it was no answer */
 

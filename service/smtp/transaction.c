@@ -104,7 +104,7 @@ void smtp_tx_free(struct smtp_tx *tx)
 void smtp_tx_decide(struct smtp_tx *tx, size_t i, enum smtp_step step,
                     const struct reply_record *reply)
 {
-    if (smtp_tx_decided(tx, i))
+    if (tx->misplaced || smtp_tx_decided(tx, i))
         return;
     tx->recipients[i].step = step;
     tx->recipients[i].reply = *reply;
@@ -123,7 +123,7 @@ bool smtp_tx_decided(const struct smtp_tx *tx, size_t i)
 
 void smtp_tx_lost(struct smtp_tx *tx, enum smtp_step step, bool last_octet_written)
 {
-    tx->untouched = !tx->answered;
+    tx->untouched = !tx->answered && !last_octet_written;
     for (size_t i = 0; i < tx->envelope.n_recipients; i++) {
         if (smtp_tx_decided(tx, i))
             continue;

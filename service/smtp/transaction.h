@@ -21,7 +21,9 @@ struct smtp_tx {
     size_t n_unanswered;  /* of its RCPTs */
     size_t n_accepted;    /* by a 2xx to RCPT */
     bool answered;        /* by any reply at all */
-    bool content_settled; /* the final dot was answered, which also ended it for the server */
+    bool content_begun;   /* the server waits for it, or it is asked for in a chunk */
+    bool content_settled; /* the server is through with it, and clear for the next MAIL */
+    bool misplaced;       /* MAIL came upon the ruins of the one before: this one is not judged */
     bool untouched;       /* as in the result */
     bool in_doubt;
     struct smtp_recipient_result recipients[]; /* reply.code 0: undecided */
