@@ -90,7 +90,7 @@ struct queue {
     struct queue_own own;
 
     struct metric *accepted, *refused, *commit_seconds, *batch_size, *held;
-    struct metric *depth[3]; /* queued, deferred, in doubt */
+    struct metric *depth[3];  /* queued, deferred, in doubt */
     struct metric *oldest[2]; /* queued, deferred */
 };
 

@@ -28,6 +28,11 @@ struct receiver {
     bool greeted, smtputf8; /* smtputf8: of this transaction */
     bool line_too_long;
     bool in_content;
+    bool in_chunk;   /* of BDAT (RFC 3030): nothing is stuffed, and octets are counted */
+    bool chunk_last; /* ... it ends the content */
+    bool chunked;    /* the content came in chunks so far */
+    bool broken;     /* a chunk was refused: RSET */
+    uint64_t chunk_left;
     enum at at;
     struct buffer content; /* begun with bytes_begin() */
     size_t line_octets;    /* of content */
@@ -63,7 +68,7 @@ static void reset(struct receiver *r)
     for (size_t i = 0; i < r->n_to; i++)
         free(r->to[i]);
     r->n_to = 0;
-    r->smtputf8 = false;
+    r->smtputf8 = r->chunked = false;
     r->refusal = NULL;
     drop_content(r);
 }
@@ -109,9 +114,24 @@ static char *take_path(const char *args, const char **params, const char **refus
     return strndup(args + 1, len);
 }
 
+/* Is the parameter `text` (n octets) one of those? A name that ends in "=" wants a value behind it.
+ */
+static bool is_one_of(const char *const *names, const char *text, size_t n)
+{
+    for (; *names != NULL; names++) {
+        size_t len = strlen(*names);
+        bool named = n >= len && strncasecmp(text, *names, len) == 0;
+        if (named && ((*names)[len - 1] == '=' ? n > len : n == len))
+            return true;
+    }
+    return false;
+}
+
 /* The reply to parameters that are unknown or wrong, NULL if all is well. */
 static const char *read_mail_params(struct receiver *r, const char *params)
 {
+    static const char *const passed_over[] = {"BODY=8BITMIME", "BODY=7BIT", "RET=FULL",
+                                              "RET=HDRS",      "ENVID=",    NULL};
     for (size_t n; (n = strcspn(params, " ")) > 0; params += n, params += strspn(params, " ")) {
         if (n > 5 && strncasecmp(params, "SIZE=", 5) == 0) {
             char *end;
@@ -122,8 +142,7 @@ static const char *read_mail_params(struct receiver *r, const char *params)
                 return "552 5.3.4 Message too large";
         } else if (n == 8 && strncasecmp(params, "SMTPUTF8", n) == 0) {
             r->smtputf8 = true;
-        } else if (!(n == 13 && strncasecmp(params, "BODY=8BITMIME", n) == 0) &&
-                   !(n == 9 && strncasecmp(params, "BODY=7BIT", n) == 0)) {
+        } else if (!is_one_of(passed_over, params, n)) {
             return "555 5.5.4 A parameter of no extension offered";
         }
     }
@@ -140,7 +159,7 @@ static const char *address_fault(const struct receiver *r, const char *address)
 static void on_mail(struct receiver *r, const char *args)
 {
     const char *params, *refusal;
-    if (!r->greeted || r->from != NULL) {
+    if (!r->greeted || r->from != NULL || r->broken) {
         reply(r, "503 5.5.1 Bad sequence of commands");
         return;
     }
@@ -168,16 +187,26 @@ static bool has_room(struct receiver *r)
     return true;
 }
 
+static const char *read_rcpt_params(const char *params)
+{
+    static const char *const passed_over[] = {"NOTIFY=", "ORCPT=", NULL};
+    for (size_t n; (n = strcspn(params, " ")) > 0; params += n, params += strspn(params, " "))
+        if (!is_one_of(passed_over, params, n))
+            return "555 5.5.4 A parameter of no extension offered";
+    return NULL;
+}
+
 /* NULL, and `to` is among the recipients; or why not. */
 static const char *add_recipient(struct receiver *r, char *to, const char *params)
 {
     if (to[0] == '\0')
         return "501 5.1.3 The null address is no recipient";
-    if (params[0] != '\0')
-        return "555 5.5.4 A parameter of no extension offered";
+    const char *refusal = read_rcpt_params(params);
+    if (refusal != NULL)
+        return refusal;
     if (r->n_to == RECEIVER_RECIPIENTS_MAX)
         return "452 4.5.3 Too many recipients";
-    const char *refusal = address_fault(r, to);
+    refusal = address_fault(r, to);
     if (refusal == NULL)
         refusal = r->owner.on_recipient(r->owner.arg, to);
     if (refusal == NULL && !has_room(r))
@@ -202,41 +231,75 @@ static void on_rcpt(struct receiver *r, const char *args)
     reply(r, refusal != NULL ? refusal : "250 2.1.5 Ok");
 }
 
+static void begin_content(struct receiver *r, enum at at)
+{
+    bytes_begin(&r->content);
+    r->owner.budget->used += r->content.len;
+    r->at = at;
+    r->line_octets = 0;
+}
+
 static void on_data(struct receiver *r, const char *args)
 {
     if (r->from == NULL) {
         reply(r, "503 5.5.1 MAIL first");
     } else if (r->n_to == 0) {
         reply(r, "554 5.5.1 No valid recipients");
+    } else if (r->chunked) {
+        reply(r, "503 5.5.1 DATA behind BDAT");
     } else {
-        bytes_begin(&r->content);
-        r->owner.budget->used += r->content.len;
+        begin_content(r, AT_LINE_START);
         r->in_content = true;
-        r->at = AT_LINE_START;
-        r->line_octets = 0;
         reply(r, "354 End data with <CR><LF>.<CR><LF>");
     }
+}
+
+/* "BDAT 12" or "BDAT 12 LAST". Its octets come in any case, and are to be counted. */
+static void on_bdat(struct receiver *r, const char *args)
+{
+    char *end = NULL;
+    unsigned long long size = args[0] >= '0' && args[0] <= '9' ? strtoull(args, &end, 10) : 0;
+    bool last = end != NULL && strcasecmp(end, " LAST") == 0;
+    if (end == NULL || (*end != '\0' && !last) || size > INT64_MAX) {
+        reply(r, "501 5.5.4 BDAT has a size, and perhaps LAST");
+        r->over = true; /* where the next command begins, nobody knows */
+        return;
+    }
+    r->in_chunk = true;
+    r->chunk_left = size;
+    r->chunk_last = last;
+    if (r->from == NULL || r->broken)
+        r->refusal = "503 5.5.1 MAIL first";
+    else if (r->n_to == 0)
+        r->refusal = "554 5.5.1 No valid recipients";
+    else if (!r->chunked)
+        begin_content(r, AT_TEXT);
+    r->chunked = true;
 }
 
 static void on_ehlo(struct receiver *r, const char *args)
 {
     r->greeted = true;
+    r->broken = false;
     reset(r);
     buffer_printf(&r->out,
-                  "250-sandbox.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+                  "250-sandbox.test\r\n%s%s250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n"
                   "250-SIZE %d\r\n250 ENHANCEDSTATUSCODES\r\n",
-                  RECEIVER_MESSAGE_MAX);
+                  r->owner.no_pipelining ? "" : "250-PIPELINING\r\n",
+                  r->owner.no_chunking ? "" : "250-CHUNKING\r\n", RECEIVER_MESSAGE_MAX);
 }
 
 static void on_helo(struct receiver *r, const char *args)
 {
     r->greeted = true;
+    r->broken = false;
     reset(r);
     reply(r, "250 sandbox.test");
 }
 
 static void on_rset(struct receiver *r, const char *args)
 {
+    r->broken = false;
     reset(r);
     reply(r, "250 2.0.0 Ok");
 }
@@ -263,10 +326,10 @@ static const struct command {
     void (*run)(struct receiver *r, const char *args);
 } commands[] = {
     {"MAIL FROM:", ARGS_SOME, on_mail}, {"RCPT TO:", ARGS_SOME, on_rcpt},
-    {"DATA", ARGS_NONE, on_data},       {"EHLO", ARGS_SOME, on_ehlo},
-    {"HELO", ARGS_SOME, on_helo},       {"RSET", ARGS_NONE, on_rset},
-    {"NOOP", ARGS_ANY, on_noop},        {"VRFY", ARGS_SOME, on_vrfy},
-    {"QUIT", ARGS_NONE, on_quit},
+    {"DATA", ARGS_NONE, on_data},       {"BDAT", ARGS_ANY, on_bdat},
+    {"EHLO", ARGS_SOME, on_ehlo},       {"HELO", ARGS_SOME, on_helo},
+    {"RSET", ARGS_NONE, on_rset},       {"NOOP", ARGS_ANY, on_noop},
+    {"VRFY", ARGS_SOME, on_vrfy},       {"QUIT", ARGS_NONE, on_quit},
 };
 
 static const char *line_fault(const char *line, size_t len)
@@ -374,6 +437,7 @@ static void end_content(struct receiver *r)
 {
     struct receiver_verdict verdict = judge(r);
     r->in_content = false;
+    r->broken = r->chunked && verdict.reply != NULL && verdict.reply[0] != '2';
     reset(r);
     if (verdict.drop) {
         r->over = true;
@@ -426,14 +490,15 @@ static void feed_octet(struct receiver *r, const char *c)
     if (behind_cr != (*c == '\n'))
         refuse(r, BARE);
     keep_octets(r, c, 1);
-    r->at = *c == '\r' ? AT_CR : *c == '\n' && behind_cr ? AT_LINE_START : AT_TEXT;
+    bool line_starts = *c == '\n' && behind_cr && !r->in_chunk;
+    r->at = *c == '\r' ? AT_CR : line_starts ? AT_LINE_START : AT_TEXT;
 }
 
-/* Takes up to the content's end, or all there is. */
+/* Takes up to the content's or the `len` octets' end. */
 static size_t feed_content(struct receiver *r, const char *data, size_t len)
 {
     size_t used = 0;
-    while (used < len && r->in_content) {
+    while (used < len && (r->in_content || r->in_chunk)) {
         /* Most octets are text behind text: those go by runs. */
         if (r->at == AT_TEXT) {
             const char *cr = memchr(data + used, '\r', len - used);
@@ -450,6 +515,36 @@ static size_t feed_content(struct receiver *r, const char *data, size_t len)
         feed_octet(r, data + used++);
     }
     return used;
+}
+
+/* The answer to a chunk that is in. One that was refused takes its transaction with it. */
+static void end_chunk(struct receiver *r)
+{
+    r->in_chunk = false;
+    if (r->chunk_last && r->refusal == NULL && r->line_octets > 0)
+        refuse(r, "554 5.6.0 The content's last line has no CRLF");
+    if (r->chunk_last && r->refusal == NULL) {
+        end_content(r);
+    } else if (r->refusal == NULL) {
+        reply(r, "250 2.0.0 Ok");
+    } else {
+        reply(r, r->refusal);
+        r->broken = true;
+        reset(r);
+    }
+}
+
+/* Takes up to the chunk's end, or all there is. */
+static size_t feed_chunk(struct receiver *r, const char *data, size_t len)
+{
+    if (len > r->chunk_left)
+        len = (size_t)r->chunk_left;
+    if (r->refusal == NULL)
+        feed_content(r, data, len);
+    r->chunk_left -= len;
+    if (r->chunk_left == 0)
+        end_chunk(r);
+    return len;
 }
 
 /* --- outside ------------------------------------------------------------------------------ */
@@ -486,7 +581,10 @@ size_t receiver_feed(struct receiver *r, const char *data, size_t len)
     size_t used = 0;
     while (used < len && !r->over && r->delay_ms == 0 && r->out.len < OUT_ENOUGH)
         used += r->in_content ? feed_content(r, data + used, len - used)
+                : r->in_chunk ? feed_chunk(r, data + used, len - used)
                               : feed_command(r, data + used, len - used);
+    if (r->in_chunk && r->chunk_left == 0) /* "BDAT 0 LAST" */
+        end_chunk(r);
     if (r->out.failed) /* no memory for a reply: the client would wait for it in vain */
         r->over = true;
     return used;

@@ -6,9 +6,10 @@
  * and strict, so that what a lenient server forgives is seen here first:
  *
  *   - commands end with CRLF, are UTF-8, and bear only parameters of the extensions offered:
- *     PIPELINING, 8BITMIME, SMTPUTF8, SIZE, ENHANCEDSTATUSCODES;
+ *     PIPELINING, CHUNKING, 8BITMIME, SMTPUTF8, SIZE, DSN, ENHANCEDSTATUSCODES;
  *   - only CRLF "." CRLF ends a content (what follows LF "." CRLF would else be taken for commands:
- *     SMTP smuggling), and one with a bare CR or LF, or a line over 998 octets, is refused whole.
+ *     SMTP smuggling), and one with a bare CR or LF, or a line over 998 octets, is refused whole;
+ *   - behind a refused chunk nothing but RSET begins anew (RFC 3030, 2).
  */
 
 #include <stdbool.h>
@@ -49,7 +50,8 @@ struct receiver_owner {
     const char *(*on_recipient)(void *arg, const char *address);
     struct receiver_verdict (*on_mail)(void *arg, const struct receiver_mail *mail);
     void *arg;
-    struct receiver_budget *budget; /* borrowed for the receivers' lives */
+    struct receiver_budget *budget;  /* borrowed for the receivers' lives */
+    bool no_pipelining, no_chunking; /* not offered */
 };
 
 struct receiver;

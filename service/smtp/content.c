@@ -2,22 +2,31 @@
 
 #include <string.h>
 
+static bool ends_a_line(const char *data, size_t len)
+{
+    return len == 0 || (len >= 2 && memcmp(data + len - 2, "\r\n", 2) == 0);
+}
+
 void smtp_content_init(struct smtp_content *content, const char *data, size_t len)
 {
-    bool line_ended = len == 0 || (len >= 2 && memcmp(data + len - 2, "\r\n", 2) == 0);
     *content = (struct smtp_content){
         .begin = data,
         .at = data,
         .end = len > 0 ? data + len : data,
         .stuffed = true,
-        .trailer = line_ended ? ".\r\n" : "\r\n.\r\n",
+        .trailer = ends_a_line(data, len) ? ".\r\n" : "\r\n.\r\n",
     };
 }
 
-void smtp_content_init_chunk(struct smtp_content *content, const char *data, size_t len)
+size_t smtp_content_init_chunk(struct smtp_content *content, const char *data, size_t len)
 {
     *content = (struct smtp_content){
-        .begin = data, .at = data, .end = len > 0 ? data + len : data, .trailer = ""};
+        .begin = data,
+        .at = data,
+        .end = len > 0 ? data + len : data,
+        .trailer = ends_a_line(data, len) ? "" : "\r\n",
+    };
+    return len + strlen(content->trailer);
 }
 
 /* The first dot in [from, end) that stands at the start of a line, or `end`. Dots are searched for

@@ -19,7 +19,8 @@ struct smtp_content {
 
 /* `len` 0: the lone dot. */
 void smtp_content_init(struct smtp_content *content, const char *data, size_t len);
-void smtp_content_init_chunk(struct smtp_content *content, const char *data, size_t len);
+/* Returns how many octets the chunk has. */
+size_t smtp_content_init_chunk(struct smtp_content *content, const char *data, size_t len);
 size_t smtp_content_pull(struct smtp_content *content, char *buf, size_t size);
 bool smtp_content_done(const struct smtp_content *content); /* the last octet was pulled */
 

@@ -236,7 +236,8 @@ static int on_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed, st
     return 0;
 }
 
-static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, false, put_starttls, on_starttls};
+static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, false, put_starttls,
+                                             on_starttls};
 
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
@@ -391,8 +392,10 @@ static int on_content(struct smtp_dialogue *d, const struct smtp_owed *owed, str
     bool early = d->arrival == SMTP_ARRIVAL_EARLY, taken = reply_class(d) == 2;
     if (taken && early)
         return error_set(err, ERR_PROTOCOL, "%d before the content's end", d->said.code);
-    if (taken && tx->misplaced)
+    if (taken && tx->misplaced) {
+        tx->misplaced = false; /* whether it was delivered, nobody knows */
         return error_set(err, ERR_PROTOCOL, "%d to a content without a sender", d->said.code);
+    }
     if (!is_refusal(d) && !taken)
         return no_answer_to(d, owed, err);
     smtp_tx_decide_rest(tx, SMTP_STEP_CONTENT, &d->said);
@@ -410,8 +413,8 @@ static const struct smtp_command CONTENT = {SMTP_STEP_CONTENT, false, false, NUL
 static void put_chunk(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     struct smtp_tx *tx = owed->tx;
-    smtp_content_init_chunk(&tx->content, tx->envelope.content, tx->envelope.content_len);
-    put(d, "BDAT %zu LAST\r\n", tx->envelope.content_len);
+    put(d, "BDAT %zu LAST\r\n",
+        smtp_content_init_chunk(&tx->content, tx->envelope.content, tx->envelope.content_len));
 }
 
 static const struct smtp_command CHUNK = {SMTP_STEP_CONTENT, false, false, put_chunk, on_content};

@@ -123,11 +123,11 @@ bool smtp_tx_decided(const struct smtp_tx *tx, size_t i)
 
 void smtp_tx_lost(struct smtp_tx *tx, enum smtp_step step, bool last_octet_written)
 {
-    tx->untouched = !tx->answered && !last_octet_written;
+    tx->untouched = tx->misplaced || (!tx->answered && !last_octet_written);
     for (size_t i = 0; i < tx->envelope.n_recipients; i++) {
         if (smtp_tx_decided(tx, i))
             continue;
         tx->recipients[i].step = step;
-        tx->in_doubt |= last_octet_written;
+        tx->in_doubt |= last_octet_written && !tx->misplaced;
     }
 }

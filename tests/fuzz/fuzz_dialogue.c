@@ -11,12 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MESSAGES_MAX = 4 };
+enum { MESSAGES_MAX = 40 };
 
 struct talk {
     struct smtp_dialogue *dialogue;
     bool tls, login_in_clear;
-    size_t n_begun, n_ended;
+    size_t n_begun, n_ended, window;
     int64_t now_ms;
 };
 
@@ -40,7 +40,7 @@ static void take_results(struct talk *talk)
     }
 }
 
-static void begin_if_room(struct talk *talk)
+static void begin(struct talk *talk)
 {
     static const char *const recipients[] = {"bob@example.net", "j\xc3\xbcrgen@example.net"};
     static const char content[] = "Subject: hello\r\n\r\n.hello\r\n..\r\n";
@@ -52,9 +52,17 @@ static void begin_if_room(struct talk *talk)
                                            .smtputf8 = talk->n_begun % 2 == 1,
                                            .owner = talk};
     struct error err;
-    if (talk->n_begun < MESSAGES_MAX && smtp_dialogue_room(talk->dialogue) &&
-        smtp_dialogue_begin(talk->dialogue, &envelope, talk->now_ms, &err) == 0)
+    if (smtp_dialogue_begin(talk->dialogue, &envelope, talk->now_ms, &err) == 0)
         talk->n_begun++;
+}
+
+static void begin_where_there_is_room(struct talk *talk)
+{
+    while (talk->n_begun < MESSAGES_MAX && smtp_dialogue_room(talk->dialogue)) {
+        begin(talk);
+        take_results(talk); /* what the server cannot take comes out at once */
+        require(smtp_dialogue_under_way(talk->dialogue) <= talk->window);
+    }
 }
 
 static void pull_all(struct talk *talk, size_t piece)
@@ -85,7 +93,7 @@ static bool exchange(struct talk *talk, const char *data, size_t len, size_t pie
         talk->tls = true;
         smtp_dialogue_tls_done(talk->dialogue, talk->now_ms);
     }
-    begin_if_room(talk);
+    begin_where_there_is_room(talk);
     pull_all(talk, piece);
     return true;
 }
@@ -94,12 +102,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3)
         return 0;
-    struct talk talk = {.tls = data[0] & 1, .login_in_clear = data[0] & 4, .now_ms = 1000};
+    struct talk talk = {.tls = data[0] & 1,
+                        .login_in_clear = data[0] & 4,
+                        .window = 1 + data[0] / 16,
+                        .now_ms = 1000};
     const struct smtp_options options = {
         .hostname = "client.example",
         .tls = talk.tls,
         .starttls = !talk.tls && (data[0] & 2),
         .allow_plaintext_auth = talk.login_in_clear,
+        .window = (unsigned)talk.window,
         .credentials = {.mechanism = "auto",
                         .user = data[0] & 8 ? "alice" : NULL,
                         .password = "hunter2-secret"},

@@ -72,6 +72,8 @@ static bool set_option(struct player *p, char *line)
         p->options.allow_plaintext_auth = true;
     else if (strcmp(words[0], "smtputf8") == 0)
         p->smtputf8 = true;
+    else if (strcmp(words[0], "window") == 0 && n == 2)
+        p->options.window = (unsigned)atoi(words[1]);
     else if (strcmp(words[0], "login") == 0 && n >= 3)
         p->options.credentials =
             (struct sasl_credentials){n > 3 ? words[3] : "auto", words[1], words[2]};

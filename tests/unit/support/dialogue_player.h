@@ -7,6 +7,7 @@
  *   OPTION starttls | tls | plaintext      required STARTTLS; implicit TLS; a login in the clear
  *   OPTION login USER PASSWORD [MECHANISM]
  *   OPTION smtputf8                        of the next messages
+ *   OPTION window 16                       most transactions under way at once
  */
 
 #include <stdbool.h>

@@ -54,6 +54,9 @@ static char *converse(struct receiver *receiver, const char *in, size_t len, siz
 #define EHLO "EHLO me\r\n"
 #define START EHLO "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n"
 #define ENVELOPE "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n"
+#define TO EHLO "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\n"
+#define TO_OK "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n"
+#define NO_CRLF "554 5.6.0 The content's last line has no CRLF\r\n"
 #define OK "250 2.0.0 Kept\r\n"
 #define SEQUENCE "503 5.5.1 Bad sequence of commands\r\n"
 #define SYNTAX "501 5.5.4 Syntax: an address in angle brackets, then parameters\r\n"
@@ -99,9 +102,12 @@ static const struct row rows[] = {
     {"a quoted local part", EHLO "MAIL FROM:<\"a> \\\"<b\"@x>\r\n", "250 2.1.0 Ok\r\n", ""},
     {"parameters", EHLO "MAIL FROM:<a@x> SIZE=5 BODY=8BITMIME smtputf8\r\n", "250 2.1.0 Ok\r\n",
      ""},
-    {"unknown parameters", EHLO "MAIL FROM:<a@x> RET=HDRS\r\nMAIL FROM:<a@x> BODY=8BITMIM\r\n",
+    {"unknown parameters", EHLO "MAIL FROM:<a@x> RET=HDR\r\nMAIL FROM:<a@x> BODY=8BITMIM\r\n",
      PARAMETER PARAMETER, ""},
-    {"a recipient's parameter", EHLO "MAIL FROM:<a@x>\r\nRCPT TO:<b@y> NOTIFY=NEVER\r\n",
+    {"delivery status notifications",
+     EHLO "MAIL FROM:<a@x> RET=HDRS ENVID=x\r\nRCPT TO:<b@y> NOTIFY=NEVER ORCPT=rfc822;b@y\r\n",
+     "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n", ""},
+    {"a recipient's parameter", EHLO "MAIL FROM:<a@x>\r\nRCPT TO:<b@y> NOTIFY=\r\n",
      "250 2.1.0 Ok\r\n" PARAMETER, ""},
     {"too large",
      EHLO "MAIL FROM:<a@x> SIZE=67108865\r\nMAIL FROM:<a@x> SIZE=99999999999999999999999\r\n",
@@ -144,6 +150,25 @@ static const struct row rows[] = {
      START "a\n\r\n.\r\nMAIL FROM:<c@x>\r\nRCPT TO:<d@y>\r\nDATA\r\n"
            "ok\r\n.\r\n",
      ENVELOPE BARE ENVELOPE OK, "c@x>d@y:ok\r\n|"},
+
+    /* chunks: RFC 3030 */
+    {"a chunk", TO "BDAT 4 LAST\r\nhi\r\nMAIL FROM:<c@x>\r\n", TO_OK OK "250 2.1.0 Ok\r\n",
+     "a@x>b@y:hi\r\n|"},
+    {"chunks", TO "BDAT 3\r\nhi\rbdat 3 last\r\n\n\r\nBDAT 0 LAST\r\n",
+     TO_OK "250 2.0.0 Ok\r\n" OK "503 5.5.1 MAIL first\r\n", "a@x>b@y:hi\r\n\r\n|"},
+    {"an empty last chunk", TO "BDAT 4\r\nhi\r\nBDAT 0 LAST\r\nNOOP\r\n",
+     TO_OK "250 2.0.0 Ok\r\n" OK "250 2.0.0 Ok\r\n", "a@x>b@y:hi\r\n|"},
+    {"a dot ends no chunk", TO "BDAT 7 LAST\r\n.\r\n.a\r\n", TO_OK OK, "a@x>b@y:.\r\n.a\r\n|"},
+    {"a bare LF in a chunk, and nothing but RSET behind it",
+     TO "BDAT 4 LAST\r\na\nb\nMAIL FROM:<c@x>\r\nRSET\r\nMAIL FROM:<c@x>\r\n",
+     TO_OK BARE SEQUENCE "250 2.0.0 Ok\r\n250 2.1.0 Ok\r\n", ""},
+    {"a last line without an end", TO "BDAT 2 LAST\r\nhi", TO_OK NO_CRLF, ""},
+    {"a chunk for nobody is counted", EHLO "BDAT 6 LAST\r\nNOOP\r\nNOOP\r\n",
+     "503 5.5.1 MAIL first\r\n250 2.0.0 Ok\r\n", ""},
+    {"DATA behind BDAT", TO "BDAT 4\r\nhi\r\nDATA\r\n",
+     TO_OK "250 2.0.0 Ok\r\n503 5.5.1 DATA behind BDAT\r\n", ""},
+    {"no size of a chunk", EHLO "BDAT LAST\r\nNOOP\r\n",
+     "501 5.5.4 BDAT has a size, and perhaps LAST\r\n", ""},
 };
 
 static void check(const struct row *row, size_t piece)
