@@ -18,6 +18,18 @@
 enum config_tls { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS, CONFIG_TLS_NONE, CONFIG_TLS_AUTO };
 enum config_sandbox { CONFIG_SANDBOX_AUTO, CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF };
 
+/* So many in so long a time: "30/m" is 30 in 60,000 ms. */
+struct config_rate {
+    int64_t n, per_ms;
+};
+
+struct config_rates {
+    struct config_rate *items;
+    size_t n_items;
+};
+
+enum config_priority { CONFIG_PRIORITY_HIGH, CONFIG_PRIORITY_NORMAL, CONFIG_PRIORITY_LOW };
+
 struct config_strings {
     const char **items;
     size_t n_items;
@@ -32,10 +44,22 @@ struct config_api_key {
     unsigned scopes;    /* enum config_scope; admin implies the others; default send and read */
     struct config_strings from; /* allow-lists; empty: any */
     struct config_strings to;
+    const char *relay; /* its mail goes through this one; NULL: by the routes */
+};
+
+/* The way to a relay leads through it. */
+enum config_proxy_kind { CONFIG_PROXY_NONE, CONFIG_PROXY_SOCKS5, CONFIG_PROXY_HTTP };
+
+struct config_proxy {
+    enum config_proxy_kind kind;
+    const char *host;
+    uint16_t port;
+    const char *user, *password; /* NULL: none; the password is a secret */
 };
 
 struct config_relay {
     const char *name;
+    const char *service; /* which filled in what was not given; NULL: none */
     const char *host;
     uint16_t port;
     enum config_tls tls;  /* AUTO only where the port does not decide */
@@ -44,23 +68,42 @@ struct config_relay {
     struct {
         const char *ca_file, *certificate, *key, *server_name; /* server_name: host by default */
         const char *min_version;
+        struct config_strings pins; /* "sha256/BASE64" of a SubjectPublicKeyInfo; empty: none */
         int verify;
     } tls_options;
     struct {
-        const char *mechanism; /* "auto", "plain", "login", "none" */
-        const char *username;  /* NULL: no login */
-        const char *password;  /* secret */
+        const char *mechanism;     /* "auto", or one by its name: "scram-sha-256"; "none" */
+        const char *username;      /* NULL: no login */
+        const char *password;      /* secret */
+        const char *password_file; /* where it was read from; NULL: it was given as it is */
+        const char *domain;        /* of NTLM; NULL: none */
     } auth;
     struct {
         int64_t max, max_messages; /* max_messages 0: no bound */
         int64_t idle_ms, lifetime_ms;
     } connections;
-    const char *hostname; /* EHLO; the machine's name by default */
+    int64_t window;         /* most transactions in flight on a connection */
+    int64_t max_recipients; /* of one transaction; 0: as the server says */
+    struct {
+        struct config_rates messages, recipients;
+    } rate;
+    const char *proxy_url; /* as it was written; secret */
+    struct config_proxy proxy;
+    const char *source_address; /* IP address connections come from; NULL: the system's choice */
+    const char *hostname;       /* EHLO; the machine's name by default */
     struct {
         int64_t connect_ms, tls_ms, greeting_ms, command_ms, data_ms, final_ms;
     } timeouts;
     int on_in_doubt; /* 0: retry, 1: hold */
     int allow_port_25, allow_plaintext_auth;
+};
+
+/* First match wins. A list that is empty matches all. */
+struct config_route {
+    struct {
+        struct config_strings from, to, tag, api_key, priority;
+    } match;
+    struct config_strings relays; /* names, in the order they are tried */
 };
 
 struct config {
@@ -76,6 +119,8 @@ struct config {
     size_t n_api_keys;
     struct config_relay *relays;
     size_t n_relays;
+    struct config_route *routes;
+    size_t n_routes;
     struct {
         const char *store;
         int64_t *retry_ms;

@@ -28,7 +28,21 @@ struct delivery_recipient {
     const char *address;
     uint32_t attempts; /* before this one */
     enum delivery_verdict verdict;
+    bool held_back; /* the relay's: not in the transaction under way; stays UNTRIED */
     struct reply_record reply;
+};
+
+enum delivery_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW };
+
+/* What routes look at, and what the client asked of the relay. Strings are never NULL. */
+struct delivery_wishes {
+    const char *from;    /* of the header, address only */
+    const char *api_key; /* name of the key it came with; "": none */
+    const char *tags;    /* JSON array, as text */
+    const char *relay;   /* the one it must go through; "": by the routes */
+    enum delivery_priority priority;
+    bool require_tls;                             /* RFC 8689 */
+    const char *dsn_notify, *dsn_ret, *dsn_envid; /* RFC 3461, as smtp_dsn has them; "": not said */
 };
 
 struct delivery {
@@ -37,11 +51,13 @@ struct delivery {
     char id[ID_SIZE];
     const char *sender; /* "" for the null sender */
     bool smtputf8;
+    struct delivery_wishes wishes;
     struct bytes *content; /* a reference of its own */
     int64_t created_ms;    /* wall clock */
     int64_t expires_ms;    /* wall clock: created + max_age */
     int64_t ready_mono_ms; /* when it entered the ready queue */
     const char *relay;     /* the relay that tried it; set by the relay, static for its life */
+    bool hold_in_doubt;    /* that relay's on_in_doubt: hold; set by the relay before it departs */
     struct claim *claim;   /* the queue's own; NULL: it cannot be withdrawn */
     size_t n_ended;        /* the queue's own: recipients that the last settlement ended, */
     size_t n_sent;         /* and those of them that were sent */

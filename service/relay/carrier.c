@@ -242,7 +242,8 @@ int carrier_open(struct berth *berth, uv_loop_t *loop)
     c->berth = berth;
     c->opened_ms = clock_mono_ms();
     c->departed_us = clock_mono_us();
-    const struct session_owner owner = {on_ready, on_result, on_closed, c};
+    const struct session_owner owner = {
+        .ready = on_ready, .result = on_result, .closed = on_closed, .arg = c};
     c->session = session_open(loop, &berth->relay->session, &owner);
     if (c->session == NULL) {
         free(c);

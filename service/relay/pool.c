@@ -276,7 +276,7 @@ void berth_tend(struct worker_job *job, uv_loop_t *loop)
         if (carrier_open(berth, loop) < 0) {
             struct error why;
             error_set(&why, ERR_NOMEM, "no memory for a connection");
-            pool_closed(berth, false, false, SMTP_STEP_CONNECT, &why);
+            pool_closed(berth, false, false, SMTP_STEP_TCP, &why);
         }
     if (aborting) {
         stop_berth(berth);

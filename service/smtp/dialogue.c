@@ -60,7 +60,8 @@ struct smtp_dialogue {
 const char *smtp_step_word(enum smtp_step step)
 {
     static const char *const words[] = {
-        [SMTP_STEP_CONNECT] = "connect",   [SMTP_STEP_TLS] = "tls",
+        [SMTP_STEP_DNS] = "dns",           [SMTP_STEP_TCP] = "tcp",
+        [SMTP_STEP_PROXY] = "proxy",       [SMTP_STEP_TLS] = "tls",
         [SMTP_STEP_GREETING] = "greeting", [SMTP_STEP_EHLO] = "ehlo",
         [SMTP_STEP_STARTTLS] = "starttls", [SMTP_STEP_AUTH] = "auth",
         [SMTP_STEP_MAIL] = "mail",         [SMTP_STEP_RCPT] = "rcpt",

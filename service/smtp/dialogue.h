@@ -34,7 +34,9 @@
 
 /* Where in a conversation something was decided; the words of logs, errors and tests. */
 enum smtp_step {
-    SMTP_STEP_CONNECT, /* before the first octet: dns, tcp */
+    SMTP_STEP_DNS,
+    SMTP_STEP_TCP,
+    SMTP_STEP_PROXY,
     SMTP_STEP_TLS,
     SMTP_STEP_GREETING,
     SMTP_STEP_EHLO,
@@ -48,7 +50,17 @@ enum smtp_step {
     SMTP_STEP_QUIT,
 };
 
-const char *smtp_step_word(enum smtp_step step); /* "connect", "mail", "content", ... */
+const char *smtp_step_word(enum smtp_step step); /* "tcp", "mail", "content", ... */
+
+/*
+ * Hears every line as it goes out ('C') or comes in ('S'), and remarks ('*'), fit to be shown to
+ * the user: no line end, what a login says replaced by "...", a content by its size. `owner` is
+ * that of the transaction's envelope, or NULL. `text` is valid during the call.
+ */
+struct smtp_trace {
+    void (*line)(void *arg, void *owner, char who, const char *text); /* NULL: nobody listens */
+    void *arg;
+};
 
 struct smtp_timeouts { /* milliseconds */
     int64_t greeting, command, data, final;
@@ -61,7 +73,16 @@ struct smtp_options {     /* borrowed for the dialogue's life */
     bool allow_plaintext_auth;
     unsigned window; /* most transactions under way at once; 0 and 1: never across messages */
     struct sasl_credentials credentials;
+    struct sasl_binding binding; /* of the TLS connection, where it is implicit */
     struct smtp_timeouts timeouts;
+    struct smtp_trace trace;
+};
+
+/* Delivery status notifications (RFC 3461); asked for only where the server has DSN. */
+struct smtp_dsn {
+    const char *notify; /* "FAILURE,DELAY", "NEVER"; NULL: not said */
+    const char *ret;    /* "FULL", "HDRS"; NULL: not said */
+    const char *envid;  /* as it is, not xtext; NULL: none */
 };
 
 struct smtp_envelope {  /* borrowed until its result is out */
@@ -71,6 +92,8 @@ struct smtp_envelope {  /* borrowed until its result is out */
     const char *content; /* CRLF line ends, not dot-stuffed, CRLF at the end */
     size_t content_len;
     bool smtputf8;
+    bool require_tls; /* RFC 8689 */
+    struct smtp_dsn dsn;
     void *owner; /* comes back with the result */
 };
 

@@ -10,9 +10,17 @@
 #include "base/error.h"
 
 struct sasl_credentials {
-    const char *mechanism; /* "auto" or a name: "plain", "login" */
+    const char *mechanism; /* "auto" or a name: "plain", "scram-sha-256" */
     const char *user;      /* NULL: no login at all */
-    const char *password;
+    const char *password;  /* NULL: none (EXTERNAL, GSSAPI) */
+    const char *domain;    /* of NTLM; NULL: none */
+    const char *host;      /* the server's name: digest-uri, GSSAPI's service */
+    const char *token;     /* of XOAUTH2 and OAUTHBEARER; NULL: none */
+};
+
+/* What a -PLUS mechanism binds the login to (RFC 5929, RFC 9266), in base64; "": none to be had. */
+struct sasl_binding {
+    char tls_exporter[64], tls_unique[64];
 };
 
 struct sasl;

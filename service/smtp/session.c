@@ -118,7 +118,7 @@ static enum smtp_step current_step(const struct session *s)
     switch (s->phase) {
     case RESOLVE:
     case CONNECT:
-        return SMTP_STEP_CONNECT;
+        return SMTP_STEP_TCP;
     case AUTO_WAIT:
         return SMTP_STEP_GREETING;
     case HANDSHAKE:
@@ -127,7 +127,7 @@ static enum smtp_step current_step(const struct session *s)
     case CLOSED:
         return smtp_dialogue_step(s->dialogue);
     }
-    return SMTP_STEP_CONNECT;
+    return SMTP_STEP_TCP;
 }
 
 static void close_session(struct session *s, const struct error *why)
@@ -411,7 +411,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 static void on_overdue(struct session *s)
 {
     struct error err = {0};
-    enum smtp_step overdue = SMTP_STEP_CONNECT;
+    enum smtp_step overdue = SMTP_STEP_TCP;
     switch (s->phase) {
     case RESOLVE:
         error_set(&err, ERR_DNS_FAILED, "%s: no answer from the resolver", s->settings->host);

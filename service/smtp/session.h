@@ -21,9 +21,22 @@
 
 enum session_tls { SESSION_TLS_NONE, SESSION_TLS_IMPLICIT, SESSION_TLS_STARTTLS, SESSION_TLS_AUTO };
 
+/* The way leads through it: SOCKS5 (RFC 1928, 1929) or HTTP CONNECT (RFC 9110, 9.3.6). */
+struct session_proxy {
+    bool http; /* else SOCKS5 */
+    const char *host;
+    uint16_t port;
+    const char *user, *password; /* NULL: none */
+};
+
+struct addresses; /* addresses.h */
+
 struct session_settings { /* borrowed for the session's life */
     const char *host;
     uint16_t port;
+    struct session_proxy proxy;        /* host NULL: none */
+    const char *source_address;        /* IP address; NULL: the system's choice */
+    struct addresses *addresses;       /* what is remembered of the host's; NULL: nothing is */
     enum session_tls tls;              /* AUTO: wait 1 s for a greeting, else speak TLS */
     struct transport_tls *tls_context; /* NULL with SESSION_TLS_NONE */
     struct smtp_options smtp;          /* its `tls` and `starttls` follow from the above */
@@ -40,6 +53,11 @@ struct session_owner {
     /* ERR_NONE: we said QUIT. `step` is where it was. All transactions have had their result. */
     void (*closed)(void *arg, struct session *session, enum smtp_step step,
                    const struct error *why);
+    /* These two may be NULL. A step has succeeded: DNS, TCP, PROXY, TLS, GREETING, EHLO, STARTTLS,
+     * AUTH, in the order they happen (EHLO twice with STARTTLS), and how long it took. */
+    void (*step)(void *arg, struct session *session, enum smtp_step step, int64_t took_us);
+    /* As struct smtp_trace has it, with remarks on addresses and TLS in between. */
+    void (*said)(void *arg, void *owner, char who, const char *text);
     void *arg;
 };
 
@@ -52,5 +70,7 @@ int session_carry(struct session *session, const struct smtp_envelope *envelope,
 void session_quit(struct session *session);  /* say QUIT when idle, and close */
 void session_abort(struct session *session); /* close now; what is under way is lost */
 bool session_has_room(const struct session *session);
+const struct transport *session_transport(const struct session *session); /* NULL: not connected */
+const struct smtp_extensions *session_extensions(const struct session *session); /* NULL: no EHLO */
 
 #endif

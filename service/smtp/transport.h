@@ -8,6 +8,7 @@
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -19,7 +20,9 @@ struct transport_tls_settings {
     const char *key;
     const char *server_name; /* what the certificate is verified against: DNS name or IP */
     bool verify;
-    int min_version; /* TLS1_2_VERSION, ... */
+    int min_version;         /* TLS1_2_VERSION, ... */
+    const char *const *pins; /* "sha256/BASE64" of a SubjectPublicKeyInfo of the chain, one of which
+                                must be met; ended by NULL; NULL: none */
 };
 
 /* One context a relay: holds trust, client certificate, and the session to resume. */
@@ -56,5 +59,16 @@ int transport_wants(const struct transport *transport);
 bool transport_pending(const struct transport *transport); /* decrypted octets wait to be read */
 void transport_shutdown_tls(struct transport *transport);  /* close_notify, best effort */
 const char *transport_tls_version(const struct transport *transport); /* NULL: no TLS */
+
+/* The certificate the server showed, for a person to read. */
+struct transport_certificate {
+    char names[256];                   /* of subjectAltName, joined by ", " */
+    char issuer[256];                  /* one line */
+    char pin[64];                      /* "sha256/BASE64" */
+    int64_t not_before_s, not_after_s; /* since 1970 */
+};
+bool transport_certificate(const struct transport *transport,
+                           struct transport_certificate *certificate_out); /* false: none */
+bool transport_resumed(const struct transport *transport); /* an earlier TLS session went on */
 
 #endif

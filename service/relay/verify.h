@@ -1,0 +1,63 @@
+#ifndef POSTERN_RELAY_VERIFY_H
+#define POSTERN_RELAY_VERIFY_H
+
+/*
+ * One connection to a relay, walked step by step: dns, tcp, (proxy), greeting, ehlo, (starttls,
+ * tls, ehlo), auth; each with its time. When a step fails, the cause is made certain by trying:
+ * the other TLS mode on that port, then the ports relays listen on (465, 587, 2525, 2465, 2587). A
+ * hint that names a setting is given as proved only if it worked. It takes seconds, never the
+ * minutes of timeouts.greeting.
+ */
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "config/config.h"
+#include "smtp/extensions.h"
+#include "smtp/session.h"
+
+enum { VERIFY_STEPS_MAX = 12, VERIFY_HINT_SIZE = 400 };
+
+struct verify_step {
+    const char *name; /* "dns", "tcp", "tls", ...: static */
+    bool ok;
+    int64_t took_us;
+    char detail[300]; /* of a success: the address, "TLSv1.3, CN of issuer"; of a failure: why */
+};
+
+struct verify_report {
+    bool ok; /* it could send now */
+    struct verify_step steps[VERIFY_STEPS_MAX];
+    size_t n_steps;
+    struct error error;          /* ERR_NONE: none. `where` is the step's word */
+    char hint[VERIFY_HINT_SIZE]; /* "": none */
+    bool hint_proved;            /* it was tried, and it works */
+    bool has_certificate;
+    struct transport_certificate certificate;
+    char tls_version[16]; /* "": no TLS */
+    bool has_extensions;
+    struct smtp_extensions extensions; /* as offered last */
+    char mechanism[32];                /* the one that was used; "": no login */
+};
+
+struct verify;
+
+struct verify_options {
+    bool no_login; /* stop before AUTH: a wrong password is not tried again */
+};
+
+/*
+ * Begins on `loop` and calls `done` once, on its thread, with a report valid during the call; then
+ * it frees itself. `relay` is borrowed until then. NULL: no memory.
+ */
+struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
+                            const struct verify_options *options,
+                            void (*done)(void *arg, const struct verify_report *report), void *arg);
+/* `done` is called soon, with what is known. */
+void verify_abort(struct verify *verify);
+
+/* The same on a loop of its own; returns when it is done. 0, or -1 without memory. */
+int verify_run(const struct config_relay *relay, const struct verify_options *options,
+               struct verify_report *report_out, struct error *err);
+
+#endif
