@@ -3,9 +3,9 @@
 
 /*
  * What was said on the wire at a message's last attempt, for its user to read: lines of "C: ",
- * "S: " and "* ", as struct smtp_trace gives them (no content, no login). Kept in memory, the oldest
- * forgotten when `max_bytes` are full; those of attempts that did not succeed are kept apart, so
- * that a stream of good ones does not wash them away. All functions: any thread.
+ * "S: " and "* ", as struct smtp_trace gives them (no content, no login). Kept in memory, the
+ * oldest forgotten when `max_bytes` are full; those of attempts that did not succeed are kept
+ * apart, so that a stream of good ones does not wash them away. All functions: any thread.
  */
 
 #include <stdbool.h>
@@ -20,8 +20,8 @@ struct transcripts;
 struct transcripts *transcripts_new(size_t max_bytes); /* NULL without memory */
 void transcripts_free(struct transcripts *transcripts);
 
-/* `id` is the message's; what was kept for it is replaced. `connection` is how the connection began,
- * shared by all messages on it, and counted (a reference is taken; NULL: nothing); `text` is
+/* `id` is the message's; what was kept for it is replaced. `connection` is how the connection
+ * began, shared by all messages on it, and counted (a reference is taken; NULL: nothing); `text` is
  * copied. */
 void transcripts_keep(struct transcripts *transcripts, const char id[ID_SIZE], const char *relay,
                       bool good, struct bytes *connection, const char *text, size_t len);
