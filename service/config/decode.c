@@ -11,6 +11,7 @@
 #include "base/nearest.h"
 #include "config/environment.h"
 #include "config/secret.h"
+#include "config/service.h"
 #include "config/settings.h"
 #include "config/units.h"
 
@@ -464,6 +465,111 @@ static void set_defaults(struct decoder *d, const struct section *section, void 
         set_default(d, &section->settings[i], base);
 }
 
+/* --- services ------------------------------------------------------------------------------
+ *
+ * Over the defaults, below what is given. Given is what stands in the tree, so a default is never
+ * taken for it; that is why it is done here, where the tree still is. Port and TLS belong together
+ * and are chosen in check.c, when both have been understood.
+ */
+
+static bool is_given(const json_t *item, const char *path)
+{
+    while (item != NULL && *path != '\0') {
+        size_t n = strcspn(path, ".");
+        item = json_object_getn(item, path, n);
+        path += n + (path[n] == '.' ? 1 : 0);
+    }
+    return item != NULL && !json_is_null(item);
+}
+
+static bool is_region(const char *text)
+{
+    return text[0] != '\0' && text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
+}
+
+/* NULL after telling. */
+static const struct service *known_service(struct decoder *d, const char *path, const char *word,
+                                           bool host_given)
+{
+    const struct service *service = service_find(word);
+    const char *region = service_region(word), *near = service_nearest(word);
+    if (service == NULL && near != NULL)
+        fault(d, path, "\"%s\" is not a service known here; did you mean %s?", word, near);
+    else if (service == NULL)
+        fault(d, path,
+              "\"%s\" is not a service known here: postern check --services lists them; for any "
+              "other write host, port and tls",
+              word);
+    else if (region != NULL && !service_has_regions(service))
+        fault(d, path, "%s has no regions: write %s", service->names[0], service->names[0]);
+    else if (service_has_regions(service) && (region != NULL ? !is_region(region) : !host_given))
+        fault(d, path, "the region is missing: write %s:REGION, such as %s:eu-west-1",
+              service->names[0], service->names[0]);
+    else
+        return service;
+    return NULL;
+}
+
+static void take(struct decoder *d, const json_t *item, struct config_relay *relay,
+                 const char *path, const char *value)
+{
+    const struct setting *setting = find(&section_relay, path, strlen(path));
+    if (is_given(item, path))
+        return;
+    json_t *text = json_string(value);
+    set_value(d, path, setting, relay, text);
+    json_decref(text);
+    relay->from_service.items[relay->from_service.n_items++] = setting->path;
+}
+
+static const char *service_host(struct decoder *d, const struct service *service, const char *word)
+{
+    const char *region = strstr(service->host, "{region}");
+    if (region == NULL)
+        return service->host;
+    return arena_printf(d->arena, "%.*s%s%s", (int)(region - service->host), service->host,
+                        service_region(word), region + strlen("{region}"));
+}
+
+static void fill_from_service(struct decoder *d, const char *full, const json_t *item,
+                              struct config_relay *relay)
+{
+    char where[96];
+    snprintf(where, sizeof(where), "%s.service", full);
+    const struct service *service =
+        relay->service != NULL ? known_service(d, where, relay->service, is_given(item, "host"))
+                               : NULL;
+    relay->from_service.items =
+        arena_alloc_array(d->arena, section_relay.n_settings, sizeof(const char *));
+    if (service == NULL || relay->from_service.items == NULL)
+        return;
+    if (!is_given(item, "host"))
+        take(d, item, relay, "host", service_host(d, service, relay->service));
+    for (const char *at = service->settings; *at != '\0'; at += strspn(at, " ")) {
+        size_t path = strcspn(at, "="), value = strcspn(at + path + 1, " ");
+        take(d, item, relay, arena_strndup(d->arena, at, path),
+             arena_strndup(d->arena, at + path + 1, value));
+        at += path + 1 + value;
+    }
+}
+
+/* --- lists -------------------------------------------------------------------------------- */
+
+static void decode_item(struct decoder *d, const struct section *section, const char *full,
+                        const json_t *item, void *base)
+{
+    struct config_relay *relay = section == &section_relay ? base : NULL;
+    set_defaults(d, section, base);
+    if (relay != NULL)
+        relay->secure = -1;
+    if (json_is_object(item))
+        decode_object(d, section, "", full, item, base);
+    else
+        fault(d, full, "a mapping of settings is wanted here");
+    if (relay != NULL)
+        fill_from_service(d, full, item, relay);
+}
+
 static void *decode_list(struct decoder *d, const json_t *list, const char *name,
                          const struct section *section, size_t *n_out)
 {
@@ -476,15 +582,8 @@ static void *decode_list(struct decoder *d, const json_t *list, const char *name
     char *items = arena_alloc_array(d->arena, n + 1, section->size);
     for (size_t i = 0; items != NULL && i < n; i++) {
         char full[64];
-        const json_t *item = json_array_get(list, i);
         snprintf(full, sizeof(full), "%s[%zu]", name, i);
-        set_defaults(d, section, items + i * section->size);
-        if (section == &section_relay)
-            ((struct config_relay *)(items + i * section->size))->secure = -1;
-        if (json_is_object(item))
-            decode_object(d, section, "", full, item, items + i * section->size);
-        else
-            fault(d, full, "a mapping of settings is wanted here");
+        decode_item(d, section, full, json_array_get(list, i), items + i * section->size);
     }
     *n_out = n;
     return items;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "config/service.h"
 #include "config/settings.h"
 #include "config/url.h"
 
@@ -194,6 +195,19 @@ static void print_section(FILE *out, const struct section *section, const void *
     }
 }
 
+static void print_relay(FILE *out, const struct config_relay *relay)
+{
+    static const char *const tls[] = {"implicit", "starttls", "none", "auto: who speaks first"};
+    print_section(out, &section_relay, relay, 4, true);
+    fprintf(out, "    # TLS as understood: %s\n", tls[relay->tls]);
+    if (relay->from_service.n_items == 0)
+        return;
+    fprintf(out, "    # Filled in by %s: ", relay->service);
+    for (size_t i = 0; i < relay->from_service.n_items; i++)
+        fprintf(out, "%s%s", i > 0 ? ", " : "", relay->from_service.items[i]);
+    fputc('\n', out);
+}
+
 void config_print(const struct config *config, FILE *out)
 {
     print_section(out, &section_top, config, 0, false);
@@ -201,11 +215,8 @@ void config_print(const struct config *config, FILE *out)
     for (size_t i = 0; i < config->n_api_keys; i++)
         print_section(out, &section_api_key, &config->api_keys[i], 4, true);
     fputs(config->n_relays > 0 ? "relays:\n" : "relays: []\n", out);
-    static const char *const tls[] = {"implicit", "starttls", "none", "auto: who speaks first"};
-    for (size_t i = 0; i < config->n_relays; i++) {
-        print_section(out, &section_relay, &config->relays[i], 4, true);
-        fprintf(out, "    # TLS as understood: %s\n", tls[config->relays[i].tls]);
-    }
+    for (size_t i = 0; i < config->n_relays; i++)
+        print_relay(out, &config->relays[i]);
     fputs(config->n_routes > 0 ? "routes:\n" : "routes: []\n", out);
     for (size_t i = 0; i < config->n_routes; i++)
         print_section(out, &section_route, &config->routes[i], 4, true);
@@ -228,4 +239,24 @@ void config_print_reference(FILE *out)
     print_rows(out, &section_api_key);
     print_rows(out, &section_relay);
     print_rows(out, &section_route);
+}
+
+static void print_service(FILE *out, const struct service *service)
+{
+    static const char *const tls[] = {"implicit", "starttls", "none", "auto"};
+    const char *before = "| ";
+    for (const char *const *name = service->names; *name != NULL; name++, before = ", ")
+        fprintf(out, "%s`%s%s`", before, *name, service_has_regions(service) ? ":REGION" : "");
+    fprintf(out, " | %s", service->host);
+    before = " | ";
+    for (const struct service_port *port = service->ports; port->port != 0; port++, before = ", ")
+        fprintf(out, "%s%u %s", before, port->port, tls[port->tls]);
+    fprintf(out, " | %s | %s |\n", service->oauth ? "yes" : "", service->settings);
+}
+
+void config_print_services(FILE *out)
+{
+    fputs("| service | host | port | OAuth 2 | settings |\n|---|---|---|---|---|\n", out);
+    for (size_t i = 0; i < n_services; i++)
+        print_service(out, &services[i]);
 }
