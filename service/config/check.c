@@ -38,11 +38,30 @@ static const struct {
 
 enum { N_TLS_WORDS = sizeof(tls_words) / sizeof(tls_words[0]) };
 
-/* The port of its service that fits what is said of port and TLS; NULL: none is known to. */
-static const struct service_port *known_port(const struct config_relay *relay, enum config_tls tls)
+/* What is written of TLS, in one way or another. */
+struct tls_said {
+    const char *word;
+    bool automatic, ambiguous; /* "auto", or nothing; "tls" */
+    bool by_port;              /* the word alone does not decide */
+    bool silent;               /* nothing is said at all */
+    enum config_tls tls;       /* what it comes to if nothing is known of the port; AUTO: any */
+};
+
+static struct tls_said read_tls(const struct config_relay *relay)
 {
-    const struct service *service = relay->service != NULL ? service_find(relay->service) : NULL;
-    return service != NULL ? service_port(service, relay->port, tls) : NULL;
+    struct tls_said said = {.word = relay->tls_word != NULL ? relay->tls_word : "auto"};
+    size_t i = 0;
+    while (i < N_TLS_WORDS && strcasecmp(said.word, tls_words[i].word) != 0)
+        i++;
+    said.automatic = strcasecmp(said.word, "auto") == 0;
+    said.ambiguous = strcasecmp(said.word, "tls") == 0;
+    said.by_port = i == N_TLS_WORDS;
+    said.silent = said.automatic && relay->secure < 0;
+    said.tls = !said.by_port        ? tls_words[i].tls
+               : relay->secure == 1 ? CONFIG_TLS_IMPLICIT
+               : said.silent        ? CONFIG_TLS_AUTO
+                                    : CONFIG_TLS_STARTTLS;
+    return said;
 }
 
 static void note_from_service(struct config_relay *relay, const char *setting)
@@ -50,39 +69,31 @@ static void note_from_service(struct config_relay *relay, const char *setting)
     relay->from_service.items[relay->from_service.n_items++] = setting;
 }
 
-/* The port too, where none is given: the service's; else 465 for TLS from the first byte, and
- * 587. */
-static void decide_tls(struct config_relay *relay, const char *where, struct error_list *errors)
+/* The port of its service that fits what is said of port and TLS; NULL: none is known to. */
+static const struct service_port *known_port(struct config_relay *relay,
+                                             const struct tls_said *said)
 {
-    const char *word = relay->tls_word != NULL ? relay->tls_word : "auto";
-    bool automatic = strcasecmp(word, "auto") == 0, ambiguous = strcasecmp(word, "tls") == 0;
-    size_t i = 0;
-    while (i < N_TLS_WORDS && strcasecmp(word, tls_words[i].word) != 0)
-        i++;
-    bool by_port = i == N_TLS_WORDS, silent = automatic && relay->secure < 0;
-    bool implicit = by_port ? relay->secure == 1 : tls_words[i].tls == CONFIG_TLS_IMPLICIT;
-    const struct service_port *known = known_port(relay, silent     ? CONFIG_TLS_AUTO
-                                                         : implicit ? CONFIG_TLS_IMPLICIT
-                                                         : by_port  ? CONFIG_TLS_STARTTLS
-                                                                    : tls_words[i].tls);
+    const struct service *service = relay->service != NULL ? service_find(relay->service) : NULL;
+    const struct service_port *known =
+        service != NULL ? service_port(service, relay->port, said->tls) : NULL;
     if (known != NULL && relay->port == 0)
         note_from_service(relay, "port");
-    if (known != NULL && silent)
+    if (known != NULL && said->silent)
         note_from_service(relay, "tls");
-    if (relay->port == 0)
-        relay->port = known != NULL ? known->port : implicit ? 465 : 587;
-    relay->tls = !by_port                     ? tls_words[i].tls
-                 : automatic && implicit      ? CONFIG_TLS_IMPLICIT
-                 : automatic && known != NULL ? known->tls
-                                              : tls_by_port(relay->port);
+    return known;
+}
 
-    if (by_port && !automatic && !ambiguous)
-        error_list_add(errors, where, "\"%s\" is none of: implicit, starttls, none, auto", word);
-    else if (ambiguous && relay->port != 465 && relay->port != 587)
+static void tell_tls_faults(const struct config_relay *relay, const struct tls_said *said,
+                            bool known, const char *where, struct error_list *errors)
+{
+    if (said->by_port && !said->automatic && !said->ambiguous)
+        error_list_add(errors, where, "\"%s\" is none of: implicit, starttls, none, auto",
+                       said->word);
+    else if (said->ambiguous && relay->port != 465 && relay->port != 587)
         error_list_add(errors, where,
                        "tls: tls means TLS from the first byte to some and STARTTLS to others: "
                        "write implicit (as on port 465) or starttls (as on port 587)");
-    else if (automatic && relay->secure == 0 && relay->port != 587 && known == NULL)
+    else if (said->automatic && relay->secure == 0 && relay->port != 587 && !known)
         error_list_add(errors, where,
                        "secure: false can mean STARTTLS or no TLS: write tls: starttls or tls: "
                        "none instead");
@@ -90,7 +101,24 @@ static void decide_tls(struct config_relay *relay, const char *where, struct err
              (relay->secure == 0 && relay->tls == CONFIG_TLS_IMPLICIT))
         error_list_add(errors, where,
                        "secure: %s and tls: %s on port %u contradict each other: leave secure out",
-                       relay->secure == 1 ? "true" : "false", word, relay->port);
+                       relay->secure == 1 ? "true" : "false", said->word, relay->port);
+}
+
+/* The port too, where none is given: the service's; else 465 for TLS from the first byte, and
+ * 587. */
+static void decide_tls(struct config_relay *relay, const char *where, struct error_list *errors)
+{
+    const struct tls_said said = read_tls(relay);
+    const struct service_port *known = known_port(relay, &said);
+    if (relay->port == 0)
+        relay->port = known != NULL ? known->port : said.tls == CONFIG_TLS_IMPLICIT ? 465 : 587;
+    if (!said.by_port || (said.automatic && relay->secure == 1))
+        relay->tls = said.tls;
+    else if (said.automatic && known != NULL)
+        relay->tls = known->tls;
+    else
+        relay->tls = tls_by_port(relay->port);
+    tell_tls_faults(relay, &said, known != NULL, where, errors);
 }
 
 /* --- addresses ---------------------------------------------------------------------------- */
