@@ -97,14 +97,14 @@ bool sasl_ntlm_installed(void)
     return present != 0;
 }
 
-/* "DOMAIN\user", as NTLM names users. */
+/* "DOMAIN\user", as NTLM names users; who writes it so means it. */
 static int import_user(struct sasl *sasl, const struct sasl_credentials *credentials,
                        gss_name_t *name_out, struct error *err)
 {
     char text[512];
-    const char *domain = credentials->domain;
-    int n = snprintf(text, sizeof(text), "%s%s%s", domain != NULL ? domain : "",
-                     domain != NULL ? "\\" : "", credentials->user);
+    const char *user = credentials->user, *domain = credentials->domain;
+    bool whole = domain == NULL || strchr(user, '\\') != NULL;
+    int n = snprintf(text, sizeof(text), "%s%s%s", whole ? "" : domain, whole ? "" : "\\", user);
     if (n < 0 || (size_t)n >= sizeof(text))
         return error_set(err, ERR_AUTH_FAILED, "AUTH NTLM: a user's name of %d octets", n);
     return import(sasl, text, GSS_C_NT_USER_NAME, name_out, err);
