@@ -174,18 +174,55 @@ static bool is_clean(const char *text)
     return true;
 }
 
-/* Why the login cannot be as it is written; NULL: it can. */
-static const char *auth_fault(const struct config_relay *relay)
+/* What a login by each mechanism is made of. */
+enum login_by { BY_NOBODY, BY_PASSWORD, BY_CERTIFICATE, BY_TICKET, BY_TOKEN };
+
+static const struct {
+    const char *word;
+    enum login_by by;
+} mechanisms[] = {
+    {"auto", BY_PASSWORD},
+    {"plain", BY_PASSWORD},
+    {"login", BY_PASSWORD},
+    {"cram-md5", BY_PASSWORD},
+    {"digest-md5", BY_PASSWORD},
+    {"scram-sha-1", BY_PASSWORD},
+    {"scram-sha-256", BY_PASSWORD},
+    {"scram-sha-1-plus", BY_PASSWORD},
+    {"ntlm", BY_PASSWORD},
+    {"scram-sha-256-plus", BY_PASSWORD},
+    {"external", BY_CERTIFICATE},
+    {"gssapi", BY_TICKET},
+    {"xoauth2", BY_TOKEN},
+    {"oauthbearer", BY_TOKEN},
+    {"none", BY_NOBODY},
+};
+
+enum { N_MECHANISMS = sizeof(mechanisms) / sizeof(mechanisms[0]) };
+
+/* N_MECHANISMS: there is none of that name. */
+static size_t find_mechanism(const char *word)
 {
-    static const char *const known[] = {"auto", "plain", "login", "none"};
+    size_t i = 0;
+    while (i < N_MECHANISMS && strcasecmp(word, mechanisms[i].word) != 0)
+        i++;
+    return i;
+}
+
+static bool logs_in(const struct config_relay *relay)
+{
+    size_t i = find_mechanism(relay->auth.mechanism);
+    return relay->auth.username != NULL ||
+           (i < N_MECHANISMS &&
+            (mechanisms[i].by == BY_CERTIFICATE || mechanisms[i].by == BY_TICKET));
+}
+
+static const char *password_fault(const struct config_relay *relay)
+{
     const char *user = relay->auth.username, *password = relay->auth.password;
-    bool is_known = false;
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        is_known |= strcmp(relay->auth.mechanism, known[i]) == 0;
-    if (!is_known)
-        return "mechanism: not supported yet in this version; write auto, plain, login or none";
-    if (strcmp(relay->auth.mechanism, "none") == 0 || (user == NULL && password == NULL))
-        return NULL;
+    bool automatic = strcasecmp(relay->auth.mechanism, "auto") == 0;
+    if (user == NULL && password == NULL && automatic)
+        return NULL; /* no login is wanted */
     if (user == NULL || user[0] == '\0')
         return "username is missing";
     if (password == NULL || password[0] == '\0')
@@ -193,15 +230,53 @@ static const char *auth_fault(const struct config_relay *relay)
     return NULL;
 }
 
+static const char *certificate_fault(const struct config_relay *relay)
+{
+    if (relay->auth.password != NULL)
+        return "with mechanism: external the client certificate is the login: leave password out";
+    if (relay->tls == CONFIG_TLS_NONE)
+        return "mechanism: external logs in by a client certificate: set tls: starttls or tls: "
+               "implicit";
+    if (relay->tls_options.certificate == NULL)
+        return "mechanism: external logs in by a client certificate: set tls_options.certificate "
+               "and tls_options.key";
+    return NULL;
+}
+
+/* Why the login cannot be as it is written; NULL: it can. */
+static const char *auth_fault(const struct config_relay *relay)
+{
+    size_t i = find_mechanism(relay->auth.mechanism);
+    if (i == N_MECHANISMS)
+        return "mechanism: write auto, plain, login, cram-md5, digest-md5, scram-sha-1, "
+               "scram-sha-256, ntlm, gssapi, external or none";
+    switch (mechanisms[i].by) {
+    case BY_NOBODY:
+        return NULL;
+    case BY_PASSWORD:
+        return password_fault(relay);
+    case BY_CERTIFICATE:
+        return certificate_fault(relay);
+    case BY_TICKET:
+        return relay->auth.password != NULL
+                   ? "with mechanism: gssapi the ticket cache (KRB5CCNAME) is the login: leave "
+                     "password out"
+                   : NULL;
+    case BY_TOKEN:
+        return "mechanism: xoauth2 and oauthbearer are not supported yet in this version";
+    }
+    return NULL;
+}
+
 /* The refusals of contract section 2 that concern one relay's login. */
 static void check_login(struct config_relay *relay, const char *where, struct error_list *errors)
 {
-    bool local = host_is_local(relay->host);
+    bool local = host_is_local(relay->host), secret = relay->auth.password != NULL;
     if (relay->port == 25 && !relay->allow_port_25)
         error_list_add(errors, where,
                        "port 25 is for traffic between mail servers and commonly blocked: use 587 "
                        "with tls: starttls, or set allow_port_25: true");
-    if (relay->tls == CONFIG_TLS_NONE && !local && !relay->allow_plaintext_auth)
+    if (relay->tls == CONFIG_TLS_NONE && secret && !local && !relay->allow_plaintext_auth)
         error_list_add(errors, where,
                        "the password would go out in the clear: set tls: starttls or tls: "
                        "implicit, or allow_plaintext_auth: true");
@@ -304,7 +379,7 @@ static void check_relay(struct config *config, size_t i, struct error_list *erro
     const char *fault = auth_fault(relay);
     if (fault != NULL)
         error_list_add(errors, where, "%s", fault);
-    if (strcmp(relay->auth.mechanism, "none") == 0)
+    if (strcasecmp(relay->auth.mechanism, "none") == 0)
         relay->auth.username = NULL;
 
     snprintf(where, sizeof(where), "relays[%zu]", i);
@@ -315,7 +390,7 @@ static void check_relay(struct config *config, size_t i, struct error_list *erro
         error_list_add(errors, where, "host is missing");
     else if (!is_clean(relay->host) || !is_clean(relay->hostname) || relay->hostname[0] == '\0')
         error_list_add(errors, where, "host and hostname hold no spaces");
-    else if (relay->auth.username != NULL)
+    else if (logs_in(relay))
         check_login(relay, where, errors);
 }
 
