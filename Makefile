@@ -70,8 +70,9 @@ $(B)/api/handlers/status.o: openapi.yaml
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libssl-dev libuv1-dev \
                   libgsasl-dev libkrb5-dev libyaml-dev libsqlite3-dev libidn2-dev libcurl4-openssl-dev
-TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond openssl iproute2 \
-                 procps
+TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond dovecot-gssapi openssl \
+                 iproute2 procps sasl2-bin libsasl2-modules winbind gss-ntlmssp krb5-kdc \
+                 krb5-admin-server krb5-user
 LINT_PACKAGES := clang-format clang-tidy shellcheck python3 git
 FUZZ_PACKAGES := clang libclang-rt-14-dev libgmime-3.0-dev
 BENCH_PACKAGES := nghttp2-client postfix dovecot-core dovecot-submissiond nodejs python3 openssl iproute2 procps
