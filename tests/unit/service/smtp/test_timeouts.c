@@ -55,7 +55,7 @@ static void begin(struct smtp_dialogue *d, int64_t now_ms)
     cr_assert_eq(smtp_dialogue_begin(d, &envelope, now_ms, &err), 0);
 }
 
-Test(deadlines, greeting_and_commands)
+Test(timeouts, greeting_and_commands)
 {
     CLEANUP(smtp_dialogue_free) struct smtp_dialogue *d = smtp_dialogue_new(&OPTIONS, 1000);
     expect_due(d, 1000 + GREETING, SMTP_STEP_GREETING);
@@ -69,7 +69,7 @@ Test(deadlines, greeting_and_commands)
 }
 
 /* Of replies that are owed together the clock of the second starts when the first is in. */
-Test(deadlines, a_pipelined_group)
+Test(timeouts, a_pipelined_group)
 {
     CLEANUP(smtp_dialogue_free) struct smtp_dialogue *d = smtp_dialogue_new(&OPTIONS, 0);
     log_in(d, "250-hi\r\n250 PIPELINING\r\n");
@@ -83,7 +83,7 @@ Test(deadlines, a_pipelined_group)
 }
 
 /* Fault 75: from the final dot on it waits for ten minutes, as long as a server may take. */
-Test(deadlines, the_reply_to_the_final_dot)
+Test(timeouts, the_reply_to_the_final_dot)
 {
     CLEANUP(smtp_dialogue_free) struct smtp_dialogue *d = smtp_dialogue_new(&OPTIONS, 0);
     struct smtp_result result;
@@ -102,7 +102,7 @@ Test(deadlines, the_reply_to_the_final_dot)
 }
 
 /* With chunks the content is out long before it is the first reply owed. */
-Test(deadlines, the_reply_to_a_chunk)
+Test(timeouts, the_reply_to_a_chunk)
 {
     CLEANUP(smtp_dialogue_free) struct smtp_dialogue *d = smtp_dialogue_new(&OPTIONS, 0);
     log_in(d, "250-hi\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
@@ -114,7 +114,7 @@ Test(deadlines, the_reply_to_a_chunk)
     expect_due(d, 3000 + FINAL, SMTP_STEP_CONTENT);
 }
 
-Test(deadlines, quit)
+Test(timeouts, quit)
 {
     CLEANUP(smtp_dialogue_free) struct smtp_dialogue *d = smtp_dialogue_new(&OPTIONS, 0);
     log_in(d, "250 hi\r\n");
