@@ -23,7 +23,7 @@ struct world {
     struct receiver_budget budget;
     size_t n_messages, n_begun;
     bool refuses;
-    char content[MESSAGES_MAX][48], recipient[MESSAGES_MAX][24];
+    char content[MESSAGES_MAX][48], recipient[MESSAGES_MAX][40];
     const char *recipients[MESSAGES_MAX][1];
     enum fate fate[MESSAGES_MAX];
     size_t n_fates[MESSAGES_MAX], n_taken[MESSAGES_MAX]; /* told by us; by the server */
