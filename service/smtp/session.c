@@ -1,6 +1,8 @@
 #include "smtp/session.h"
 
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +41,9 @@ struct session {
     int64_t timer_due_ms; /* INT64_MAX: not running */
     int64_t phase_deadline_ms;
     bool resolving, timer_closed;
+    int64_t step_began_us;    /* the one that has not succeeded yet */
+    enum smtp_step talk_step; /* of the dialogue, when it was last looked at */
+    bool logged_in;
     bool greeted;   /* an octet has come */
     bool cut_short; /* the last turn ended by its limit: more can be moved at once */
     bool quitting;  /* QUIT goes out as soon as nothing is under way */
@@ -51,6 +56,40 @@ struct session {
 
 static void advance(struct session *s);
 static void try_address(struct session *s);
+
+/* --- what the owner is told ---------------------------------------------------------------- */
+
+static void succeeded(struct session *s, enum smtp_step step)
+{
+    int64_t now_us = clock_mono_us();
+    if (s->owner.step != NULL)
+        s->owner.step(s->owner.arg, s, step, now_us - s->step_began_us);
+    s->step_began_us = now_us;
+}
+
+__attribute__((format(printf, 2, 3))) static void remark(struct session *s, const char *format, ...)
+{
+    char text[512];
+    if (s->owner.said == NULL)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    s->owner.said(s->owner.arg, NULL, '*', text);
+}
+
+/* Until the login is done each reply ends its group, so no step passes unseen between two looks. */
+static void notice_steps(struct session *s)
+{
+    if (s->logged_in)
+        return;
+    enum smtp_step before = s->talk_step;
+    s->talk_step = smtp_dialogue_step(s->dialogue);
+    s->logged_in = smtp_dialogue_ready(s->dialogue);
+    if (s->talk_step != before || s->logged_in)
+        succeeded(s, before);
+}
 
 /* --- time --------------------------------------------------------------------------------- */
 
@@ -95,13 +134,18 @@ static void free_watch(uv_handle_t *handle)
     free(handle->data);
 }
 
+static void stop_watching(struct session *s)
+{
+    if (s->watch == NULL)
+        return;
+    s->watch->session = NULL;
+    uv_close((uv_handle_t *)&s->watch->poll, free_watch); /* stops polling at once */
+    s->watch = NULL;
+}
+
 static void drop_connection(struct session *s)
 {
-    if (s->watch != NULL) {
-        s->watch->session = NULL;
-        uv_close((uv_handle_t *)&s->watch->poll, free_watch); /* stops polling at once */
-        s->watch = NULL;
-    }
+    stop_watching(s);
     transport_free(s->transport);
     s->transport = NULL;
 }
@@ -117,6 +161,7 @@ static enum smtp_step current_step(const struct session *s)
 {
     switch (s->phase) {
     case RESOLVE:
+        return SMTP_STEP_DNS;
     case CONNECT:
         return SMTP_STEP_TCP;
     case AUTO_WAIT:
@@ -136,14 +181,17 @@ static void close_session(struct session *s, const struct error *why)
     enum smtp_step step = current_step(s);
     if (s->transport != NULL)
         transport_shutdown_tls(s->transport);
-    drop_connection(s);
+    stop_watching(s);
     s->phase = CLOSED;
     if (s->resolving)
         uv_cancel((uv_req_t *)&s->resolve);
     if (s->dialogue != NULL)
         smtp_dialogue_lost(s->dialogue);
     hand_over_results(s);
+    if (why->code != ERR_NONE)
+        remark(s, "lost: %s", why->detail);
     s->owner.closed(s->owner.arg, s, step, why);
+    drop_connection(s);
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
 
@@ -159,6 +207,7 @@ static int read_some(struct session *s, struct error *err)
     s->greeted = true;
     if (smtp_dialogue_feed(s->dialogue, in, (size_t)n, clock_mono_ms(), err) < 0)
         return -1;
+    notice_steps(s);
     return (int)n;
 }
 
@@ -230,10 +279,21 @@ static int begin_talk(struct session *s, struct error *err)
     s->phase = TALK;
     if (s->dialogue != NULL) {
         smtp_dialogue_tls_done(s->dialogue, clock_mono_ms());
+        s->talk_step = smtp_dialogue_step(s->dialogue);
         return 0;
     }
     s->dialogue = smtp_dialogue_new(&s->options, clock_mono_ms());
+    s->talk_step = SMTP_STEP_GREETING;
     return s->dialogue != NULL ? 0 : error_set(err, ERR_NOMEM, "SMTP dialogue");
+}
+
+static int end_handshake(struct session *s, struct error *err)
+{
+    struct transport_certificate certificate;
+    succeeded(s, SMTP_STEP_TLS);
+    if (s->owner.said != NULL && transport_certificate(s->transport, &certificate))
+        remark(s, "%s, certificate for %s", transport_tls_version(s->transport), certificate.names);
+    return begin_talk(s, err);
 }
 
 static int begin_after_connect(struct session *s, struct error *err)
@@ -267,7 +327,7 @@ static int step(struct session *s, bool offer, struct error *err)
         return begin_talk(s, err) < 0 ? -1 : 1;
     case HANDSHAKE:
         rc = transport_handshake(s->transport, err);
-        return rc > 0 ? (begin_talk(s, err) < 0 ? -1 : 1) : rc;
+        return rc > 0 ? (end_handshake(s, err) < 0 ? -1 : 1) : rc;
     case TALK:
         rc = talk(s, offer, err);
         return rc > 0 ? (begin_handshake(s, err) < 0 ? -1 : 1) : rc;
@@ -312,6 +372,7 @@ static void on_socket_connected(struct session *s)
         try_address(s);
         return;
     }
+    succeeded(s, SMTP_STEP_TCP);
     if (begin_after_connect(s, &err) < 0) {
         close_session(s, &err);
         return;
@@ -373,6 +434,13 @@ static int new_watch(struct session *s, struct error *err)
     return 0;
 }
 
+static void remark_address(struct session *s, const struct sockaddr *address)
+{
+    char host[INET6_ADDRSTRLEN];
+    if (uv_ip_name(address, host, sizeof(host)) == 0)
+        remark(s, "connecting to %s port %u", host, s->settings->port);
+}
+
 /* The addresses in the resolver's order, each with the whole connect timeout. */
 static void try_address(struct session *s)
 {
@@ -383,6 +451,7 @@ static void try_address(struct session *s)
                               &s->last_error) == 0 &&
             new_watch(s, &s->last_error) == 0) {
             s->phase = CONNECT;
+            remark_address(s, address->ai_addr);
             s->phase_deadline_ms = clock_mono_ms() + s->settings->connect_timeout_ms;
             watch_socket(s);
             arm_timer(s);
@@ -403,6 +472,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         return;
     }
     s->address = addresses;
+    if (status == 0)
+        succeeded(s, SMTP_STEP_DNS);
     error_set(&s->last_error, ERR_DNS_FAILED, "%s: %s", s->settings->host,
               status < 0 ? uv_strerror(status) : "no address");
     try_address(s);
@@ -466,6 +537,9 @@ struct session *session_open(uv_loop_t *loop, const struct session_settings *set
     s->settings = settings;
     s->owner = *owner;
     s->options = settings->smtp;
+    if (owner->said != NULL)
+        s->options.trace = (struct smtp_trace){.line = owner->said, .arg = owner->arg};
+    s->step_began_us = clock_mono_us();
     s->timer_due_ms = INT64_MAX;
     s->phase = RESOLVE;
     s->phase_deadline_ms = clock_mono_ms() + settings->connect_timeout_ms;
@@ -521,4 +595,14 @@ void session_abort(struct session *s)
 bool session_has_room(const struct session *s)
 {
     return s->phase == TALK && !s->quitting && smtp_dialogue_room(s->dialogue);
+}
+
+const struct transport *session_transport(const struct session *s)
+{
+    return s->phase != RESOLVE && s->phase != CONNECT ? s->transport : NULL;
+}
+
+const struct smtp_extensions *session_extensions(const struct session *s)
+{
+    return s->dialogue != NULL ? smtp_dialogue_extensions(s->dialogue) : NULL;
 }

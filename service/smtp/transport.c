@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
@@ -404,4 +405,57 @@ void transport_shutdown_tls(struct transport *transport)
 const char *transport_tls_version(const struct transport *transport)
 {
     return transport->ssl != NULL ? SSL_get_version(transport->ssl) : NULL;
+}
+
+/* --- who is there ------------------------------------------------------------------------- */
+
+static void name_line(const X509_NAME *name, char *to, size_t size)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    int len = 0;
+    if (bio != NULL && X509_NAME_print_ex(bio, name, 0, XN_FLAG_ONELINE) >= 0)
+        len = BIO_read(bio, to, (int)size - 1);
+    to[len > 0 ? len : 0] = '\0';
+    BIO_free(bio);
+}
+
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+/* RFC 7469, 2.4: of the key, so that it outlives the certificate. */
+static void describe_key(const X509 *certificate, char pin_out[64])
+{
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    unsigned char *der = NULL;
+    int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+    pin_out[0] = '\0';
+    if (len <= 0)
+        return;
+    SHA256(der, (size_t)len, digest);
+    OPENSSL_free(der);
+    memcpy(pin_out, "sha256/", 7);
+    EVP_EncodeBlock((unsigned char *)pin_out + 7, digest, sizeof(digest));
+}
+
+bool transport_certificate(const struct transport *transport,
+                           struct transport_certificate *certificate_out)
+{
+    X509 *shown = transport->ssl != NULL ? SSL_get0_peer_certificate(transport->ssl) : NULL;
+    if (shown == NULL)
+        return false;
+    describe_names(shown, certificate_out->names, sizeof(certificate_out->names));
+    name_line(X509_get_issuer_name(shown), certificate_out->issuer,
+              sizeof(certificate_out->issuer));
+    describe_key(shown, certificate_out->pin);
+    certificate_out->not_before_s = seconds_of(X509_get0_notBefore(shown));
+    certificate_out->not_after_s = seconds_of(X509_get0_notAfter(shown));
+    return true;
+}
+
+bool transport_resumed(const struct transport *transport)
+{
+    return transport->ssl != NULL && SSL_session_reused(transport->ssl) == 1;
 }
