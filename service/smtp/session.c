@@ -599,7 +599,7 @@ bool session_has_room(const struct session *s)
 
 const struct transport *session_transport(const struct session *s)
 {
-    return s->phase != RESOLVE && s->phase != CONNECT ? s->transport : NULL;
+    return s->transport;
 }
 
 const struct smtp_extensions *session_extensions(const struct session *s)
