@@ -135,13 +135,13 @@ class FakeRelay:
     """`cuts` are those of the next connections, in order (see Wire); the others are whole."""
 
     def __init__(self, behaviour=usual, extensions=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"),
-                 port=0, gathers=False):
+                 port=0, gathers=False, host="127.0.0.1"):
         self.behaviour, self.extensions, self.gathers = behaviour, extensions, gathers
         self.cuts = []
         self.messages, self.arrived, self.sessions = [], [], []
         self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=64)
-        self.port = self.listener.getsockname()[1]
+        self.listener = socket.create_server((host, port), backlog=64)
+        self.host, self.port = self.listener.getsockname()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -188,7 +188,7 @@ class FakeRelay:
             time.sleep(0.02)
 
     def settings(self, **more):
-        return {"name": "fake", "host": "127.0.0.1", "port": self.port, "tls": "none", **more}
+        return {"name": "fake", "host": self.host, "port": self.port, "tls": "none", **more}
 
     def close(self):
         try:

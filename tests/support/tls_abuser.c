@@ -79,8 +79,9 @@ static void update_keys(SSL *ssl, int n)
 static bool answer(struct abuser *a, SSL *ssl, const char *line)
 {
     static const char *const replies[][2] = {
-        {"EHLO", "250 abuser.test\r\n"}, {"MAIL", "250 2.1.0 Ok\r\n"}, {"RCPT", "250 2.1.5 Ok\r\n"},
-        {"DATA", "354 go\r\n"},          {".\r\n", "250 2.0.0 Ok\r\n"}, {"QUIT", "221 bye\r\n"},
+        {"EHLO", "250 abuser.test\r\n"}, {"MAIL", "250 2.1.0 Ok\r\n"},
+        {"RCPT", "250 2.1.5 Ok\r\n"},    {"DATA", "354 go\r\n"},
+        {".\r\n", "250 2.0.0 Ok\r\n"},   {"QUIT", "221 bye\r\n"},
     };
     if (a->in_content && strcmp(line, ".\r\n") != 0)
         return true;
