@@ -18,6 +18,7 @@ enum {
     /* A content that takes longer than a round trip waits until somebody wants it: with BDAT it
      * must go out whole even if every recipient was refused (RFC 3030, 2). */
     CHUNK_UNASKED_MAX = 256 * 1024,
+    CONTENT_RATE_MIN = 1024, /* octets a second; who takes less blocks a connection for hours */
 };
 
 struct smtp_tx_list {
@@ -36,6 +37,8 @@ struct smtp_dialogue {
     struct smtp_owed_queue owed;
     enum smtp_step last_step; /* answered last */
     int64_t since_ms;         /* when the first of them became the first, or last made progress */
+    int64_t first_ms;         /* when it became the first */
+    uint64_t first_written;   /* ... and `written` then */
 
     uint64_t pulled, written; /* octets, ever */
     const char *text;         /* the command being sent: what is left of it */
@@ -116,6 +119,13 @@ __attribute__((format(printf, 2, 3))) static void put(struct smtp_dialogue *d, c
     va_end(args);
     assert(len > 0 && (size_t)len < sizeof(d->line));
     send_text(d, d->line, (size_t)len);
+}
+
+/* Another reply is the first that is owed. */
+static void begin_wait(struct smtp_dialogue *d, int64_t now_ms)
+{
+    d->since_ms = d->first_ms = now_ms;
+    d->first_written = d->written;
 }
 
 static void ask(struct smtp_dialogue *d, const struct smtp_command *command)
@@ -464,7 +474,7 @@ struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int6
         return NULL;
     d->options = options;
     d->tls = options->tls;
-    d->since_ms = now_ms;
+    begin_wait(d, now_ms);
     d->window = 1;
     d->under_way.end = &d->under_way.first;
     d->results.end = &d->results.first;
@@ -533,7 +543,7 @@ static int take_reply(struct smtp_dialogue *d, int64_t now_ms, struct error *err
         return -1;
     }
     d->last_step = owed.command->step;
-    d->since_ms = now_ms;
+    begin_wait(d, now_ms);
     if (owed.tx != NULL) {
         owed.tx->answered = true;
         if (--owed.tx->n_owed == 0)
@@ -655,7 +665,7 @@ void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms)
 {
     d->wants_tls = false;
     d->tls = true;
-    d->since_ms = now_ms;
+    begin_wait(d, now_ms);
     d->extensions = (struct smtp_extensions){0};
     ask(d, &EHLO);
 }
@@ -718,7 +728,7 @@ int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *env
         smtp_owed_reserve(&d->owed, envelope->n_recipients + OWED_BESIDE_RECIPIENTS) < 0)
         return error_set(err, ERR_NOMEM, "a transaction of %zu recipients", envelope->n_recipients);
     if (smtp_owed_none(&d->owed))
-        d->since_ms = now_ms;
+        begin_wait(d, now_ms);
 
     size_t n_decided = 0;
     while (n_decided < envelope->n_recipients && smtp_tx_decided(tx, n_decided))
@@ -754,7 +764,7 @@ void smtp_dialogue_quit(struct smtp_dialogue *d, int64_t now_ms)
 {
     assert(smtp_dialogue_idle(d));
     d->quitting = true;
-    d->since_ms = now_ms;
+    begin_wait(d, now_ms);
     ask(d, &QUIT);
 }
 
@@ -794,12 +804,24 @@ static int64_t timeout_ms(const struct smtp_dialogue *d, const struct smtp_owed 
     return timeouts->command;
 }
 
+/* A server that takes an octet now and then makes progress for ever; so there is a rate, too. */
+static int64_t slowest_ms(const struct smtp_dialogue *d, const struct smtp_owed *first)
+{
+    if (!carries_content(first->command) || first->ends <= d->written)
+        return INT64_MAX;
+    return d->first_ms + d->options->timeouts.data +
+           (int64_t)(d->written - d->first_written) * 1000 / CONTENT_RATE_MIN;
+}
+
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out)
 {
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (step_out != NULL)
         *step_out = smtp_dialogue_step(d);
-    return first != NULL ? d->since_ms + timeout_ms(d, first) : INT64_MAX;
+    if (first == NULL)
+        return INT64_MAX;
+    int64_t stalled_ms = d->since_ms + timeout_ms(d, first), slow_ms = slowest_ms(d, first);
+    return stalled_ms < slow_ms ? stalled_ms : slow_ms;
 }
 
 enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d)

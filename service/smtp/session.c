@@ -7,22 +7,26 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "smtp/connector.h"
+#include "smtp/proxy.h"
 
 enum {
     AUTO_WAIT_MS = 1000, /* tls: auto: how long a plain server gets to greet first */
-    QUIT_WAIT_MS = 2000, /* nobody waits longer for a farewell */
     OUT_SIZE = 16 * 1024,
     READS_A_TURN = 16, /* then the loop's other sessions get theirs */
 };
 
-/* RESOLVE -> CONNECT -> [AUTO_WAIT] -> [HANDSHAKE] -> TALK (-> HANDSHAKE -> TALK) -> CLOSED */
-enum phase { RESOLVE, CONNECT, AUTO_WAIT, HANDSHAKE, TALK, CLOSED };
+/* The connector's part, and then:
+ *
+ *   [PROXY ->] [AUTO_WAIT ->] [HANDSHAKE ->] TALK [-> HANDSHAKE -> TALK] -> CLOSED
+ *
+ * Each but TALK has one deadline, whatever trickles in meanwhile. */
+enum phase { RESOLVE, CONNECT, PROXY, AUTO_WAIT, HANDSHAKE, TALK, CLOSED };
 
-/* A poll handle outlives its descriptor by one turn of the loop, so each connection attempt has one
- * of its own, which frees itself. */
+/* A poll handle outlives its descriptor by one turn of the loop, so it has a life of its own. */
 struct watch {
     uv_poll_t poll;
-    struct session *session; /* NULL: the attempt is over */
+    struct session *session; /* NULL: gone */
     int events;
 };
 
@@ -32,15 +36,14 @@ struct session {
     struct session_owner owner;
     enum phase phase;
     struct smtp_options options; /* settings->smtp, with the TLS mode decided */
+    struct connector *connector; /* NULL: not getting there any more */
+    struct proxy *proxy;         /* while it is asked */
     struct smtp_dialogue *dialogue;
     struct transport *transport;
     struct watch *watch;
-    uv_getaddrinfo_t resolve;
-    struct addrinfo *addresses, *address; /* all, and the one being tried */
     uv_timer_t timer;
     int64_t timer_due_ms; /* INT64_MAX: not running */
     int64_t phase_deadline_ms;
-    bool resolving, timer_closed;
     int64_t step_began_us;    /* the one that has not succeeded yet */
     enum smtp_step talk_step; /* of the dialogue, when it was last looked at */
     bool logged_in;
@@ -49,13 +52,11 @@ struct session {
     bool quitting;  /* QUIT goes out as soon as nothing is under way */
     bool busy;      /* inside advance(): calls of the owner only note what they want */
     bool aborting;
-    struct error last_error; /* of the addresses tried so far */
     size_t out_len, out_done;
     char out[OUT_SIZE]; /* pulled from the dialogue, not yet taken by the transport */
 };
 
 static void advance(struct session *s);
-static void try_address(struct session *s);
 
 /* --- what the owner is told ---------------------------------------------------------------- */
 
@@ -98,6 +99,12 @@ static int64_t deadline(const struct session *s)
     return s->phase == TALK ? smtp_dialogue_deadline(s->dialogue, NULL) : s->phase_deadline_ms;
 }
 
+static void begin_phase(struct session *s, enum phase phase, int64_t timeout_ms)
+{
+    s->phase = phase;
+    s->phase_deadline_ms = clock_mono_ms() + timeout_ms;
+}
+
 static void on_timer(uv_timer_t *timer);
 
 /* A timer that fires early only looks again: so it is moved forward rarely, not at every reply. */
@@ -113,20 +120,12 @@ static void arm_timer(struct session *s)
 
 /* --- the end ------------------------------------------------------------------------------ */
 
-static void free_if_done(struct session *s)
-{
-    if (!s->timer_closed || s->resolving)
-        return;
-    uv_freeaddrinfo(s->addresses);
-    smtp_dialogue_free(s->dialogue);
-    free(s);
-}
-
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct session *s = handle->data;
-    s->timer_closed = true;
-    free_if_done(s);
+    smtp_dialogue_free(s->dialogue);
+    explicit_bzero(s->out, sizeof(s->out));
+    free(s);
 }
 
 static void free_watch(uv_handle_t *handle)
@@ -143,13 +142,6 @@ static void stop_watching(struct session *s)
     s->watch = NULL;
 }
 
-static void drop_connection(struct session *s)
-{
-    stop_watching(s);
-    transport_free(s->transport);
-    s->transport = NULL;
-}
-
 static void hand_over_results(struct session *s)
 {
     struct smtp_result result;
@@ -164,6 +156,8 @@ static enum smtp_step current_step(const struct session *s)
         return SMTP_STEP_DNS;
     case CONNECT:
         return SMTP_STEP_TCP;
+    case PROXY:
+        return SMTP_STEP_PROXY;
     case AUTO_WAIT:
         return SMTP_STEP_GREETING;
     case HANDSHAKE:
@@ -175,24 +169,30 @@ static enum smtp_step current_step(const struct session *s)
     return SMTP_STEP_TCP;
 }
 
-static void close_session(struct session *s, const struct error *why)
+/* The transport goes last: the owner may still look who was there. */
+static void close_session_at(struct session *s, enum smtp_step step, const struct error *why)
 {
     assert(s->phase != CLOSED);
-    enum smtp_step step = current_step(s);
+    if (s->connector != NULL)
+        connector_cancel(TAKE(s->connector));
     if (s->transport != NULL)
         transport_shutdown_tls(s->transport);
     stop_watching(s);
     s->phase = CLOSED;
-    if (s->resolving)
-        uv_cancel((uv_req_t *)&s->resolve);
     if (s->dialogue != NULL)
         smtp_dialogue_lost(s->dialogue);
     hand_over_results(s);
     if (why->code != ERR_NONE)
         remark(s, "lost: %s", why->detail);
     s->owner.closed(s->owner.arg, s, step, why);
-    drop_connection(s);
+    transport_free(TAKE(s->transport));
+    proxy_free(TAKE(s->proxy));
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+}
+
+static void close_session(struct session *s, const struct error *why)
+{
+    close_session_at(s, current_step(s), why);
 }
 
 /* --- talking ------------------------------------------------------------------------------ */
@@ -269,8 +269,7 @@ static int talk(struct session *s, bool offer, struct error *err)
 
 static int begin_handshake(struct session *s, struct error *err)
 {
-    s->phase = HANDSHAKE;
-    s->phase_deadline_ms = clock_mono_ms() + s->settings->tls_timeout_ms;
+    begin_phase(s, HANDSHAKE, s->settings->tls_timeout_ms);
     return transport_start_tls(s->transport, s->settings->tls_context, err);
 }
 
@@ -287,24 +286,33 @@ static int begin_talk(struct session *s, struct error *err)
     return s->dialogue != NULL ? 0 : error_set(err, ERR_NOMEM, "SMTP dialogue");
 }
 
-static int end_handshake(struct session *s, struct error *err)
+static void remark_tls(struct session *s)
 {
     struct transport_certificate certificate;
-    succeeded(s, SMTP_STEP_TLS);
     if (s->owner.said != NULL && transport_certificate(s->transport, &certificate))
-        remark(s, "%s, certificate for %s", transport_tls_version(s->transport), certificate.names);
+        remark(s, "%s, certificate for %s%s", transport_tls_version(s->transport),
+               certificate.names, transport_resumed(s->transport) ? ", resumed" : "");
+}
+
+static int end_handshake(struct session *s, struct error *err)
+{
+    transport_bindings(s->transport, s->options.binding.tls_exporter,
+                       s->options.binding.tls_unique);
+    succeeded(s, SMTP_STEP_TLS);
+    remark_tls(s);
     return begin_talk(s, err);
 }
 
-static int begin_after_connect(struct session *s, struct error *err)
+/* --- getting there ------------------------------------------------------------------------ */
+
+static int begin_server(struct session *s, struct error *err)
 {
     switch (s->settings->tls) {
     case SESSION_TLS_IMPLICIT:
         s->options.tls = true;
         return begin_handshake(s, err);
     case SESSION_TLS_AUTO:
-        s->phase = AUTO_WAIT;
-        s->phase_deadline_ms = clock_mono_ms() + AUTO_WAIT_MS;
+        begin_phase(s, AUTO_WAIT, AUTO_WAIT_MS);
         return 0;
     case SESSION_TLS_STARTTLS:
         s->options.starttls = true;
@@ -315,6 +323,53 @@ static int begin_after_connect(struct session *s, struct error *err)
     return 0;
 }
 
+static int write_to_proxy(struct session *s, struct error *err)
+{
+    size_t len;
+    const char *pending = proxy_pending(s->proxy, &len);
+    ssize_t n = len > 0 ? transport_write(s->transport, pending, len, err) : 0;
+    if (n > 0)
+        proxy_sent(s->proxy, (size_t)n);
+    return (int)n;
+}
+
+/* 1: the way is open; 0: not yet. No octet is read that may be the server's. */
+static int read_from_proxy(struct session *s, struct error *err)
+{
+    char in[512];
+    for (;;) {
+        size_t wants = proxy_wants(s->proxy);
+        ssize_t n = transport_read(s->transport, in, wants < sizeof(in) ? wants : sizeof(in), err);
+        if (n <= 0)
+            return (int)n;
+        int rc = proxy_feed(s->proxy, in, (size_t)n, err);
+        if (rc != 0)
+            return rc;
+    }
+}
+
+/* What it says may want an answer. */
+static int ask_proxy(struct session *s, struct error *err)
+{
+    int rc = write_to_proxy(s, err);
+    if (rc >= 0)
+        rc = read_from_proxy(s, err);
+    if (rc == 0)
+        rc = write_to_proxy(s, err) < 0 ? -1 : 0;
+    if (rc < 0 && err->code == ERR_CONNECTION_LOST) {
+        const struct error lost = *err;
+        error_set(err, ERR_PROXY_FAILED, "the proxy: %s", lost.detail);
+    }
+    return rc;
+}
+
+static int end_proxy(struct session *s, struct error *err)
+{
+    proxy_free(TAKE(s->proxy));
+    succeeded(s, SMTP_STEP_PROXY);
+    return begin_server(s, err);
+}
+
 static void watch_socket(struct session *s);
 
 /* One step of the current phase. 1: the phase changed, look again; 0: wait; -1: the end. */
@@ -322,6 +377,9 @@ static int step(struct session *s, bool offer, struct error *err)
 {
     int rc = 0;
     switch (s->phase) {
+    case PROXY:
+        rc = ask_proxy(s, err);
+        return rc > 0 ? (end_proxy(s, err) < 0 ? -1 : s->phase != AUTO_WAIT) : rc;
     case AUTO_WAIT: /* the socket turned readable: it greets in plain text */
         s->options.starttls = true;
         return begin_talk(s, err) < 0 ? -1 : 1;
@@ -363,48 +421,20 @@ static void advance(struct session *s)
     advance_with(s, false);
 }
 
-static void on_socket_connected(struct session *s)
-{
-    struct error err;
-    if (transport_connected(s->transport, &err) < 0) {
-        s->last_error = err;
-        s->address = s->address->ai_next;
-        try_address(s);
-        return;
-    }
-    succeeded(s, SMTP_STEP_TCP);
-    if (begin_after_connect(s, &err) < 0) {
-        close_session(s, &err);
-        return;
-    }
-    if (s->phase == AUTO_WAIT) {
-        watch_socket(s);
-        arm_timer(s);
-    } else {
-        advance(s);
-    }
-}
-
 static void on_socket(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
-    struct session *s = watch->session;
-    if (s == NULL)
-        return;
-    if (s->phase == CONNECT)
-        on_socket_connected(s);
-    else
-        advance(s); /* an error shows itself in the next read */
+    if (watch->session != NULL)
+        advance(watch->session); /* an error shows itself in the next read */
 }
 
+/* Reading never waits for writing: both ends can block on full buffers (RFC 2920, 3.1). */
 static int wanted_events(const struct session *s)
 {
     int wants = transport_wants(s->transport);
-    int events = wants & TRANSPORT_WRITE ? UV_WRITABLE : 0;
-    /* Reading never waits for writing: both ends can block on full buffers (RFC 2920, 3.1). */
-    if (s->phase == TALK)
-        return UV_READABLE | (s->cut_short ? UV_WRITABLE : s->out_done < s->out_len ? events : 0);
-    return events | (wants & TRANSPORT_READ ? UV_READABLE : 0);
+    int events = wants & TRANSPORT_READ || s->phase == TALK ? UV_READABLE : 0;
+    bool more = s->phase == TALK && s->cut_short;
+    return events | (wants & TRANSPORT_WRITE || more ? UV_WRITABLE : 0);
 }
 
 static void watch_socket(struct session *s)
@@ -415,8 +445,6 @@ static void watch_socket(struct session *s)
     s->watch->events = events;
     uv_poll_start(&s->watch->poll, events, on_socket);
 }
-
-/* --- getting there ------------------------------------------------------------------------ */
 
 static int new_watch(struct session *s, struct error *err)
 {
@@ -434,64 +462,100 @@ static int new_watch(struct session *s, struct error *err)
     return 0;
 }
 
-static void remark_address(struct session *s, const struct sockaddr *address)
+/* --- what the connector tells -------------------------------------------------------------- */
+
+static void on_resolved(void *arg)
 {
-    char host[INET6_ADDRSTRLEN];
-    if (uv_ip_name(address, host, sizeof(host)) == 0)
-        remark(s, "connecting to %s port %u", host, s->settings->port);
+    struct session *s = arg;
+    succeeded(s, SMTP_STEP_DNS);
+    s->phase = CONNECT;
 }
 
-/* The addresses in the resolver's order, each with the whole connect timeout. */
-static void try_address(struct session *s)
+static bool through_proxy(const struct session *s)
 {
-    drop_connection(s);
-    for (; s->address != NULL; s->address = s->address->ai_next) {
-        const struct addrinfo *address = s->address;
-        if (transport_connect(address->ai_addr, address->ai_addrlen, &s->transport,
-                              &s->last_error) == 0 &&
-            new_watch(s, &s->last_error) == 0) {
-            s->phase = CONNECT;
-            remark_address(s, address->ai_addr);
-            s->phase_deadline_ms = clock_mono_ms() + s->settings->connect_timeout_ms;
-            watch_socket(s);
-            arm_timer(s);
-            return;
-        }
-        drop_connection(s);
-    }
-    close_session(s, &s->last_error);
+    return s->settings->proxy.host != NULL;
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
+static void on_trying(void *arg, const char *address)
 {
-    struct session *s = request->data;
-    s->resolving = false;
-    s->addresses = addresses;
-    if (s->phase == CLOSED) {
-        free_if_done(s);
-        return;
-    }
-    s->address = addresses;
-    if (status == 0)
-        succeeded(s, SMTP_STEP_DNS);
-    error_set(&s->last_error, ERR_DNS_FAILED, "%s: %s", s->settings->host,
-              status < 0 ? uv_strerror(status) : "no address");
-    try_address(s);
+    struct session *s = arg;
+    if (through_proxy(s))
+        remark(s, "connecting to the proxy %s port %u", address, s->settings->proxy.port);
+    else
+        remark(s, "connecting to %s port %u", address, s->settings->port);
 }
+
+/* What keeps us from the proxy is none of the relay's. */
+static void on_connect_failed(void *arg, enum smtp_step step, const struct error *why)
+{
+    struct session *s = arg;
+    struct error err = *why;
+    s->connector = NULL;
+    if (through_proxy(s) && why->code != ERR_NOMEM)
+        error_set(&err, ERR_PROXY_FAILED, "the proxy: %s", why->detail);
+    close_session_at(s, step, &err);
+}
+
+static int begin_connected(struct session *s, struct error *err)
+{
+    const struct session_settings *settings = s->settings;
+    succeeded(s, SMTP_STEP_TCP);
+    if (new_watch(s, err) < 0)
+        return -1;
+    if (!through_proxy(s))
+        return begin_server(s, err);
+    begin_phase(s, PROXY, settings->connect_timeout_ms);
+    return proxy_new(&settings->proxy, settings->host, settings->port, &s->proxy, err);
+}
+
+static void on_connected(void *arg, struct transport *transport)
+{
+    struct session *s = arg;
+    struct error err;
+    s->connector = NULL;
+    s->transport = transport;
+    if (begin_connected(s, &err) < 0) {
+        close_session(s, &err);
+    } else if (s->phase == AUTO_WAIT) {
+        watch_socket(s);
+        arm_timer(s);
+    } else {
+        advance(s);
+    }
+}
+
+static void begin_connecting(struct session *s)
+{
+    const struct session_settings *settings = s->settings;
+    const struct connector_settings to = {
+        .host = through_proxy(s) ? settings->proxy.host : settings->host,
+        .port = through_proxy(s) ? settings->proxy.port : settings->port,
+        .source_address = settings->source_address,
+        .addresses = settings->addresses,
+        .deadline_ms = clock_mono_ms() + settings->connect_timeout_ms};
+    const struct connector_owner owner = {.resolved = on_resolved,
+                                          .trying = on_trying,
+                                          .connected = on_connected,
+                                          .failed = on_connect_failed,
+                                          .arg = s};
+    s->connector = connector_start(s->loop, &to, &owner);
+}
+
+/* --- what is overdue ---------------------------------------------------------------------- */
 
 static void on_overdue(struct session *s)
 {
     struct error err = {0};
     enum smtp_step overdue = SMTP_STEP_TCP;
     switch (s->phase) {
-    case RESOLVE:
-        error_set(&err, ERR_DNS_FAILED, "%s: no answer from the resolver", s->settings->host);
+    case RESOLVE: /* it was never asked: this is told as late as everything else */
+        error_set(&err, ERR_NOMEM, "no memory or thread for a connection");
         break;
     case CONNECT:
-        error_set(&s->last_error, ERR_CONNECT_TIMEOUT, "no answer to the connection attempt");
-        s->address = s->address->ai_next;
-        try_address(s);
         return;
+    case PROXY:
+        error_set(&err, ERR_PROXY_FAILED, "the proxy has not opened the way in time");
+        break;
     case AUTO_WAIT: /* silence: it waits for us to speak TLS */
         s->options.tls = true;
         if (begin_handshake(s, &err) < 0)
@@ -542,18 +606,11 @@ struct session *session_open(uv_loop_t *loop, const struct session_settings *set
     s->step_began_us = clock_mono_us();
     s->timer_due_ms = INT64_MAX;
     s->phase = RESOLVE;
-    s->phase_deadline_ms = clock_mono_ms() + settings->connect_timeout_ms;
+    s->phase_deadline_ms = INT64_MAX; /* the connector has its own */
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    s->resolve.data = s;
-
-    char port[8];
-    snprintf(port, sizeof(port), "%u", settings->port);
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    s->resolving =
-        uv_getaddrinfo(loop, &s->resolve, on_resolved, settings->host, port, &hints) == 0;
-    if (!s->resolving) /* no memory for the request: the timer tells it, as it would a dead resolver
-                        */
+    begin_connecting(s);
+    if (s->connector == NULL)
         s->phase_deadline_ms = clock_mono_ms();
     arm_timer(s);
     return s;
