@@ -241,7 +241,7 @@ class RelayFaults(unittest.TestCase):
                 record = gateway.wait_for(id)
                 self.assertEqual((record["status"], events(record)), ("sent", ["queued", "sent"]))
                 relay.sessions[-1].sock.sendall(farewell)
-                relay.sessions[-1].sock.shutdown(2)
+                relay.hang_up()
             self.assertEqual(len(relay.sessions), 4)
             self.assertNotIn("relay trouble", gateway.log())
 
