@@ -161,7 +161,7 @@ static const struct reply_record *judge(struct relay *relay, struct delivery *de
         struct outcome outcome = outcome_of(&result->recipients[i], result, some_accepted);
         recipient->verdict = outcome.verdict;
         recipient->reply = result->recipients[i].reply;
-        if (outcome.relay_trouble)
+        if (reaction_is_of_relay(outcome.reaction))
             trouble = &recipient->reply;
         count_reply(relay, &recipient->reply);
         metric_add(counter_of(&relay->metrics, outcome.verdict), 1);

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
-#include "smtp/diagnosis.h"
+#include "relay/connect.h"
 
 enum { TICK_MS = 250 };
 
@@ -86,6 +86,7 @@ struct delivery *pool_pull(struct relay *relay)
     struct delivery *delivery;
     while ((delivery = take_ready(relay)) != NULL) {
         delivery->relay = relay->settings->name;
+        delivery->hold_in_doubt = relay->settings->on_in_doubt == 1;
         if (queue_depart(relay->queue, delivery))
             return delivery;
         queue_settle(relay->queue, delivery); /* withdrawn: its verdicts are still UNTRIED */
@@ -134,18 +135,10 @@ static void log_trouble(const struct relay *relay, enum smtp_step step, const st
                         int64_t pause_ms)
 {
     char hint[DIAGNOSIS_HINT_SIZE];
-    const struct config_relay *settings = relay->settings;
-    const struct diagnosis_context context = {
-        .host = settings->host,
-        .port = settings->port,
-        .tls = settings->tls == CONFIG_TLS_IMPLICIT   ? "implicit"
-               : settings->tls == CONFIG_TLS_STARTTLS ? "starttls"
-               : settings->tls == CONFIG_TLS_NONE     ? "none"
-                                                      : "auto",
-        .username = settings->auth.username,
-    };
+    struct diagnosis_context context;
+    connect_diagnosis(relay->settings, &context);
     diagnosis_hint(why, &context, hint, sizeof(hint));
-    log_warn("relay trouble", LOG_STR("relay", settings->name),
+    log_warn("relay trouble", LOG_STR("relay", relay->settings->name),
              LOG_STR("step", smtp_step_word(step)), LOG_STR("code", error_word(why->code)),
              LOG_STR("detail", why->detail), LOG_STR("hint", hint[0] != '\0' ? hint : NULL),
              LOG_INT("pause_ms", pause_ms));

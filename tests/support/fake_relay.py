@@ -136,16 +136,16 @@ class FakeRelay:
     is the room for octets each way, the system's choice if not given."""
 
     def __init__(self, behaviour=usual, extensions=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"),
-                 port=0, gathers=False, buffers=None):
+                 port=0, gathers=False, buffers=None, host="127.0.0.1"):
         self.behaviour, self.extensions, self.gathers = behaviour, extensions, gathers
         self.cuts = []
         self.messages, self.arrived, self.sessions = [], [], []
         self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        self.listener = socket.create_server((host, port), backlog=64)
         if buffers is not None:  # its connections inherit it
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
-        self.port = self.listener.getsockname()[1]
+        self.host, self.port = self.listener.getsockname()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -192,7 +192,7 @@ class FakeRelay:
             time.sleep(0.02)
 
     def settings(self, **more):
-        return {"name": "fake", "host": "127.0.0.1", "port": self.port, "tls": "none", **more}
+        return {"name": "fake", "host": self.host, "port": self.port, "tls": "none", **more}
 
     def close(self):
         try:
