@@ -73,6 +73,10 @@ static int carry(struct carrier *c, struct delivery *delivery)
         .content = delivery->content->data,
         .content_len = delivery->content->len,
         .smtputf8 = delivery->smtputf8,
+        .require_tls = delivery->wishes.require_tls,
+        .dsn = {.notify = delivery->wishes.dsn_notify,
+                .ret = delivery->wishes.dsn_ret,
+                .envid = delivery->wishes.dsn_envid},
         .owner = c,
     };
     c->delivery = delivery;

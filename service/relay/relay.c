@@ -58,6 +58,7 @@ static void prepare_session(struct relay *relay)
         .tls = session_tls_of(settings->tls),
         .tls_context = relay->tls,
         .smtp = {.hostname = settings->hostname,
+                 .tls_verified = settings->tls_options.verify != 0,
                  .allow_plaintext_auth = settings->allow_plaintext_auth != 0,
                  .credentials = {.mechanism = settings->auth.mechanism,
                                  .user = settings->auth.username,
