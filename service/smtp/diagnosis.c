@@ -20,7 +20,7 @@ static const struct {
                           "forbids it"},
     {ERR_CONNECT_FAILED, "no way to {host} port {port}: check both, and whether a firewall "
                          "forbids it"},
-    {ERR_PROXY_FAILED, "check proxy: {proxy} leads to no relay, or wants another login"},
+    {ERR_PROXY_FAILED, "check proxy: {proxy} opens no way to {host} port {port}"},
     {ERR_GREETING_TIMEOUT, "check host and port: nothing on {host} port {port} greets as a mail "
                            "server does"},
     {ERR_TLS_REQUIRED_FROM_START, "set tls: implicit: port {port} waits for TLS"},
@@ -101,21 +101,11 @@ static const char *hint_of_client_certificate(const struct error *why)
     return NULL;
 }
 
-/* Behind a proxy, the first steps are its. */
-static const char *hint_of_proxy(const struct error *why, const struct diagnosis_context *c)
-{
-    bool first = why->code == ERR_DNS_FAILED || why->code == ERR_CONNECT_REFUSED ||
-                 why->code == ERR_CONNECT_TIMEOUT || why->code == ERR_CONNECT_FAILED;
-    return first && c->proxy != NULL ? "check proxy: {proxy} cannot be reached" : NULL;
-}
-
 static const char *hint_of(const struct error *why, const struct diagnosis_context *c)
 {
-    const char *special = hint_of_client_certificate(why);
-    if (special == NULL)
-        special = hint_of_proxy(why, c);
-    if (special != NULL)
-        return special;
+    const char *client_certificate = hint_of_client_certificate(why);
+    if (client_certificate != NULL)
+        return client_certificate;
     if (why->code == ERR_CONNECT_FAILED && mentions(why, "source_address"))
         return "set source_address to an address of this machine, or leave it out";
     if (why->code == ERR_AUTH_NEEDS_TLS)
