@@ -91,11 +91,13 @@ static const char *hint_of_silence(const struct error *why, const struct diagnos
 }
 
 /* TLS 1.3 servers that miss it say so only after the handshake (RFC 8446, 4.4.2.4), so it comes as
- * a lost connection too. */
+ * a lost connection too; Postfix says it in words. */
 static const char *hint_of_client_certificate(const struct error *why)
 {
-    if ((why->code == ERR_TLS_FAILED || why->code == ERR_CONNECTION_LOST) &&
-        (mentions(why, "certificate required") || mentions(why, "alert bad certificate")))
+    bool by_alert = mentions(why, "certificate required") || mentions(why, "alert bad certificate");
+    bool in_words = strcasestr(why->detail, "client certificate") != NULL;
+    if ((by_alert && (why->code == ERR_TLS_FAILED || why->code == ERR_CONNECTION_LOST)) ||
+        (in_words && (why->code == ERR_RELAY_CLOSING || why->code == ERR_RELAY_REFUSED)))
         return "the relay wants a client certificate: set tls_options.certificate and "
                "tls_options.key";
     return NULL;
