@@ -38,11 +38,30 @@ static const struct {
 
 enum { N_TLS_WORDS = sizeof(tls_words) / sizeof(tls_words[0]) };
 
-/* The port of its service that fits what is said of port and TLS; NULL: none is known to. */
-static const struct service_port *known_port(const struct config_relay *relay, enum config_tls tls)
+/* What is written of TLS, in one way or another. */
+struct tls_said {
+    const char *word;
+    bool automatic, ambiguous; /* "auto", or nothing; "tls" */
+    bool by_port;              /* the word alone does not decide */
+    bool silent;               /* nothing is said at all */
+    enum config_tls tls;       /* what it comes to if nothing is known of the port; AUTO: any */
+};
+
+static struct tls_said read_tls(const struct config_relay *relay)
 {
-    const struct service *service = relay->service != NULL ? service_find(relay->service) : NULL;
-    return service != NULL ? service_port(service, relay->port, tls) : NULL;
+    struct tls_said said = {.word = relay->tls_word != NULL ? relay->tls_word : "auto"};
+    size_t i = 0;
+    while (i < N_TLS_WORDS && strcasecmp(said.word, tls_words[i].word) != 0)
+        i++;
+    said.automatic = strcasecmp(said.word, "auto") == 0;
+    said.ambiguous = strcasecmp(said.word, "tls") == 0;
+    said.by_port = i == N_TLS_WORDS;
+    said.silent = said.automatic && relay->secure < 0;
+    said.tls = !said.by_port        ? tls_words[i].tls
+               : relay->secure == 1 ? CONFIG_TLS_IMPLICIT
+               : said.silent        ? CONFIG_TLS_AUTO
+                                    : CONFIG_TLS_STARTTLS;
+    return said;
 }
 
 static void note_from_service(struct config_relay *relay, const char *setting)
@@ -50,39 +69,31 @@ static void note_from_service(struct config_relay *relay, const char *setting)
     relay->from_service.items[relay->from_service.n_items++] = setting;
 }
 
-/* The port too, where none is given: the service's; else 465 for TLS from the first byte, and
- * 587. */
-static void decide_tls(struct config_relay *relay, const char *where, struct error_list *errors)
+/* The port of its service that fits what is said of port and TLS; NULL: none is known to. */
+static const struct service_port *known_port(struct config_relay *relay,
+                                             const struct tls_said *said)
 {
-    const char *word = relay->tls_word != NULL ? relay->tls_word : "auto";
-    bool automatic = strcasecmp(word, "auto") == 0, ambiguous = strcasecmp(word, "tls") == 0;
-    size_t i = 0;
-    while (i < N_TLS_WORDS && strcasecmp(word, tls_words[i].word) != 0)
-        i++;
-    bool by_port = i == N_TLS_WORDS, silent = automatic && relay->secure < 0;
-    bool implicit = by_port ? relay->secure == 1 : tls_words[i].tls == CONFIG_TLS_IMPLICIT;
-    const struct service_port *known = known_port(relay, silent     ? CONFIG_TLS_AUTO
-                                                         : implicit ? CONFIG_TLS_IMPLICIT
-                                                         : by_port  ? CONFIG_TLS_STARTTLS
-                                                                    : tls_words[i].tls);
+    const struct service *service = relay->service != NULL ? service_find(relay->service) : NULL;
+    const struct service_port *known =
+        service != NULL ? service_port(service, relay->port, said->tls) : NULL;
     if (known != NULL && relay->port == 0)
         note_from_service(relay, "port");
-    if (known != NULL && silent)
+    if (known != NULL && said->silent)
         note_from_service(relay, "tls");
-    if (relay->port == 0)
-        relay->port = known != NULL ? known->port : implicit ? 465 : 587;
-    relay->tls = !by_port                     ? tls_words[i].tls
-                 : automatic && implicit      ? CONFIG_TLS_IMPLICIT
-                 : automatic && known != NULL ? known->tls
-                                              : tls_by_port(relay->port);
+    return known;
+}
 
-    if (by_port && !automatic && !ambiguous)
-        error_list_add(errors, where, "\"%s\" is none of: implicit, starttls, none, auto", word);
-    else if (ambiguous && relay->port != 465 && relay->port != 587)
+static void tell_tls_faults(const struct config_relay *relay, const struct tls_said *said,
+                            bool known, const char *where, struct error_list *errors)
+{
+    if (said->by_port && !said->automatic && !said->ambiguous)
+        error_list_add(errors, where, "\"%s\" is none of: implicit, starttls, none, auto",
+                       said->word);
+    else if (said->ambiguous && relay->port != 465 && relay->port != 587)
         error_list_add(errors, where,
                        "tls: tls means TLS from the first byte to some and STARTTLS to others: "
                        "write implicit (as on port 465) or starttls (as on port 587)");
-    else if (automatic && relay->secure == 0 && relay->port != 587 && known == NULL)
+    else if (said->automatic && relay->secure == 0 && relay->port != 587 && !known)
         error_list_add(errors, where,
                        "secure: false can mean STARTTLS or no TLS: write tls: starttls or tls: "
                        "none instead");
@@ -90,7 +101,24 @@ static void decide_tls(struct config_relay *relay, const char *where, struct err
              (relay->secure == 0 && relay->tls == CONFIG_TLS_IMPLICIT))
         error_list_add(errors, where,
                        "secure: %s and tls: %s on port %u contradict each other: leave secure out",
-                       relay->secure == 1 ? "true" : "false", word, relay->port);
+                       relay->secure == 1 ? "true" : "false", said->word, relay->port);
+}
+
+/* The port too, where none is given: the service's; else 465 for TLS from the first byte, and
+ * 587. */
+static void decide_tls(struct config_relay *relay, const char *where, struct error_list *errors)
+{
+    const struct tls_said said = read_tls(relay);
+    const struct service_port *known = known_port(relay, &said);
+    if (relay->port == 0)
+        relay->port = known != NULL ? known->port : said.tls == CONFIG_TLS_IMPLICIT ? 465 : 587;
+    if (!said.by_port || (said.automatic && relay->secure == 1))
+        relay->tls = said.tls;
+    else if (said.automatic && known != NULL)
+        relay->tls = known->tls;
+    else
+        relay->tls = tls_by_port(relay->port);
+    tell_tls_faults(relay, &said, known != NULL, where, errors);
 }
 
 /* --- addresses ---------------------------------------------------------------------------- */
@@ -146,18 +174,55 @@ static bool is_clean(const char *text)
     return true;
 }
 
-/* Why the login cannot be as it is written; NULL: it can. */
-static const char *auth_fault(const struct config_relay *relay)
+/* What a login by each mechanism is made of. */
+enum login_by { BY_NOBODY, BY_PASSWORD, BY_CERTIFICATE, BY_TICKET, BY_TOKEN };
+
+static const struct {
+    const char *word;
+    enum login_by by;
+} mechanisms[] = {
+    {"auto", BY_PASSWORD},
+    {"plain", BY_PASSWORD},
+    {"login", BY_PASSWORD},
+    {"cram-md5", BY_PASSWORD},
+    {"digest-md5", BY_PASSWORD},
+    {"scram-sha-1", BY_PASSWORD},
+    {"scram-sha-256", BY_PASSWORD},
+    {"scram-sha-1-plus", BY_PASSWORD},
+    {"ntlm", BY_PASSWORD},
+    {"scram-sha-256-plus", BY_PASSWORD},
+    {"external", BY_CERTIFICATE},
+    {"gssapi", BY_TICKET},
+    {"xoauth2", BY_TOKEN},
+    {"oauthbearer", BY_TOKEN},
+    {"none", BY_NOBODY},
+};
+
+enum { N_MECHANISMS = sizeof(mechanisms) / sizeof(mechanisms[0]) };
+
+/* N_MECHANISMS: there is none of that name. */
+static size_t find_mechanism(const char *word)
 {
-    static const char *const known[] = {"auto", "plain", "login", "none"};
+    size_t i = 0;
+    while (i < N_MECHANISMS && strcasecmp(word, mechanisms[i].word) != 0)
+        i++;
+    return i;
+}
+
+static bool logs_in(const struct config_relay *relay)
+{
+    size_t i = find_mechanism(relay->auth.mechanism);
+    return relay->auth.username != NULL ||
+           (i < N_MECHANISMS &&
+            (mechanisms[i].by == BY_CERTIFICATE || mechanisms[i].by == BY_TICKET));
+}
+
+static const char *password_fault(const struct config_relay *relay)
+{
     const char *user = relay->auth.username, *password = relay->auth.password;
-    bool is_known = false;
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        is_known |= strcmp(relay->auth.mechanism, known[i]) == 0;
-    if (!is_known)
-        return "mechanism: not supported yet in this version; write auto, plain, login or none";
-    if (strcmp(relay->auth.mechanism, "none") == 0 || (user == NULL && password == NULL))
-        return NULL;
+    bool automatic = strcasecmp(relay->auth.mechanism, "auto") == 0;
+    if (user == NULL && password == NULL && automatic)
+        return NULL; /* no login is wanted */
     if (user == NULL || user[0] == '\0')
         return "username is missing";
     if (password == NULL || password[0] == '\0')
@@ -165,15 +230,53 @@ static const char *auth_fault(const struct config_relay *relay)
     return NULL;
 }
 
+static const char *certificate_fault(const struct config_relay *relay)
+{
+    if (relay->auth.password != NULL)
+        return "with mechanism: external the client certificate is the login: leave password out";
+    if (relay->tls == CONFIG_TLS_NONE)
+        return "mechanism: external logs in by a client certificate: set tls: starttls or tls: "
+               "implicit";
+    if (relay->tls_options.certificate == NULL)
+        return "mechanism: external logs in by a client certificate: set tls_options.certificate "
+               "and tls_options.key";
+    return NULL;
+}
+
+/* Why the login cannot be as it is written; NULL: it can. */
+static const char *auth_fault(const struct config_relay *relay)
+{
+    size_t i = find_mechanism(relay->auth.mechanism);
+    if (i == N_MECHANISMS)
+        return "mechanism: write auto, plain, login, cram-md5, digest-md5, scram-sha-1, "
+               "scram-sha-256, ntlm, gssapi, external or none";
+    switch (mechanisms[i].by) {
+    case BY_NOBODY:
+        return NULL;
+    case BY_PASSWORD:
+        return password_fault(relay);
+    case BY_CERTIFICATE:
+        return certificate_fault(relay);
+    case BY_TICKET:
+        return relay->auth.password != NULL
+                   ? "with mechanism: gssapi the ticket cache (KRB5CCNAME) is the login: leave "
+                     "password out"
+                   : NULL;
+    case BY_TOKEN:
+        return "mechanism: xoauth2 and oauthbearer are not supported yet in this version";
+    }
+    return NULL;
+}
+
 /* The refusals of contract section 2 that concern one relay's login. */
 static void check_login(struct config_relay *relay, const char *where, struct error_list *errors)
 {
-    bool local = host_is_local(relay->host);
+    bool local = host_is_local(relay->host), secret = relay->auth.password != NULL;
     if (relay->port == 25 && !relay->allow_port_25)
         error_list_add(errors, where,
                        "port 25 is for traffic between mail servers and commonly blocked: use 587 "
                        "with tls: starttls, or set allow_port_25: true");
-    if (relay->tls == CONFIG_TLS_NONE && !local && !relay->allow_plaintext_auth)
+    if (relay->tls == CONFIG_TLS_NONE && secret && !local && !relay->allow_plaintext_auth)
         error_list_add(errors, where,
                        "the password would go out in the clear: set tls: starttls or tls: "
                        "implicit, or allow_plaintext_auth: true");
@@ -276,7 +379,7 @@ static void check_relay(struct config *config, size_t i, struct error_list *erro
     const char *fault = auth_fault(relay);
     if (fault != NULL)
         error_list_add(errors, where, "%s", fault);
-    if (strcmp(relay->auth.mechanism, "none") == 0)
+    if (strcasecmp(relay->auth.mechanism, "none") == 0)
         relay->auth.username = NULL;
 
     snprintf(where, sizeof(where), "relays[%zu]", i);
@@ -287,7 +390,7 @@ static void check_relay(struct config *config, size_t i, struct error_list *erro
         error_list_add(errors, where, "host is missing");
     else if (!is_clean(relay->host) || !is_clean(relay->hostname) || relay->hostname[0] == '\0')
         error_list_add(errors, where, "host and hostname hold no spaces");
-    else if (relay->auth.username != NULL)
+    else if (logs_in(relay))
         check_login(relay, where, errors);
 }
 

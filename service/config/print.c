@@ -55,6 +55,14 @@ static void print_url(FILE *out, const char *text)
     fputc('"', out);
 }
 
+static void print_or_null(FILE *out, const char *text, void (*print)(FILE *, const char *))
+{
+    if (text != NULL)
+        print(out, text);
+    else
+        fputs("null", out);
+}
+
 static void print_strings(FILE *out, const struct config_strings *list)
 {
     fputc('[', out);
@@ -95,24 +103,15 @@ static void print_scopes(FILE *out, unsigned scopes)
 static void print_value(FILE *out, const struct setting *setting, const void *base)
 {
     const void *at = (const char *)base + setting->offset;
-    const char *text;
     switch (setting->type) {
     case SETTING_STRING:
-        text = *(const char *const *)at;
-        if (text != NULL)
-            print_string(out, text);
-        else
-            fputs("null", out);
+        print_or_null(out, *(const char *const *)at, print_string);
         break;
     case SETTING_SECRET:
         fputs(*(const char *const *)at != NULL ? "\"********\"" : "null", out);
         break;
     case SETTING_URL:
-        text = *(const char *const *)at;
-        if (text != NULL)
-            print_url(out, text);
-        else
-            fputs("null", out);
+        print_or_null(out, *(const char *const *)at, print_url);
         break;
     case SETTING_SHA256:
         fputs("\"********\"", out);

@@ -86,6 +86,7 @@ struct delivery *pool_pull(struct relay *relay)
     struct delivery *delivery;
     while ((delivery = take_ready(relay)) != NULL) {
         delivery->relay = relay->settings->name;
+        delivery->hold_in_doubt = relay->settings->on_in_doubt == 1;
         if (queue_depart(relay->queue, delivery))
             return delivery;
         queue_settle(relay->queue, delivery); /* withdrawn: its verdicts are still UNTRIED */

@@ -3,8 +3,75 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "relay/connect.h"
 #include "relay/pool.h"
+
+static int min_version(const char *word, int *version_out, struct error *err)
+{
+    if (word == NULL || strcmp(word, "1.2") == 0)
+        *version_out = TLS1_2_VERSION;
+    else if (strcmp(word, "1.3") == 0)
+        *version_out = TLS1_3_VERSION;
+    else
+        return error_set(err, ERR_CONFIG, "tls_options.min_version: write \"1.2\" or \"1.3\"");
+    return 0;
+}
+
+static enum session_tls session_tls_of(enum config_tls tls)
+{
+    switch (tls) {
+    case CONFIG_TLS_IMPLICIT:
+        return SESSION_TLS_IMPLICIT;
+    case CONFIG_TLS_STARTTLS:
+        return SESSION_TLS_STARTTLS;
+    case CONFIG_TLS_NONE:
+        return SESSION_TLS_NONE;
+    case CONFIG_TLS_AUTO:
+        return SESSION_TLS_AUTO;
+    }
+    return SESSION_TLS_STARTTLS;
+}
+
+static int prepare_tls(struct relay *relay, struct error *err)
+{
+    const struct config_relay *settings = relay->settings;
+    if (settings->tls == CONFIG_TLS_NONE)
+        return 0;
+    struct transport_tls_settings tls = {
+        .ca_file = settings->tls_options.ca_file,
+        .certificate = settings->tls_options.certificate,
+        .key = settings->tls_options.key,
+        .server_name = settings->tls_options.server_name != NULL ? settings->tls_options.server_name
+                                                                 : settings->host,
+        .verify = settings->tls_options.verify != 0,
+    };
+    if (min_version(settings->tls_options.min_version, &tls.min_version, err) < 0)
+        return -1;
+    return transport_tls_new(&tls, &relay->tls, err);
+}
+
+static void prepare_session(struct relay *relay)
+{
+    const struct config_relay *settings = relay->settings;
+    relay->session = (struct session_settings){
+        .host = settings->host,
+        .port = settings->port,
+        .tls = session_tls_of(settings->tls),
+        .tls_context = relay->tls,
+        .smtp = {.hostname = settings->hostname,
+                 .allow_plaintext_auth = settings->allow_plaintext_auth != 0,
+                 .credentials = {.mechanism = settings->auth.mechanism,
+                                 .user = settings->auth.username,
+                                 .password = settings->auth.password,
+                                 .domain = settings->auth.domain,
+                                 .host = settings->host},
+                 .timeouts = {.greeting = settings->timeouts.greeting_ms,
+                              .command = settings->timeouts.command_ms,
+                              .data = settings->timeouts.data_ms,
+                              .final = settings->timeouts.final_ms}},
+        .connect_timeout_ms = settings->timeouts.connect_ms,
+        .tls_timeout_ms = settings->timeouts.tls_ms,
+    };
+}
 
 static struct metric *outcome_counter(const char *relay, const char *outcome)
 {
@@ -63,12 +130,11 @@ int relay_new(const struct config_relay *settings, struct queue *queue, struct w
         relay->berths[i].relay = relay;
         relay->berths[i].worker = i;
     }
-    if (connect_tls_new(settings, &relay->tls, err) < 0) {
+    if (prepare_tls(relay, err) < 0) {
         relay_free(relay);
         return -1;
     }
-    connect_settings(settings, &relay->session);
-    relay->session.tls_context = relay->tls;
+    prepare_session(relay);
     prepare_metrics(&relay->metrics, settings->name);
     *relay_out = relay;
     return 0;

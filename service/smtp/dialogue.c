@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "smtp/login.h"
 #include "smtp/owed.h"
 #include "smtp/reply.h"
@@ -187,7 +188,7 @@ static int after_ehlo(struct smtp_dialogue *d, struct error *err)
         ask(d, &STARTTLS);
         return 0;
     }
-    if (d->options->credentials.user != NULL)
+    if (sasl_wanted(&d->options->credentials))
         return start_auth(d, err);
     d->ready = true;
     return 0;
@@ -202,7 +203,7 @@ static int on_ehlo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 {
     const struct smtp_options *options = d->options;
     bool unknown = d->said.code == 500 || d->said.code == 502;
-    if (unknown && !options->starttls && options->credentials.user == NULL) {
+    if (unknown && !options->starttls && !sasl_wanted(&options->credentials)) {
         ask(d, &HELO);
         return 0;
     }
@@ -252,7 +253,7 @@ static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, false, pu
 
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
-    if (smtp_login_start(&d->login, &d->options->credentials, &d->extensions,
+    if (smtp_login_start(&d->login, &d->options->credentials, &d->options->binding, &d->extensions,
                          d->tls || d->options->allow_plaintext_auth, err) < 0)
         return -1;
     ask(d, d->login.bare ? &AUTH : &AUTH_LINE);
@@ -263,7 +264,7 @@ static int start_auth(struct smtp_dialogue *d, struct error *err)
 static int try_next_mechanism(struct smtp_dialogue *d, struct error *err)
 {
     struct error why;
-    smtp_extensions_drop_auth(&d->extensions, sasl_mechanism(d->login.sasl));
+    smtp_login_strike(&d->login, &d->extensions);
     if (start_auth(d, &why) == 0)
         return 0;
     if (why.code == ERR_AUTH_MECHANISM_UNAVAILABLE)
@@ -307,6 +308,10 @@ static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
         return refused(d, auth_error(d), err);
     if (reply_class(d) != 2)
         return no_answer_to(d, owed, err);
+    if (sasl_accept(d->login.sasl, err) < 0)
+        return -1;
+    log_debug("logged in", LOG_STR("host", d->options->credentials.host),
+              LOG_STR("mechanism", sasl_mechanism(d->login.sasl)));
     smtp_login_clear(&d->login);
     d->ready = true;
     return 0;
