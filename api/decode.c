@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
+#include "config/units.h"
 #include "message/header.h"
 #include "message/text.h"
 
@@ -15,6 +16,7 @@ enum {
     TAG_MAX = 128,
     METADATA_MAX = 50,
     METADATA_VALUE_MAX = 1024,
+    ENVID_MAX = 100, /* octets on the wire: RFC 3461, 4.4 */
     POINTER_SIZE = sizeof(((struct error *)NULL)->where),
 };
 
@@ -392,6 +394,125 @@ static void decode_attachments(struct decoding *d, const json_t *value, const ch
     }
 }
 
+/* --- how it is to be delivered ------------------------------------------------------------ */
+
+static void decode_bool(struct decoding *d, const json_t *value, const char *where, void *out)
+{
+    *(bool *)out = json_is_true(value);
+    if (!json_is_boolean(value))
+        error_list_add(d->errors, where, "is true or false");
+}
+
+/* Milliseconds: int64_t. */
+static void decode_duration(struct decoding *d, const json_t *value, const char *where, void *out)
+{
+    const char *text = json_is_string(value) ? json_string_value(value) : "";
+    int64_t ms = 0;
+    if (units_duration_ms(text, &ms) < 0 || ms == 0)
+        error_list_add(d->errors, where, "a duration is wanted: \"30m\", \"24h\"");
+    else
+        *(int64_t *)out = ms;
+}
+
+/* Which of the words it is; -1: none, and that was told. */
+static int decode_word(struct decoding *d, const json_t *value, const char *where,
+                       const char *const *words, size_t n_words, const char *wanted)
+{
+    const char *word = json_is_string(value) ? json_string_value(value) : "";
+    for (size_t i = 0; i < n_words; i++)
+        if (strcmp(word, words[i]) == 0)
+            return (int)i;
+    return error_list_add(d->errors, where, "is %s", wanted);
+}
+
+static void decode_priority(struct decoding *d, const json_t *value, const char *where, void *out)
+{
+    static const char *const words[] = {
+        [MESSAGE_HIGH] = "high", [MESSAGE_NORMAL] = "normal", [MESSAGE_LOW] = "low"};
+    int word = decode_word(d, value, where, words, 3, "high, normal or low");
+    if (word >= 0)
+        *(enum message_priority *)out = (enum message_priority)word;
+}
+
+enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+
+/* By the set of NOTIFY_...; NULL: NEVER does not go with others (RFC 3461, 4.1). */
+static const char *const notify_values[16] = {
+    [NOTIFY_NEVER] = "NEVER",
+    [NOTIFY_SUCCESS] = "SUCCESS",
+    [NOTIFY_FAILURE] = "FAILURE",
+    [NOTIFY_SUCCESS | NOTIFY_FAILURE] = "SUCCESS,FAILURE",
+    [NOTIFY_DELAY] = "DELAY",
+    [NOTIFY_SUCCESS | NOTIFY_DELAY] = "SUCCESS,DELAY",
+    [NOTIFY_FAILURE | NOTIFY_DELAY] = "FAILURE,DELAY",
+    [NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY] = "SUCCESS,FAILURE,DELAY",
+};
+
+static void decode_notify(struct decoding *d, const json_t *value, const char *where, void *out)
+{
+    static const char *const words[] = {"never", "success", "failure", "delay"};
+    static const char wanted[] = "a list of failure, delay and success, or of never alone";
+    const json_t *item;
+    size_t i;
+    unsigned set = 0;
+    bool good = json_is_array(value);
+    json_array_foreach(value, i, item)
+    {
+        char pointer[POINTER_SIZE];
+        snprintf(pointer, sizeof(pointer), "%s/%zu", where, i);
+        int word = decode_word(d, item, pointer, words, 4, "failure, delay, success or never");
+        good = good && word >= 0;
+        set |= word >= 0 ? 1U << word : 0;
+    }
+    const char *notify = notify_values[set];
+    if (notify != NULL && good)
+        *(const char **)out = notify;
+    else if (notify == NULL && (good || !json_is_array(value)))
+        error_list_add(d->errors, where, "is %s", wanted);
+}
+
+static void decode_ret(struct decoding *d, const json_t *value, const char *where, void *out)
+{
+    static const char *const words[] = {"headers", "full"};
+    static const char *const values[] = {"HDRS", "FULL"};
+    int word = decode_word(d, value, where, words, 2, "headers or full");
+    if (word >= 0)
+        *(const char **)out = values[word];
+}
+
+static void decode_envid(struct decoding *d, const json_t *value, const char *where, void *out)
+{
+    const char *envid = json_is_string(value) ? json_string_value(value) : "";
+    size_t len = json_string_length(value), n_wire = 0;
+    bool good = len > 0;
+    for (size_t i = 0; i < len && n_wire <= ENVID_MAX; i++) {
+        good = good && envid[i] >= ' ' && envid[i] < 0x7f;
+        n_wire += envid[i] == ' ' || envid[i] == '+' || envid[i] == '=' ? 3 : 1;
+    }
+    if (good && n_wire <= ENVID_MAX)
+        *(const char **)out = envid;
+    else
+        error_list_add(
+            d->errors, where,
+            "a string of 1 to %d printable ASCII characters is wanted, of which a space, "
+            "+ and = count as three",
+            ENVID_MAX);
+}
+
+static const struct field dsn_fields[] = {
+    {"notify", decode_notify, offsetof(struct message_dsn, notify)},
+    {"ret", decode_ret, offsetof(struct message_dsn, ret)},
+    {"envid", decode_envid, offsetof(struct message_dsn, envid)},
+};
+
+static void decode_dsn(struct decoding *d, const json_t *value, const char *where, void *out)
+{
+    if (json_is_object(value))
+        decode_object(d, value, where, dsn_fields, 3, out);
+    else
+        error_list_add(d->errors, where, "an object with notify, ret and envid is wanted");
+}
+
 /* --- the message -------------------------------------------------------------------------- */
 
 static const struct field message_fields[] = {
@@ -419,12 +540,12 @@ static const struct field message_fields[] = {
     {"template", NULL, 0},
     {"data", NULL, 0},
     {"strict", NULL, 0},
-    {"relay", NULL, 0},
-    {"priority", NULL, 0},
+    {"relay", decode_header_text, offsetof(struct message, relay)},
+    {"priority", decode_priority, offsetof(struct message, priority)},
     {"send_at", NULL, 0},
-    {"ttl", NULL, 0},
-    {"dsn", NULL, 0},
-    {"require_tls", NULL, 0},
+    {"ttl", decode_duration, offsetof(struct message, ttl_ms)},
+    {"dsn", decode_dsn, offsetof(struct message, dsn)},
+    {"require_tls", decode_bool, offsetof(struct message, require_tls)},
 };
 
 static bool is_given(const json_t *object, const char *name)
@@ -449,7 +570,7 @@ int decode_message(struct arena *arena, const json_t *tree, struct message *out,
                    struct error_list *errors, struct error *err)
 {
     struct decoding d = {.arena = arena, .errors = errors};
-    *out = (struct message){0};
+    *out = (struct message){.priority = MESSAGE_NORMAL};
     decode_object(&d, tree, "", message_fields, sizeof(message_fields) / sizeof(message_fields[0]),
                   out);
     look_for_missing(&d, tree);

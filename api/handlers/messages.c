@@ -8,8 +8,10 @@
 #include "api/handlers.h"
 #include "api/problem.h"
 #include "api/render.h"
+#include "api/render_relay.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/nearest.h"
 
 enum {
     WAIT_MAX_S = 300,
@@ -94,6 +96,41 @@ static bool take_fingerprint(const json_t *tree, uint8_t out[32])
     return true;
 }
 
+static enum delivery_priority priority_of(const struct message *message)
+{
+    switch (message->priority) {
+    case MESSAGE_HIGH:
+        return PRIORITY_HIGH;
+    case MESSAGE_NORMAL:
+        return PRIORITY_NORMAL;
+    case MESSAGE_LOW:
+        return PRIORITY_LOW;
+    }
+    return PRIORITY_NORMAL;
+}
+
+/* What it asks of the relay, and of which. */
+static bool fill_wishes(struct submission *s, const struct config_api_key *key,
+                        const struct message *message)
+{
+    const char *relay = message->relay;
+    if (relay == NULL && key != NULL)
+        relay = key->relay;
+    s->relay = relay != NULL ? arena_strdup(s->arena, relay) : NULL;
+    s->priority = priority_of(message);
+    s->require_tls = message->require_tls;
+    s->dsn_notify = message->dsn.notify; /* both are static */
+    s->dsn_ret = message->dsn.ret;
+    s->dsn_envid = message->dsn.envid != NULL ? arena_strdup(s->arena, message->dsn.envid) : NULL;
+    return (s->relay != NULL) == (relay != NULL) &&
+           (s->dsn_envid != NULL) == (message->dsn.envid != NULL);
+}
+
+static int64_t lifetime_ms(const struct message *message, int64_t max_age_ms)
+{
+    return message->ttl_ms > 0 && message->ttl_ms < max_age_ms ? message->ttl_ms : max_age_ms;
+}
+
 static bool fill_submission(struct submission *s, const struct posting *p, const json_t *tree,
                             const struct message *message, const struct envelope *envelope)
 {
@@ -115,7 +152,9 @@ static bool fill_submission(struct submission *s, const struct posting *p, const
     s->api_key = key != NULL ? key->name : ""; /* the configuration's, for good */
     s->tags = dump_tags(arena, message);
     s->metadata = dump(arena, message->metadata, "{}");
-    s->expires_ms = s->created_ms + p->request->context->config->queue.max_age_ms;
+    s->expires_ms =
+        s->created_ms + lifetime_ms(message, p->request->context->config->queue.max_age_ms);
+    good = good && fill_wishes(s, key, message);
     if (p->key != NULL) {
         s->idempotency_key = arena_strdup(arena, p->key);
         good = good && s->idempotency_key != NULL && take_fingerprint(tree, s->fingerprint);
@@ -275,6 +314,27 @@ static bool keep_answer(struct posting *p, const struct submission *s)
     return p->location != NULL && !request->body.failed;
 }
 
+/* A relay that is named must be there. */
+static void check_relay(const struct api_context *context, const struct message *message,
+                        struct error_list *errors)
+{
+    const struct config *config = context->config;
+    struct nearest nearest;
+    if (message->relay == NULL)
+        return;
+    nearest_init(&nearest, message->relay);
+    for (size_t i = 0; i < config->n_relays; i++) {
+        if (strcmp(config->relays[i].name, message->relay) == 0)
+            return;
+        nearest_offer(&nearest, config->relays[i].name);
+    }
+    if (nearest.word != NULL)
+        error_list_add(errors, "/relay", "no relay of that name is configured; did you mean %s?",
+                       nearest.word);
+    else
+        error_list_add(errors, "/relay", "no relay of that name is configured");
+}
+
 static void submit(struct posting *p, const json_t *tree, struct submission *s,
                    struct error_list *errors, struct error *err)
 {
@@ -288,6 +348,7 @@ static void submit(struct posting *p, const json_t *tree, struct submission *s,
         error_set(err, ERR_FORBIDDEN, "the API key's lists do not allow it");
         return;
     }
+    check_relay(request->context, &message, errors);
     if (compose(request, &message, s, errors, err) < 0)
         return;
     if (!fill_submission(s, p, tree, &message, &envelope) || !fill_answer(s, p))
@@ -338,13 +399,32 @@ void messages_post(struct api_request *request)
 
 /* --- GET /v1/messages/{id} ---------------------------------------------------------------- */
 
+/* `?transcript=1`: what was said at the last attempt, if that is still known. */
+static json_t *find_transcript(const struct api_request *request, const char *id)
+{
+    const char *relay;
+    int64_t at_ms;
+    char *text = transcripts_find(relays_transcripts(request->context->relays), id, &relay, &at_ms);
+    if (text == NULL)
+        return json_null();
+    json_t *json = json_pack("{s:s, s:o, s:o}", "relay", relay, "at", render_time(at_ms), "lines",
+                             render_lines(text));
+    free(text);
+    return json;
+}
+
 static void on_found(void *arg, const struct message_record *record, const struct error *err)
 {
     struct api_request *request = arg;
-    if (record == NULL)
+    if (record == NULL) {
         problem_respond_error(request, err);
-    else
-        api_respond_json(request, 200, render_record(record));
+        return;
+    }
+    json_t *json = render_record(record);
+    const char *wanted = request->query(request, "transcript");
+    if (wanted != NULL && strcmp(wanted, "1") == 0)
+        json_object_set_new(json, "transcript", find_transcript(request, record->id));
+    api_respond_json(request, 200, json);
 }
 
 void messages_get(struct api_request *request)

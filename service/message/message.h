@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "message/address.h"
 
@@ -39,6 +40,14 @@ struct attachment {
     size_t base64_len;
 };
 
+enum message_priority { MESSAGE_HIGH, MESSAGE_NORMAL, MESSAGE_LOW };
+
+struct message_dsn {    /* delivery status notifications, in the words of RFC 3461 */
+    const char *notify; /* "FAILURE,DELAY", "NEVER"; NULL: not said */
+    const char *ret;    /* "HDRS", "FULL"; NULL: not said */
+    const char *envid;  /* printable ASCII, as it is; NULL: none */
+};
+
 struct message {
     struct address from;
     const struct address *sender; /* NULL: none */
@@ -59,6 +68,11 @@ struct message {
     const char *const *tags;
     size_t n_tags;
     const json_t *metadata; /* NULL or an object of strings */
+    const char *relay;      /* the one it must go through; NULL: not said */
+    enum message_priority priority;
+    int64_t ttl_ms; /* 0: as the settings say */
+    struct message_dsn dsn;
+    bool require_tls; /* RFC 8689 */
 };
 
 #endif

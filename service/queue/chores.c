@@ -72,11 +72,15 @@ static int purge_in(struct queue *queue, size_t *n_out, struct error *err)
     int64_t now_ms = clock_wall_ms();
     int64_t retain_content_ms = queue->settings.retain_content_ms;
     /* Contents that are not retained go with the settlement: none is looked for. */
-    int64_t content_before_ms = retain_content_ms > 0 ? now_ms - retain_content_ms : 0;
+    const struct store_purge what = {
+        .record_before_ms = now_ms - queue->settings.retain_record_ms,
+        .content_before_ms = retain_content_ms > 0 ? now_ms - retain_content_ms : 0,
+        .usage_before_ms = now_ms - USAGE_KEPT_MS,
+        .max_n = PURGE_MAX,
+    };
     if (queue->ops->begin(queue->store, err) < 0)
         return -1;
-    if (queue->ops->purge(queue->store, now_ms - queue->settings.retain_record_ms,
-                          content_before_ms, PURGE_MAX, n_out, err) < 0 ||
+    if (queue->ops->purge(queue->store, &what, n_out, err) < 0 ||
         queue->ops->commit(queue->store, err) < 0) {
         queue->ops->rollback(queue->store);
         return -1;

@@ -63,12 +63,12 @@ struct delivery {
     size_t n_sent;         /* and those of them that were sent */
     int flight;            /* slot in the flight ledger while a session has it; -1 otherwise */
     size_t n_recipients;
-    struct delivery_recipient recipients[]; /* addresses are in the same allocation */
+    struct delivery_recipient recipients[]; /* all strings are in the same allocation */
 };
 
-/* `addresses` and `sender` are copied behind the struct; `content` gets a reference. */
-struct delivery *delivery_new(const char *sender, const char *const *addresses, size_t n,
-                              struct bytes *content);
+/* All strings are copied behind the struct; `content` gets a reference. NULL without memory. */
+struct delivery *delivery_new(const char *sender, const struct delivery_wishes *wishes,
+                              const char *const *addresses, size_t n, struct bytes *content);
 void delivery_free(struct delivery *delivery);
 DEFINE_CLEANUP(struct delivery *, delivery_free)
 

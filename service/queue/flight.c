@@ -11,12 +11,12 @@
 
 enum { BOOT_ID_SIZE = 40 };
 
-static const char MAGIC[8] = "PSTNFLT1";
+static const char MAGIC[8] = "PSTNFLT2";
 
 struct file { /* as it is mapped */
     char magic[8];
     char boot_id[BOOT_ID_SIZE];
-    _Atomic int64_t seqs[FLIGHT_SLOTS]; /* 0: free */
+    _Atomic int64_t slots[FLIGHT_SLOTS]; /* 0: free */
 };
 
 struct flight_ledger {
@@ -25,6 +25,18 @@ struct flight_ledger {
     bool rebooted;
     atomic_uint next; /* where to look for a free slot */
 };
+
+/* One word for both, since a slot is written in one store: the seq, and in its lowest bit whether
+ * to hold. */
+static int64_t pack(struct flight flight)
+{
+    return flight.seq * 2 + flight.hold;
+}
+
+static struct flight unpack(int64_t slot)
+{
+    return (struct flight){.seq = slot / 2, .hold = slot % 2 != 0};
+}
 
 static void read_boot_id(char out[BOOT_ID_SIZE])
 {
@@ -83,19 +95,19 @@ void flight_ledger_close(struct flight_ledger *ledger)
     free(ledger);
 }
 
-int flight_ledger_left_over(const struct flight_ledger *ledger, int64_t **seqs_out, size_t *n_out,
-                            bool *rebooted_out, struct error *err)
+int flight_ledger_left_over(const struct flight_ledger *ledger, struct flight **flights_out,
+                            size_t *n_out, bool *rebooted_out, struct error *err)
 {
-    int64_t *seqs = calloc(FLIGHT_SLOTS, sizeof(*seqs));
-    if (seqs == NULL)
+    struct flight *flights = calloc(FLIGHT_SLOTS, sizeof(*flights));
+    if (flights == NULL)
         return error_set(err, ERR_NOMEM, "flight ledger");
     size_t n = 0;
     for (size_t i = 0; i < FLIGHT_SLOTS; i++) {
-        int64_t seq = atomic_load(&ledger->file->seqs[i]);
-        if (seq != 0)
-            seqs[n++] = seq;
+        int64_t slot = atomic_load(&ledger->file->slots[i]);
+        if (slot != 0)
+            flights[n++] = unpack(slot);
     }
-    *seqs_out = seqs;
+    *flights_out = flights;
     *n_out = n;
     *rebooted_out = ledger->rebooted;
     return 0;
@@ -104,19 +116,19 @@ int flight_ledger_left_over(const struct flight_ledger *ledger, int64_t **seqs_o
 void flight_ledger_reset(struct flight_ledger *ledger)
 {
     for (size_t i = 0; i < FLIGHT_SLOTS; i++)
-        atomic_store(&ledger->file->seqs[i], 0);
+        atomic_store(&ledger->file->slots[i], 0);
     memcpy(ledger->file->boot_id, ledger->boot_id, BOOT_ID_SIZE);
     memcpy(ledger->file->magic, MAGIC, sizeof(MAGIC));
     ledger->rebooted = false;
 }
 
-int flight_ledger_enter(struct flight_ledger *ledger, int64_t seq)
+int flight_ledger_enter(struct flight_ledger *ledger, struct flight flight)
 {
     unsigned start = atomic_fetch_add_explicit(&ledger->next, 1, memory_order_relaxed);
     for (unsigned i = 0; i < FLIGHT_SLOTS; i++) {
         unsigned slot = (start + i) % FLIGHT_SLOTS;
         int64_t none = 0;
-        if (atomic_compare_exchange_strong(&ledger->file->seqs[slot], &none, seq))
+        if (atomic_compare_exchange_strong(&ledger->file->slots[slot], &none, pack(flight)))
             return (int)slot;
     }
     return -1;
@@ -125,13 +137,13 @@ int flight_ledger_enter(struct flight_ledger *ledger, int64_t seq)
 void flight_ledger_leave(struct flight_ledger *ledger, int slot)
 {
     if (slot >= 0)
-        atomic_store(&ledger->file->seqs[slot], 0);
+        atomic_store(&ledger->file->slots[slot], 0);
 }
 
 bool flight_ledger_has(const struct flight_ledger *ledger, int64_t seq)
 {
     for (size_t i = 0; i < FLIGHT_SLOTS; i++)
-        if (atomic_load_explicit(&ledger->file->seqs[i], memory_order_relaxed) == seq)
+        if (unpack(atomic_load_explicit(&ledger->file->slots[i], memory_order_relaxed)).seq == seq)
             return true;
     return false;
 }

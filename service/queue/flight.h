@@ -20,18 +20,23 @@ struct flight_ledger;
 
 enum { FLIGHT_SLOTS = 8192 };
 
+struct flight {
+    int64_t seq; /* of the message */
+    bool hold;   /* its relay's on_in_doubt: hold */
+};
+
 /* `path` NULL: in memory only. Opens or makes the file (mode 0600). */
 int flight_ledger_open(const char *path, struct flight_ledger **ledger_out, struct error *err);
 void flight_ledger_close(struct flight_ledger *ledger);
 
-/* What the last process left: seqs, owned by the caller; `*rebooted_out`: the machine went down in
+/* What the last process left, owned by the caller; `*rebooted_out`: the machine went down in
  * between and the list says nothing. Then cleared by flight_ledger_reset(). */
-int flight_ledger_left_over(const struct flight_ledger *ledger, int64_t **seqs_out, size_t *n_out,
-                            bool *rebooted_out, struct error *err);
+int flight_ledger_left_over(const struct flight_ledger *ledger, struct flight **flights_out,
+                            size_t *n_out, bool *rebooted_out, struct error *err);
 void flight_ledger_reset(struct flight_ledger *ledger);
 
 /* Any thread, no locks. -1: all slots are taken. */
-int flight_ledger_enter(struct flight_ledger *ledger, int64_t seq);
+int flight_ledger_enter(struct flight_ledger *ledger, struct flight flight);
 void flight_ledger_leave(struct flight_ledger *ledger, int slot);
 bool flight_ledger_has(const struct flight_ledger *ledger, int64_t seq);
 

@@ -34,8 +34,10 @@ void intake_refuse_all(struct queue *queue, struct submission_list *list, const 
 
 static struct delivery *delivery_of(const struct submission *submission)
 {
-    struct delivery *delivery = delivery_new(submission->envelope_from, submission->recipients,
-                                             submission->n_recipients, submission->content);
+    const struct delivery_wishes wishes = submission_wishes(submission);
+    struct delivery *delivery =
+        delivery_new(submission->envelope_from, &wishes, submission->recipients,
+                     submission->n_recipients, submission->content);
     if (delivery == NULL)
         return NULL;
     memcpy(delivery->id, submission->id, sizeof(delivery->id));

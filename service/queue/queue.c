@@ -48,13 +48,14 @@ static int open_ledger(struct queue *queue, const char *location, struct error *
     return queue->folder != NULL ? 0 : error_set(err, ERR_NOMEM, "queue");
 }
 
-static int recover_in(struct queue *queue, const int64_t *seqs, size_t n, struct error *err)
+static int recover_in(struct queue *queue, const struct flight *flights, size_t n,
+                      struct error *err)
 {
     int64_t now_ms = clock_wall_ms();
-    int64_t due_ms = queue->settings.hold_in_doubt ? 0 : now_ms;
+    bool hold_all = n == STORE_ALL_CLAIMED && queue->settings.hold_in_doubt;
     if (queue->ops->begin(queue->store, err) < 0)
         return -1;
-    if (queue->ops->recover(queue->store, seqs, n, now_ms, due_ms, err) < 0 ||
+    if (queue->ops->recover(queue->store, flights, n, now_ms, hold_all ? 0 : now_ms, err) < 0 ||
         queue->ops->commit(queue->store, err) < 0) {
         queue->ops->rollback(queue->store);
         return -1;
@@ -65,13 +66,13 @@ static int recover_in(struct queue *queue, const int64_t *seqs, size_t n, struct
 /* The ledger is cleared only when what it says is committed. */
 static int recover(struct queue *queue, struct error *err)
 {
-    int64_t *seqs;
+    struct flight *flights;
     size_t n;
     bool rebooted;
-    if (flight_ledger_left_over(queue->ledger, &seqs, &n, &rebooted, err) < 0)
+    if (flight_ledger_left_over(queue->ledger, &flights, &n, &rebooted, err) < 0)
         return -1;
-    int rc = recover_in(queue, seqs, rebooted ? STORE_ALL_CLAIMED : n, err);
-    free(seqs);
+    int rc = recover_in(queue, flights, rebooted ? STORE_ALL_CLAIMED : n, err);
+    free(flights);
     if (rc == 0)
         flight_ledger_reset(queue->ledger);
     return rc;
@@ -272,7 +273,8 @@ bool queue_depart(struct queue *queue, struct delivery *delivery)
 {
     if (delivery->claim != NULL && !claim_move(delivery->claim, CLAIM_WAITING, CLAIM_DEPARTED))
         return false;
-    delivery->flight = flight_ledger_enter(queue->ledger, delivery->seq);
+    const struct flight flight = {.seq = delivery->seq, .hold = delivery->hold_in_doubt};
+    delivery->flight = flight_ledger_enter(queue->ledger, flight);
     return delivery->flight >= 0;
 }
 
@@ -305,6 +307,17 @@ bool queue_ready(const struct queue *queue, struct error *err)
 bool queue_broken(const struct queue *queue)
 {
     return atomic_load(&queue->broken);
+}
+
+int queue_usage(struct queue *queue, int64_t since_ms, queue_usage_fn *usage, void *arg,
+                struct error *err)
+{
+    CLEANUP(usage_list_clear) struct usage_list list = {0};
+    if (queue->ops->usage(queue->store, since_ms, &list, err) < 0)
+        return -1;
+    for (size_t i = 0; i < list.n_items; i++)
+        usage(arg, &list.items[i]);
+    return 0;
 }
 
 struct store_stats queue_stats(struct queue *queue)

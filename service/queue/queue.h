@@ -27,7 +27,8 @@ struct queue_settings {
     int64_t retain_record_ms;
     uint64_t min_free_bytes;  /* on the store's disk; below it submissions get ERR_STORE_FULL */
     uint64_t in_memory_bytes; /* contents of claimed deliveries held at once */
-    bool hold_in_doubt;       /* on_in_doubt: hold */
+    bool hold_in_doubt;       /* after a power failure, when nobody knows by which relay a message
+                                 went; else delivery->hold_in_doubt says it */
 
     /* Gets deliveries that are ready (a list through `next`, the callee's from then on). Called
      * from the queue's thread; must not block. */
@@ -101,6 +102,13 @@ void queue_settle(struct queue *queue, struct delivery *delivery);
 bool queue_ready(const struct queue *queue, struct error *err);
 /* A sync failed or the file is corrupt: the process should end with a failure. */
 bool queue_broken(const struct queue *queue);
+
+/* What relays took in the hours that had not ended at `since_ms` (wall clock; kept for a day):
+ * `usage` is called for each relay and hour before this returns. Any thread, also before
+ * queue_start(). */
+typedef void queue_usage_fn(void *arg, const struct usage_record *usage);
+int queue_usage(struct queue *queue, int64_t since_ms, queue_usage_fn *usage, void *arg,
+                struct error *err);
 
 struct store_stats queue_stats(struct queue *queue); /* a recent picture, for metrics */
 

@@ -1,5 +1,7 @@
 /* Outcomes in a turn: what became of deliveries, recorded; what came back untouched, sent on. */
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "queue/internal.h"
 
@@ -82,17 +84,56 @@ static int settle(struct queue *queue, struct delivery *delivery, struct error *
     return 0;
 }
 
+/* What relays took, added up so that each costs one statement a transaction. */
+struct tally {
+    struct usage_record relays[8]; /* more at once are written in between */
+    size_t n_relays;
+};
+
+static int write_tally(struct queue *queue, struct tally *tally, struct error *err)
+{
+    int64_t now_ms = clock_wall_ms();
+    for (size_t i = 0; i < tally->n_relays; i++) {
+        tally->relays[i].hour_ms = now_ms - now_ms % USAGE_HOUR_MS;
+        if (queue->ops->add_usage(queue->store, &tally->relays[i], err) < 0)
+            return -1;
+    }
+    tally->n_relays = 0;
+    return 0;
+}
+
+static int count_usage(struct queue *queue, struct tally *tally, const struct delivery *delivery,
+                       struct error *err)
+{
+    size_t i = 0;
+    if (delivery->n_sent == 0)
+        return 0;
+    while (i < tally->n_relays && strcmp(tally->relays[i].relay, delivery->relay) != 0)
+        i++;
+    if (i == sizeof(tally->relays) / sizeof(tally->relays[0])) {
+        if (write_tally(queue, tally, err) < 0)
+            return -1;
+        i = 0;
+    }
+    if (i == tally->n_relays)
+        tally->relays[tally->n_relays++] = (struct usage_record){.relay = delivery->relay};
+    tally->relays[i].n_messages++;
+    tally->relays[i].n_recipients += (int64_t)delivery->n_sent;
+    return 0;
+}
+
 int settle_all(struct queue *queue, struct delivery_list *list, size_t *n_out,
                struct delivery **failed_out, struct error *err)
 {
+    struct tally tally = {.n_relays = 0};
     for (struct delivery *delivery = list->first; delivery != NULL; delivery = delivery->next) {
         *failed_out = delivery;
-        if (settle(queue, delivery, err) < 0)
+        if (settle(queue, delivery, err) < 0 || count_usage(queue, &tally, delivery, err) < 0)
             return -1;
         ++*n_out;
     }
     *failed_out = NULL;
-    return 0;
+    return write_tally(queue, &tally, err);
 }
 
 /* --- after the commit --------------------------------------------------------------------- */

@@ -11,43 +11,20 @@
 #include "queue/sqlite_store.h"
 
 enum {
-    APPLICATION_ID = 0x706f7374, /* "post" */
-    SCHEMA_VERSION = 1,
     NFS_MAGIC = 0x6969,
     SMB_MAGIC = 0x517b,
     CIFS_MAGIC = (int)0xff534d42,
     SMB2_MAGIC = (int)0xfe534d42,
 };
 
-/* A body has a table of its own, so that it can go without rewriting the record. `due_ms` NULL: not
- * wanted by time. All events have one order: a message takes an id for each recipient's queued
- * event from `first_event` on, without a row, since the record says the rest. */
-static const char schema[] =
-    "CREATE TABLE message(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, message_id TEXT NOT "
-    "NULL,"
-    " sender TEXT NOT NULL, header_from TEXT NOT NULL, subject TEXT NOT NULL, api_key TEXT NOT "
-    "NULL,"
-    " tags TEXT NOT NULL, metadata TEXT NOT NULL, size INTEGER NOT NULL, smtputf8 INTEGER NOT NULL,"
-    " created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, due_ms INTEGER,"
-    " claimed INTEGER NOT NULL, ended_ms INTEGER, first_event INTEGER NOT NULL);"
-    "CREATE INDEX message_due ON message(due_ms) WHERE claimed = 0 AND due_ms IS NOT NULL;"
-    "CREATE INDEX message_claimed ON message(seq) WHERE claimed = 1;"
-    "CREATE INDEX message_ended ON message(ended_ms) WHERE ended_ms IS NOT NULL;"
-    "CREATE TABLE body(seq INTEGER PRIMARY KEY, content BLOB NOT NULL);"
-    "CREATE TABLE recipient(seq INTEGER NOT NULL, n INTEGER NOT NULL, address TEXT NOT NULL,"
-    " status INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, relay TEXT,"
-    " code INTEGER NOT NULL DEFAULT 0, enhanced TEXT NOT NULL DEFAULT '',"
-    " text TEXT NOT NULL DEFAULT '', next_ms INTEGER NOT NULL DEFAULT 0, at_ms INTEGER NOT NULL,"
-    " PRIMARY KEY(seq, n)) WITHOUT ROWID;"
-    "CREATE INDEX recipient_open ON recipient(status, seq) WHERE status NOT IN (3, 4, 5);"
-    "CREATE TABLE event(id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, n INTEGER NOT NULL,"
-    " type INTEGER NOT NULL, at_ms INTEGER NOT NULL, code INTEGER NOT NULL, enhanced TEXT NOT NULL,"
-    " text TEXT NOT NULL);"
-    "CREATE INDEX event_seq ON event(seq);"
-    "CREATE TABLE idempotency(api_key TEXT NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL,"
-    " seq INTEGER NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL,"
-    " PRIMARY KEY(api_key, key)) WITHOUT ROWID;"
-    "CREATE INDEX idempotency_seq ON idempotency(seq);";
+/* Both go along the index message_due: an order within each priority. */
+#define DUE                                                                                        \
+    "SELECT due_ms, seq, id, sender, smtputf8, created_ms, expires_ms, size, header_from,"         \
+    " api_key, tags, relay, priority, require_tls, dsn_notify, dsn_ret, dsn_envid FROM message"    \
+    " WHERE claimed = 0 AND due_ms IS NOT NULL AND priority = ?1 AND due_ms <= ?2 ORDER BY due_ms"
+#define FIRST_DUE(priority)                                                                        \
+    "SELECT min(due_ms) AS due_ms FROM message WHERE claimed = 0 AND due_ms IS NOT NULL"           \
+    " AND priority = " priority
 
 static const char *const sql[N_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -55,8 +32,10 @@ static const char *const sql[N_STATEMENTS] = {
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_ADD_MESSAGE] =
         "INSERT INTO message(id, message_id, sender, header_from, subject, api_key, tags, metadata,"
-        " size, smtputf8, created_ms, expires_ms, due_ms, claimed, first_event)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?11, ?13, ?14)",
+        " size, smtputf8, created_ms, expires_ms, due_ms, claimed, first_event, relay, priority,"
+        " require_tls, dsn_notify, dsn_ret, dsn_envid)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?11, ?13, ?14, ?15, ?16, ?17,"
+        " ?18, ?19, ?20)",
     [SQL_ADD_BODY] = "INSERT INTO body VALUES(?1, ?2)",
     [SQL_ADD_RECIPIENT] =
         "INSERT INTO recipient(seq, n, address, status, at_ms) VALUES(?1, ?2, ?3, 0, ?4)",
@@ -76,17 +55,20 @@ static const char *const sql[N_STATEMENTS] = {
         "UPDATE message SET due_ms = ?2, claimed = 0, ended_ms = ?3 WHERE seq = ?1",
     [SQL_DROP_BODY] = "DELETE FROM body WHERE seq = ?1",
     [SQL_RELEASE] = "UPDATE message SET due_ms = ?2, claimed = 0 WHERE seq = ?1",
-    [SQL_DUE] =
-        "SELECT seq, id, sender, smtputf8, created_ms, expires_ms, size FROM message"
-        " WHERE claimed = 0 AND due_ms IS NOT NULL AND due_ms <= ?1 ORDER BY due_ms LIMIT ?2",
+    [SQL_DUE_HIGH] = DUE,
+    [SQL_DUE_NORMAL] = DUE,
+    [SQL_DUE_LOW] = DUE,
     [SQL_DUE_RECIPIENTS] = "SELECT n, address, attempts FROM recipient WHERE seq = ?1"
                            " AND status NOT IN (3, 4, 5) AND next_ms <= ?2"
                            " AND NOT (status = 6 AND next_ms = 0) ORDER BY n", /* held */
     [SQL_CLAIM] = "UPDATE message SET claimed = 1 WHERE seq = ?1",
-    [SQL_NEXT_DUE] = "SELECT min(due_ms) FROM message WHERE claimed = 0 AND due_ms IS NOT NULL",
+    [SQL_NEXT_DUE] = "SELECT min(due_ms) FROM (" FIRST_DUE("0") " UNION ALL " FIRST_DUE(
+        "1") " UNION ALL " FIRST_DUE("2") ")",
     [SQL_STATS] = "SELECT status, n, created_ms FROM (SELECT status, count(*) AS n,"
                   " min(seq) AS oldest FROM recipient INDEXED BY recipient_open"
                   " WHERE status NOT IN (3, 4, 5) GROUP BY status) JOIN message ON seq = oldest",
+    [SQL_ADD_USAGE] = "INSERT INTO usage VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE"
+                      " SET messages = messages + ?3, recipients = recipients + ?4",
 };
 
 /* --- errors ------------------------------------------------------------------------------- */
@@ -176,43 +158,6 @@ static int take_lock(struct store *store, const char *path, struct error *err)
     return 0;
 }
 
-static int64_t pragma(sqlite3 *db, const char *text)
-{
-    sqlite3_stmt *s;
-    int64_t value = -1;
-    if (sqlite3_prepare_v2(db, text, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
-        value = sqlite3_column_int64(s, 0);
-    sqlite3_finalize(s);
-    return value;
-}
-
-static int prepare_schema(struct store *store, const char *path, struct error *err)
-{
-    char text[128];
-    int64_t application = pragma(store->db, "PRAGMA application_id");
-    int64_t version = pragma(store->db, "PRAGMA user_version");
-    int64_t tables = pragma(store->db, "SELECT count(*) FROM sqlite_schema");
-    if (application < 0 || version < 0 || tables < 0)
-        return sqlite_error(err, store->db, path);
-    if (tables > 0 && application != APPLICATION_ID)
-        return error_set(err, ERR_CONFIG, "queue.store: %s is a database of another program", path);
-    if (version > SCHEMA_VERSION)
-        return error_set(err, ERR_CONFIG,
-                         "queue.store: %s was written by a newer postern (schema %lld, this one "
-                         "knows %d)",
-                         path, (long long)version, SCHEMA_VERSION);
-    if (tables > 0)
-        return 0;
-    snprintf(text, sizeof(text), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
-             APPLICATION_ID, SCHEMA_VERSION);
-    if (sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(store->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(store->db, text, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
-        return sqlite_error(err, store->db, path);
-    return 0;
-}
-
 static int open_writer(struct store *store, const char *path, struct error *err)
 {
     mode_t mask = umask(0077); /* mail is nobody else's business */
@@ -232,15 +177,16 @@ static int open_writer(struct store *store, const char *path, struct error *err)
                      "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;",
                      NULL, NULL, NULL) != SQLITE_OK)
         return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(store->db));
-    if (prepare_schema(store, path, err) < 0)
+    if (sqlite_prepare_schema(store->db, path, err) < 0)
         return -1;
     for (size_t i = 0; i < N_STATEMENTS; i++)
         if (sqlite3_prepare_v3(store->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &store->statements[i], NULL) != SQLITE_OK)
             return sqlite_error(err, store->db, sql[i]);
-    int64_t stored = pragma(store->db, "SELECT coalesce(max(id), 0) FROM event");
-    int64_t implied = pragma(store->db, "SELECT coalesce(max(first_event) + 1000, 0) FROM message"
-                                        " WHERE seq = (SELECT max(seq) FROM message)");
+    int64_t stored = sqlite_number(store->db, "SELECT coalesce(max(id), 0) FROM event");
+    int64_t implied =
+        sqlite_number(store->db, "SELECT coalesce(max(first_event) + 1000, 0) FROM message"
+                                 " WHERE seq = (SELECT max(seq) FROM message)");
     store->last_event = stored > implied ? stored : implied; /* a gap does no harm */
     return 0;
 }
@@ -337,7 +283,8 @@ static int memory_open(const char *location, struct store **store_out, struct er
     .rollback = sqlite_rollback, .submit = sqlite_submit, .answer = sqlite_answer,                 \
     .forget = sqlite_forget, .settle = sqlite_settle, .cancel = sqlite_cancel,                     \
     .release = sqlite_release, .load = sqlite_load, .next_due = sqlite_next_due,                   \
-    .recover = sqlite_recover, .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats
+    .recover = sqlite_recover, .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats,  \
+    .add_usage = sqlite_add_usage, .usage = sqlite_usage
 
 const struct store_ops store_sqlite = {
     .scheme = "sqlite", .durable = true, .open = sqlite_open, STORE_FUNCTIONS};

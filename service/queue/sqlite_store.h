@@ -3,7 +3,8 @@
 
 /*
  * The inside of the SQLite store: sqlite.c opens and closes it and holds the transactions,
- * sqlite_write.c what changes it, sqlite_read.c what only reads.
+ * sqlite_schema.c its tables, sqlite_write.c what changes it, sqlite_load.c what comes out to be
+ * delivered, sqlite_read.c what is only looked at.
  *
  * Exactly one connection writes and owns every checkpoint; the reader's is read-only. (SQLite 3.7.0
  * to 3.51.2 can lose committed pages when two connections write or checkpoint at one instant.)
@@ -31,11 +32,14 @@ enum statement {
     SQL_UPDATE_MESSAGE,
     SQL_DROP_BODY,
     SQL_RELEASE,
-    SQL_DUE,
+    SQL_DUE_HIGH,
+    SQL_DUE_NORMAL,
+    SQL_DUE_LOW,
     SQL_DUE_RECIPIENTS,
     SQL_CLAIM,
     SQL_NEXT_DUE,
     SQL_STATS,
+    SQL_ADD_USAGE,
     N_STATEMENTS,
 };
 
@@ -44,6 +48,7 @@ struct store {
     sqlite3_stmt *statements[N_STATEMENTS];
     int lock_fd; /* <path>.lock, held for life: one process a file */
     int64_t last_event;
+    uint64_t n_chosen; /* messages that load() has ever picked */
 
     pthread_mutex_t reader_lock; /* guards the two below */
     sqlite3 *reader;
@@ -54,6 +59,12 @@ struct store {
 int sqlite_error(struct error *err, sqlite3 *db, const char *doing);
 /* Run a statement that returns no rows, and reset it. */
 int sqlite_run(struct store *store, enum statement which, struct error *err);
+/* In the arena; NULL for NULL, or without memory. */
+const char *sqlite_text(struct arena *arena, sqlite3_stmt *s, int column);
+/* A number that a PRAGMA or a SELECT gives; -1: it does not. */
+int64_t sqlite_number(sqlite3 *db, const char *text);
+/* The tables of a file that is new, brought up to date where they are old; `path` is for errors. */
+int sqlite_prepare_schema(sqlite3 *db, const char *path, struct error *err);
 /* An event, with the next id. */
 int sqlite_add_event(struct store *store, int64_t seq, size_t recipient, enum event_type type,
                      int64_t at_ms, const struct reply_record *reply, struct error *err);
@@ -68,16 +79,19 @@ int sqlite_settle(struct store *store, const struct settlement *settlement, int6
                   struct error *err);
 int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
 int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
-int sqlite_recover(struct store *store, const int64_t *in_flight, size_t n_in_flight,
+int sqlite_recover(struct store *store, const struct flight *flights, size_t n_flights,
                    int64_t now_ms, int64_t due_ms, struct error *err);
-int sqlite_purge(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
-                 size_t max_n, size_t *n_out, struct error *err);
+int sqlite_purge(struct store *store, const struct store_purge *purge, size_t *n_out,
+                 struct error *err);
+int sqlite_add_usage(struct store *store, const struct usage_record *usage, struct error *err);
 
 int sqlite_load(struct store *store, int64_t now_ms, size_t max_n, size_t max_bytes,
                 struct delivery **list_out, struct error *err);
 int sqlite_next_due(struct store *store, int64_t *due_ms_out, struct error *err);
 int sqlite_find(struct store *store, const char *id, struct message_record **record_out,
                 struct error *err);
+int sqlite_usage(struct store *store, int64_t since_ms, struct usage_list *list_out,
+                 struct error *err);
 int sqlite_stats(struct store *store, struct store_stats *stats_out, struct error *err);
 
 #endif

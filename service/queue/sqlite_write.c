@@ -72,6 +72,17 @@ static enum store_submitted look_up_key(struct store *store, const struct submis
     return verdict;
 }
 
+static void bind_wishes(sqlite3_stmt *s, int at, const struct submission *submission)
+{
+    const struct delivery_wishes wishes = submission_wishes(submission);
+    bind_text(s, at, wishes.relay);
+    sqlite3_bind_int(s, at + 1, (int)wishes.priority);
+    sqlite3_bind_int(s, at + 2, wishes.require_tls);
+    bind_text(s, at + 3, wishes.dsn_notify);
+    bind_text(s, at + 4, wishes.dsn_ret);
+    bind_text(s, at + 5, wishes.dsn_envid);
+}
+
 static int add_message(struct store *store, const struct submission *submission, bool claimed,
                        int64_t *seq_out, struct error *err)
 {
@@ -90,6 +101,7 @@ static int add_message(struct store *store, const struct submission *submission,
     sqlite3_bind_int64(s, 12, submission->expires_ms);
     sqlite3_bind_int(s, 13, claimed);
     sqlite3_bind_int64(s, 14, store->last_event + 1);
+    bind_wishes(s, 15, submission);
     store->last_event += (int64_t)submission->n_recipients;
     if (sqlite_run(store, SQL_ADD_MESSAGE, err) < 0)
         return -1;
@@ -291,6 +303,16 @@ int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct erro
     return sqlite_run(store, SQL_RELEASE, err);
 }
 
+int sqlite_add_usage(struct store *store, const struct usage_record *usage, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_ADD_USAGE];
+    bind_text(s, 1, usage->relay);
+    sqlite3_bind_int64(s, 2, usage->hour_ms);
+    sqlite3_bind_int64(s, 3, usage->n_messages);
+    sqlite3_bind_int64(s, 4, usage->n_recipients);
+    return sqlite_run(store, SQL_ADD_USAGE, err);
+}
+
 /* --- at start, and the broom -------------------------------------------------------------- */
 
 static int exec_with(struct store *store, const char *text, const int64_t *values, int n_values,
@@ -308,7 +330,9 @@ static int exec_with(struct store *store, const char *text, const int64_t *value
     return rc == SQLITE_DONE ? 0 : -1;
 }
 
-/* The unfinished recipients of the messages in table `flying` take a new status, with its event. */
+/* The unfinished recipients of the messages in table `flying` are canceled, or become in doubt,
+ * wanted again at `due_ms` unless they are to be held: those of them that could have been under
+ * way. */
 static int change_those_flying(struct store *store, enum recipient_status status, int64_t now_ms,
                                int64_t due_ms, struct error *err)
 {
@@ -317,72 +341,82 @@ static int change_those_flying(struct store *store, enum recipient_status status
     if (exec_with(store,
                   "INSERT INTO event SELECT ?3 + row_number() OVER (ORDER BY r.seq, r.n), r.seq,"
                   " r.n, ?2, ?1, 0, '', '' FROM recipient r JOIN flying f ON f.seq = r.seq"
-                  " WHERE r.status NOT IN (3, 4, 5) AND (r.next_ms <= ?1 OR ?2 = 5)",
+                  " WHERE r.status NOT IN (3, 4, 5) AND (?2 = 5 OR (r.next_ms <= ?1"
+                  " AND NOT (r.status = 6 AND r.next_ms = 0)))",
                   event, 3, err) < 0)
         return -1;
     store->last_event += sqlite3_changes64(store->db);
-    return exec_with(store,
-                     "UPDATE recipient SET status = ?1, next_ms = ?2, at_ms = ?3,"
-                     " attempts = attempts + (?1 = 6)"
-                     " WHERE seq IN (SELECT seq FROM flying) AND status NOT IN (3, 4, 5)"
-                     " AND (next_ms <= ?3 OR ?1 = 5)",
-                     state, 3, err);
+    return exec_with(
+        store,
+        "UPDATE recipient SET status = ?1, at_ms = ?3, attempts = attempts + (?1 = 6),"
+        " next_ms = (SELECT iif(hold, 0, ?2) FROM flying f WHERE f.seq = recipient.seq)"
+        " WHERE seq IN (SELECT seq FROM flying) AND status NOT IN (3, 4, 5)"
+        " AND (?1 = 5 OR (next_ms <= ?3 AND NOT (status = 6 AND next_ms = 0)))",
+        state, 3, err);
 }
 
 static int empty_flying(struct store *store, struct error *err)
 {
-    if (exec_with(store, "CREATE TEMP TABLE IF NOT EXISTS flying(seq INTEGER PRIMARY KEY)", NULL, 0,
-                  err) < 0)
+    if (exec_with(store,
+                  "CREATE TEMP TABLE IF NOT EXISTS flying(seq INTEGER PRIMARY KEY,"
+                  " hold INTEGER NOT NULL DEFAULT 0)",
+                  NULL, 0, err) < 0)
         return -1;
     return exec_with(store, "DELETE FROM flying", NULL, 0, err);
 }
 
-static int add_flying(struct store *store, int64_t seq, struct error *err)
+/* Of several flights of a message one that holds decides: it may be the one that arrived. */
+static int add_flying(struct store *store, int64_t seq, bool hold, struct error *err)
 {
-    return exec_with(store, "INSERT OR IGNORE INTO flying VALUES(?1)", &seq, 1, err);
+    const int64_t values[] = {seq, hold};
+    return exec_with(store,
+                     "INSERT INTO flying VALUES(?1, ?2) ON CONFLICT DO UPDATE"
+                     " SET hold = max(hold, ?2)",
+                     values, 2, err);
 }
 
 int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err)
 {
-    if (empty_flying(store, err) < 0 || add_flying(store, seq, err) < 0 ||
+    if (empty_flying(store, err) < 0 || add_flying(store, seq, false, err) < 0 ||
         change_those_flying(store, RECIPIENT_CANCELED, now_ms, 0, err) < 0 ||
         update_message(store, seq, 0, now_ms, err) < 0)
         return -1;
     return drop_body(store, seq, err);
 }
 
-int sqlite_recover(struct store *store, const int64_t *in_flight, size_t n_in_flight,
-                   int64_t now_ms, int64_t due_ms, struct error *err)
+static int fill_flying(struct store *store, const struct flight *flights, size_t n_flights,
+                       struct error *err)
 {
     if (empty_flying(store, err) < 0)
         return -1;
-    if (n_in_flight == STORE_ALL_CLAIMED) {
-        if (exec_with(store, "INSERT INTO flying SELECT seq FROM message WHERE claimed = 1", NULL,
-                      0, err) < 0)
+    if (n_flights == STORE_ALL_CLAIMED)
+        return exec_with(store, "INSERT INTO flying(seq) SELECT seq FROM message WHERE claimed = 1",
+                         NULL, 0, err);
+    for (size_t i = 0; i < n_flights; i++)
+        if (add_flying(store, flights[i].seq, flights[i].hold, err) < 0)
             return -1;
-    } else {
-        for (size_t i = 0; i < n_in_flight; i++)
-            if (add_flying(store, in_flight[i], err) < 0)
-                return -1;
-    }
-    if (change_those_flying(store, RECIPIENT_IN_DOUBT, now_ms, due_ms, err) < 0)
-        return -1;
-    const int64_t now[] = {now_ms, RECIPIENT_IN_DOUBT};
-    return exec_with(store,
-                     "UPDATE message SET claimed = 0, due_ms ="
-                     " (SELECT nullif(max(?1, min(next_ms)), 0) FROM recipient r"
-                     "  WHERE r.seq = message.seq AND status NOT IN (3, 4, 5)"
-                     "  AND NOT (status = ?2 AND next_ms = 0))"
-                     " WHERE claimed = 1 OR seq IN (SELECT seq FROM flying)",
-                     now, 2, err) < 0 ||
-                   exec_with(store, "UPDATE idempotency SET status = 202 WHERE status = 0", NULL, 0,
-                             err) < 0
-               ? -1
-               : 0;
+    return 0;
 }
 
-int sqlite_purge(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
-                 size_t max_n, size_t *n_out, struct error *err)
+int sqlite_recover(struct store *store, const struct flight *flights, size_t n_flights,
+                   int64_t now_ms, int64_t due_ms, struct error *err)
+{
+    const int64_t now[] = {now_ms, RECIPIENT_IN_DOUBT};
+    if (fill_flying(store, flights, n_flights, err) < 0 ||
+        change_those_flying(store, RECIPIENT_IN_DOUBT, now_ms, due_ms, err) < 0 ||
+        exec_with(store,
+                  "UPDATE message SET claimed = 0, due_ms ="
+                  " (SELECT nullif(max(?1, min(next_ms)), 0) FROM recipient r"
+                  "  WHERE r.seq = message.seq AND status NOT IN (3, 4, 5)"
+                  "  AND NOT (status = ?2 AND next_ms = 0))"
+                  " WHERE claimed = 1 OR seq IN (SELECT seq FROM flying)",
+                  now, 2, err) < 0)
+        return -1;
+    return exec_with(store, "UPDATE idempotency SET status = 202 WHERE status = 0", NULL, 0, err);
+}
+
+int sqlite_purge(struct store *store, const struct store_purge *purge, size_t *n_out,
+                 struct error *err)
 {
     static const char *const tables[] = {
         "DELETE FROM event WHERE seq IN (SELECT seq FROM flying)",
@@ -391,11 +425,11 @@ int sqlite_purge(struct store *store, int64_t record_before_ms, int64_t content_
         "DELETE FROM body WHERE seq IN (SELECT seq FROM flying)",
         "DELETE FROM message WHERE seq IN (SELECT seq FROM flying)",
     };
-    const int64_t records[] = {record_before_ms, (int64_t)max_n};
-    const int64_t contents[] = {content_before_ms, (int64_t)max_n};
+    const int64_t records[] = {purge->record_before_ms, (int64_t)purge->max_n};
+    const int64_t contents[] = {purge->content_before_ms, (int64_t)purge->max_n};
     if (empty_flying(store, err) < 0 ||
         exec_with(store,
-                  "INSERT INTO flying SELECT seq FROM message WHERE ended_ms IS NOT NULL"
+                  "INSERT INTO flying(seq) SELECT seq FROM message WHERE ended_ms IS NOT NULL"
                   " AND ended_ms < ?1 ORDER BY ended_ms LIMIT ?2",
                   records, 2, err) < 0)
         return -1;
@@ -409,5 +443,6 @@ int sqlite_purge(struct store *store, int64_t record_before_ms, int64_t content_
                   contents, 2, err) < 0)
         return -1;
     *n_out += (size_t)sqlite3_changes64(store->db);
-    return 0;
+    return exec_with(store, "DELETE FROM usage WHERE hour_ms < ?1", &purge->usage_before_ms, 1,
+                     err);
 }

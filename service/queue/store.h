@@ -24,7 +24,9 @@
 #include <stdint.h>
 
 #include "queue/delivery.h"
+#include "queue/flight.h"
 #include "queue/record.h"
+#include "queue/usage.h"
 
 struct store;
 
@@ -72,10 +74,14 @@ struct submission {
     const char *const *recipients;
     size_t n_recipients;
     const char *subject;
-    const char *api_key;   /* "" for none */
-    const char *tags;      /* JSON array text */
-    const char *metadata;  /* JSON object text */
-    struct bytes *content; /* a reference of its own */
+    const char *api_key;  /* "" for none */
+    const char *tags;     /* JSON array text */
+    const char *metadata; /* JSON object text */
+    const char *relay;    /* the one it must go through; NULL: by the routes */
+    enum delivery_priority priority;
+    bool require_tls;
+    const char *dsn_notify, *dsn_ret, *dsn_envid; /* as in smtp_dsn; NULL: not said */
+    struct bytes *content;                        /* a reference of its own */
     bool smtputf8;
     int64_t created_ms;
     int64_t expires_ms;
@@ -89,6 +95,8 @@ struct submission {
     struct intake intake;
 };
 
+/* What of it goes with its deliveries; borrowed from it. */
+struct delivery_wishes submission_wishes(const struct submission *submission);
 void submission_free(struct submission *submission);
 DEFINE_CLEANUP(struct submission *, submission_free)
 
@@ -105,6 +113,12 @@ struct settlement {
 struct store_stats {
     int64_t n_queued, n_deferred, n_in_doubt;     /* recipients not finished, by status */
     int64_t oldest_queued_ms, oldest_deferred_ms; /* created_ms; 0: none */
+};
+
+struct store_purge {                             /* what is to go */
+    int64_t record_before_ms, content_before_ms; /* of messages that ended before */
+    int64_t usage_before_ms;                     /* of hours that began before */
+    size_t max_n;                                /* records, and contents: in one transaction */
 };
 
 struct store_ops {
@@ -139,23 +153,31 @@ struct store_ops {
     /* Give back a claim unchanged (the delivery could not stay in memory). */
     int (*release)(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
 
-    /* Claim messages due at `now_ms`, oldest due first, up to `max_n` and about `max_bytes` of
-     * content; a list through `next`. A delivery holds only the recipients that are due. */
+    /* Claim messages due at `now_ms`, up to `max_n` and about `max_bytes` of content; a list
+     * through `next`. High priority comes first and low last, oldest due first within each, but a
+     * share of what is handed out is the oldest due of all: nothing starves. A delivery holds only
+     * the recipients that are due. */
     int (*load)(struct store *store, int64_t now_ms, size_t max_n, size_t max_bytes,
                 struct delivery **list_out, struct error *err);
     /* When the next unclaimed message is due; INT64_MAX: none. */
     int (*next_due)(struct store *store, int64_t *due_ms_out, struct error *err);
 
     /* At start, in one transaction: release every claim; the unfinished recipients of the messages
-     * in `in_flight` become in doubt, wanted again at `due_ms` (0: held); keys in progress get
-     * their 202. STORE_ALL_CLAIMED for `n_in_flight`: all messages that were claimed (the list did
-     * not survive). */
-    int (*recover)(struct store *store, const int64_t *in_flight, size_t n_in_flight,
+     * that were in flight become in doubt, wanted again at `due_ms` (0: held) or held if the flight
+     * says so; keys in progress get their 202. STORE_ALL_CLAIMED for `n_flights`: all messages that
+     * were claimed (the list did not survive), by `due_ms` alone. */
+    int (*recover)(struct store *store, const struct flight *flights, size_t n_flights,
                    int64_t now_ms, int64_t due_ms, struct error *err);
-    /* Drop records that ended before `record_before_ms` and contents that ended before
-     * `content_before_ms`, at most `max_n`; `*n_out` is how many were dropped. */
-    int (*purge)(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
-                 size_t max_n, size_t *n_out, struct error *err);
+    /* `*n_out`: how many records and contents were dropped. */
+    int (*purge)(struct store *store, const struct store_purge *purge, size_t *n_out,
+                 struct error *err);
+
+    /* Add to what a relay took in an hour. */
+    int (*add_usage)(struct store *store, const struct usage_record *usage, struct error *err);
+    /* What was taken in the hours that had not ended at `since_ms`; the caller clears it.
+     * Thread-safe against all the others. */
+    int (*usage)(struct store *store, int64_t since_ms, struct usage_list *list_out,
+                 struct error *err);
 
     /* 0 and a record the caller owns, or ERR_NOT_FOUND. Thread-safe against all the others. */
     int (*find)(struct store *store, const char *id, struct message_record **record_out,

@@ -89,7 +89,7 @@ static enum recipient_status decide_one(const struct delivery *delivery,
         return RECIPIENT_FAILED;
     case DELIVERY_IN_DOUBT:
         *next_ms = next_attempt(recipient, settings, now_ms);
-        if (settings->hold_in_doubt || *next_ms > delivery->expires_ms)
+        if (delivery->hold_in_doubt || *next_ms > delivery->expires_ms)
             *next_ms = 0; /* held: nobody knows whether it arrived */
         return RECIPIENT_IN_DOUBT;
     case DELIVERY_UNTRIED:

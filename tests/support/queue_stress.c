@@ -85,6 +85,7 @@ static struct submission *make_submission(size_t index)
                              .api_key = "",
                              .tags = "[]",
                              .metadata = "{}",
+                             .priority = (enum delivery_priority)(index % 3),
                              .created_ms = clock_wall_ms(),
                              .answer_status = 202,
                              .answer_body = "{}"};
@@ -284,6 +285,26 @@ static void check_record(struct store *store, const struct entry *entry)
     message_record_free(record);
 }
 
+/* Whoever was sent to is counted, once. */
+static void check_usage(struct store *store)
+{
+    CLEANUP(usage_list_clear) struct usage_list list = {0};
+    struct error err;
+    int64_t n_counted = 0, n_sent = 0;
+    if (test.ops->usage(store, 0, &list, &err) < 0) {
+        printf("%s\n", err.detail);
+        n_mistakes++;
+    }
+    for (size_t i = 0; i < list.n_items; i++)
+        n_counted += list.items[i].n_recipients;
+    for (size_t i = 0; i < test.n * N_RECIPIENTS; i++)
+        n_sent += test.entries[i / N_RECIPIENTS].n_sent[i % N_RECIPIENTS];
+    if (n_counted != n_sent) {
+        printf("%" PRId64 " recipients counted, %" PRId64 " sent\n", n_counted, n_sent);
+        n_mistakes++;
+    }
+}
+
 static void check_store(const char *location)
 {
     struct store *store;
@@ -295,6 +316,7 @@ static void check_store(const char *location)
     }
     for (size_t i = 0; i < test.n; i++)
         check_record(store, &test.entries[i]);
+    check_usage(store);
     test.ops->close(store);
 }
 

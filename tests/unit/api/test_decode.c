@@ -146,7 +146,10 @@ Test(decode, a_full_message)
            "\"headers\": {\"X-Campaign\": \"42\", \"X-None\": null},"
            "\"message_id\": \"<a@b>\", \"in_reply_to\": \"<c@d>\", \"references\": [\"<e@f>\"],"
            "\"envelope\": {\"from\": \"bounces@example.com\", \"to\": [\"x@y.org\"]},"
-           "\"tags\": [\"a\", \"b\"], \"metadata\": {\"user\": \"7\"}, \"amp\": null}",
+           "\"tags\": [\"a\", \"b\"], \"metadata\": {\"user\": \"7\"}, \"amp\": null,"
+           "\"relay\": \"backup\", \"priority\": \"low\", \"ttl\": \"24h\", \"require_tls\": true,"
+           "\"dsn\": {\"notify\": [\"delay\", \"failure\"], \"ret\": \"headers\", \"envid\": "
+           "\"a+b\"}}",
            &d);
     const struct message *m = &d.message;
     cr_assert_eq(d.rc, 0);
@@ -178,7 +181,57 @@ Test(decode, a_full_message)
     cr_assert_str_eq(m->envelope_to.items[0].email, "x@y.org");
     cr_assert_eq(m->n_tags, 2);
     cr_assert_str_eq(json_string_value(json_object_get(m->metadata, "user")), "7");
+    cr_assert_str_eq(m->relay, "backup");
+    cr_assert_eq(m->priority, MESSAGE_LOW);
+    cr_assert_eq(m->ttl_ms, 24 * 3600000);
+    cr_assert(m->require_tls);
+    cr_assert_str_eq(m->dsn.notify, "FAILURE,DELAY");
+    cr_assert_str_eq(m->dsn.ret, "HDRS");
+    cr_assert_str_eq(m->dsn.envid, "a+b");
     clear(&d);
+}
+
+Test(decode, what_is_not_asked_of_the_relay_is_not_said)
+{
+    struct decoded d;
+    decode("{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"dsn\": {\"notify\": null}}", &d);
+    const struct message *m = &d.message;
+    cr_assert_eq(d.rc, 0);
+    cr_assert_null(m->relay);
+    cr_assert_eq(m->priority, MESSAGE_NORMAL);
+    cr_assert_eq(m->ttl_ms, 0);
+    cr_assert_not(m->require_tls);
+    cr_assert_null(m->dsn.notify);
+    cr_assert_null(m->dsn.ret);
+    cr_assert_null(m->dsn.envid);
+    clear(&d);
+}
+
+Test(decode, notifications_in_the_words_of_smtp)
+{
+    static const struct {
+        const char *list, *notify;
+    } rows[] = {
+        {"[\"never\"]", "NEVER"},
+        {"[\"never\", \"never\"]", "NEVER"},
+        {"[\"failure\"]", "FAILURE"},
+        {"[\"delay\"]", "DELAY"},
+        {"[\"success\"]", "SUCCESS"},
+        {"[\"delay\", \"success\"]", "SUCCESS,DELAY"},
+        {"[\"failure\", \"success\"]", "SUCCESS,FAILURE"},
+        {"[\"failure\", \"delay\", \"success\", \"failure\"]", "SUCCESS,FAILURE,DELAY"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char body[160];
+        struct decoded d;
+        snprintf(body, sizeof(body),
+                 "{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"dsn\": {\"notify\": %s}}",
+                 rows[i].list);
+        decode(body, &d);
+        cr_expect_eq(d.rc, 0, "%s", rows[i].list);
+        cr_expect_str_eq(d.message.dsn.notify, rows[i].notify, "%s", rows[i].list);
+        clear(&d);
+    }
 }
 
 Test(decode, null_is_the_same_as_absent)
@@ -242,8 +295,24 @@ static const struct {
      {"/metadata/a", "/metadata/b", "/metadata/c~1~0"}},
     {"{" WELL ", \"metadata\": []}", {"/metadata"}},
     {"{" WELL ", \"a/b~c\": 1}", {"/a~1b~0c"}},
-    {"{" WELL ", \"raw\": \"x\", \"template\": \"y\", \"ttl\": \"1h\", \"dsn\": {}}",
-     {"/raw", "/template", "/ttl", "/dsn"}},
+    {"{" WELL ", \"raw\": \"x\", \"template\": \"y\"}", {"/raw", "/template"}},
+    {"{" WELL ", \"relay\": 5, \"priority\": \"urgent\", \"require_tls\": \"yes\", \"dsn\": 1}",
+     {"/relay", "/priority", "/require_tls", "/dsn"}},
+    {"{" WELL ", \"relay\": \"a\\nb\", \"priority\": 1, \"ttl\": 60}",
+     {"/relay", "/priority", "/ttl"}},
+    {"{" WELL ", \"ttl\": \"soon\"}", {"/ttl"}},
+    {"{" WELL ", \"ttl\": \"0s\"}", {"/ttl"}},
+    {"{" WELL ", \"ttl\": \"-1h\"}", {"/ttl"}},
+    {"{" WELL ", \"ttl\": \"99999999999999999999h\"}", {"/ttl"}},
+    {"{" WELL
+     ", \"dsn\": {\"notify\": \"failure\", \"ret\": \"hdrs\", \"envid\": \"\", \"orcpt\": 1}}",
+     {"/dsn/notify", "/dsn/ret", "/dsn/envid", "/dsn/orcpt"}},
+    {"{" WELL ", \"dsn\": {\"notify\": [\"never\", \"failure\"]}}", {"/dsn/notify"}},
+    {"{" WELL ", \"dsn\": {\"notify\": []}}", {"/dsn/notify"}},
+    {"{" WELL ", \"dsn\": {\"notify\": [\"failure\", \"FAILURE\", 5]}}",
+     {"/dsn/notify/1", "/dsn/notify/2"}},
+    {"{" WELL ", \"dsn\": {\"envid\": \"a\\nb\"}}", {"/dsn/envid"}},
+    {"{" WELL ", \"dsn\": {\"envid\": \"caf\xc3\xa9\"}}", {"/dsn/envid"}},
 };
 
 Test(decode, every_fault_is_told_at_once_by_its_pointer)
@@ -317,6 +386,8 @@ Test(decode, lists_are_bounded)
          "/attachments"},
         {"{" WELL ", \"tags\": [\"", "t", "\"]}", 128, "/tags/0"},
         {"{" WELL ", \"metadata\": {\"a\": \"", "t", "\"}}", 1024, "/metadata/a"},
+        {"{" WELL ", \"dsn\": {\"envid\": \"", "e", "\"}}", 100, "/dsn/envid"},
+        {"{" WELL ", \"dsn\": {\"envid\": \"", "+", "\"}}", 33, "/dsn/envid"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         for (size_t more = 0; more < 2; more++) {

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,29 @@
 
 #define MESSAGE(to) "{\"from\": \"a@example.com\", \"to\": \"" to "\", \"subject\": \"s\"}"
 
+/* What a delivery was told, for a test to look at. */
+static struct seen {
+    char from[64], api_key[16], tags[32], relay[16], notify[32], ret[8], envid[32];
+    enum delivery_priority priority;
+    bool require_tls;
+    int64_t lifetime_ms;
+} seen;
+
+static void look_at(const struct delivery *d)
+{
+    const struct delivery_wishes *w = &d->wishes;
+    seen = (struct seen){.priority = w->priority,
+                         .require_tls = w->require_tls,
+                         .lifetime_ms = d->expires_ms - d->created_ms};
+    snprintf(seen.from, sizeof(seen.from), "%s", w->from);
+    snprintf(seen.api_key, sizeof(seen.api_key), "%s", w->api_key);
+    snprintf(seen.tags, sizeof(seen.tags), "%s", w->tags);
+    snprintf(seen.relay, sizeof(seen.relay), "%s", w->relay);
+    snprintf(seen.notify, sizeof(seen.notify), "%s", w->dsn_notify);
+    snprintf(seen.ret, sizeof(seen.ret), "%s", w->dsn_ret);
+    snprintf(seen.envid, sizeof(seen.envid), "%s", w->dsn_envid);
+}
+
 struct gateway {
     char dir[32];
     char store[64];
@@ -26,6 +50,7 @@ static void deliver(void *arg, struct delivery *list)
     struct gateway *g = arg;
     for (struct delivery *d = list, *next; d != NULL; d = next) {
         next = d->next;
+        look_at(d);
         bool held = false;
         for (size_t i = 0; i < d->n_recipients; i++) {
             struct delivery_recipient *r = &d->recipients[i];
@@ -303,6 +328,96 @@ Test(messages, keys_that_are_none_are_a_400)
         struct fake_request fake;
         post(&g, MESSAGE("never@x.org"), headers, &fake);
         cr_expect_eq(fake.request.response.status, i == 5 ? 202 : 400, "row %zu", i);
+        fake_request_clear(&fake);
+    }
+    stop(&g);
+}
+
+/* --- what is asked of the relay ----------------------------------------------------------- */
+
+static void post_waiting(struct gateway *g, const char *body, const struct config_api_key *key,
+                         struct fake_request *fake)
+{
+    static const struct api_header headers[] = {{"Prefer", "wait=10"}, {NULL, NULL}};
+    fake_request_init(fake, &g->context, "POST", "/v1/messages", body);
+    fake->headers = headers;
+    fake->request.api_key = key;
+    messages_post(&fake->request);
+    fake_request_wait(fake);
+}
+
+Test(messages, what_is_asked_of_the_relay_comes_to_it)
+{
+    static struct config_relay relays[] = {{.name = "primary"}, {.name = "backup"}};
+    static const struct config_api_key key = {.name = "shop", .relay = "primary"};
+    struct gateway g;
+    struct fake_request fake;
+    start(&g, "sqlite");
+    g.config.relays = relays;
+    g.config.n_relays = 2;
+    post_waiting(&g,
+                 "{\"from\": \"A <a@example.com>\", \"to\": \"bob@x.org\", \"tags\": [\"t\"],"
+                 "\"envelope\": {\"from\": \"bounce@example.com\"}, \"relay\": \"backup\","
+                 "\"priority\": \"high\", \"require_tls\": true, \"ttl\": \"10m\","
+                 "\"dsn\": {\"notify\": [\"failure\"], \"ret\": \"full\", \"envid\": \"e 1\"}}",
+                 &key, &fake);
+    cr_assert_eq(fake.request.response.status, 200);
+    cr_assert_str_eq(seen.from, "a@example.com");
+    cr_assert_str_eq(seen.api_key, "shop");
+    cr_assert_str_eq(seen.tags, "[\"t\"]");
+    cr_assert_str_eq(seen.relay, "backup");
+    cr_assert_eq(seen.priority, PRIORITY_HIGH);
+    cr_assert(seen.require_tls);
+    cr_assert_str_eq(seen.notify, "FAILURE");
+    cr_assert_str_eq(seen.ret, "FULL");
+    cr_assert_str_eq(seen.envid, "e 1");
+    cr_assert_eq(seen.lifetime_ms, 600000);
+    fake_request_clear(&fake);
+
+    post_waiting(&g,
+                 "{\"from\": \"a@example.com\", \"to\": \"bob@x.org\", \"priority\": \"low\","
+                 "\"ttl\": \"9d\"}",
+                 &key, &fake);
+    cr_assert_str_eq(seen.relay, "primary", "the key's");
+    cr_assert_eq(seen.priority, PRIORITY_LOW);
+    cr_assert_eq(seen.lifetime_ms, 3600000, "never longer than the queue's");
+    fake_request_clear(&fake);
+
+    post_waiting(&g, MESSAGE("bob@x.org"), NULL, &fake);
+    cr_assert_str_eq(seen.relay, "");
+    cr_assert_eq(seen.priority, PRIORITY_NORMAL);
+    cr_assert_not(seen.require_tls);
+    cr_assert_str_eq(seen.notify, "");
+    cr_assert_eq(seen.lifetime_ms, 3600000);
+    fake_request_clear(&fake);
+    stop(&g);
+}
+
+Test(messages, a_relay_that_is_not_there_is_a_422)
+{
+    static struct config_relay relays[] = {{.name = "primary"}, {.name = "backup"}};
+    static const struct {
+        const char *relay;
+        const char *detail;
+    } rows[] = {{"primry", "no relay of that name is configured; did you mean primary?"},
+                {"", "no relay of that name is configured"},
+                {"Backup", "no relay of that name is configured; did you mean backup?"}};
+    struct gateway g;
+    start(&g, "sqlite");
+    g.config.relays = relays;
+    g.config.n_relays = 2;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char body[128];
+        struct fake_request fake;
+        snprintf(body, sizeof(body),
+                 "{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"relay\": \"%s\"}", rows[i].relay);
+        post(&g, body, NULL, &fake);
+        cr_assert_eq(fake.request.response.status, 422);
+        json_t *json = fake_response_json(&fake);
+        const json_t *fault = json_array_get(json_object_get(json, "errors"), 0);
+        cr_assert_str_eq(json_string_value(json_object_get(fault, "pointer")), "/relay");
+        cr_assert_str_eq(json_string_value(json_object_get(fault, "detail")), rows[i].detail);
+        json_decref(json);
         fake_request_clear(&fake);
     }
     stop(&g);

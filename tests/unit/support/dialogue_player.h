@@ -6,6 +6,8 @@
  *
  *   OPTION starttls | tls | plaintext      required STARTTLS; implicit TLS; a login in the clear
  *   OPTION login USER PASSWORD [MECHANISM]
+ *   OPTION token USER TOKEN [MECHANISM]    a bearer token instead of a password
+ *   OPTION mechanism NAME                  of a login without a user (EXTERNAL)
  *   OPTION smtputf8                        of the next messages
  *   OPTION window 16                       most transactions under way at once
  */

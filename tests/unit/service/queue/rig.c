@@ -105,12 +105,12 @@ static int faulty_load(struct store *store, int64_t now_ms, size_t max_n, size_t
 }
 
 /* It comes by the clock: it is not to take the failures that were meant for others. */
-static int watched_purge(struct store *store, int64_t record_before_ms, int64_t content_before_ms,
-                         size_t max_n, size_t *n_out, struct error *err)
+static int watched_purge(struct store *store, const struct store_purge *purge, size_t *n_out,
+                         struct error *err)
 {
     in_purge = true;
     atomic_fetch_add(&n_purges, 1);
-    return real->purge(store, record_before_ms, content_before_ms, max_n, n_out, err);
+    return real->purge(store, purge, n_out, err);
 }
 
 static const struct store_ops *faulty(bool memory)
@@ -289,6 +289,9 @@ static struct submission *make_submission(const struct rig *rig, const struct ma
                              .api_key = "k",
                              .tags = "[]",
                              .metadata = "{}",
+                             .relay = "primary",
+                             .priority = mail->priority,
+                             .dsn_notify = "NEVER",
                              .created_ms = clock_wall_ms() - mail->age_ms,
                              .idempotency_key = mail->key,
                              .answer_status = mail->wait_ms > 0 ? 0 : 202,
@@ -411,6 +414,7 @@ struct delivery *rig_depart(struct rig *rig)
 {
     struct delivery *delivery = rig_next(rig);
     delivery->relay = "primary";
+    delivery->hold_in_doubt = rig->hold;
     cr_assert(queue_depart(rig->queue, delivery));
     return delivery;
 }

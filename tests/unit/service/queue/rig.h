@@ -14,6 +14,7 @@ struct rig {
     char folder[64];
     char location[128]; /* of the store's file; "" in memory */
     bool memory;
+    bool hold; /* the relay's on_in_doubt */
     struct queue_settings settings;
     struct queue *queue;
     struct lock lock; /* guards the two below, and every told */
@@ -44,6 +45,7 @@ struct mail { /* what rig_submit() makes; zero is a message to one */
     int64_t age_ms;     /* created so long ago */
     const char *key;
     const char *request; /* what the key is for */
+    enum delivery_priority priority;
 };
 
 void rig_init(struct rig *rig, bool memory); /* settings may be changed before rig_open() */

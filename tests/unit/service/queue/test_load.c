@@ -1,6 +1,7 @@
 /* The backlog: what is in the store comes out when there is room, once each. */
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -151,8 +152,8 @@ Test(load, gives_again_what_is_in_doubt)
 Test(load, holds_what_is_in_doubt_if_told_to)
 {
     struct told told, found;
+    rig.hold = true;
     leave_under_way(&told);
-    rig.settings.hold_in_doubt = true;
     for (size_t i = 0; i < 2; i++) {
         rig_open(&rig);
         rig_sync(&rig);
@@ -161,4 +162,60 @@ Test(load, holds_what_is_in_doubt_if_told_to)
         cr_assert_str_eq(found.message_status, "in_doubt");
         rig_close(&rig);
     }
+}
+
+/* Of a boot of long ago: the list says nothing, so the settings do. */
+static void reboot(void)
+{
+    char path[160];
+    snprintf(path, sizeof(path), "%s.flights", rig.location);
+    FILE *file = fopen(path, "r+");
+    cr_assert_not_null(file);
+    cr_assert_eq(fseek(file, 8, SEEK_SET), 0);
+    cr_assert_eq(fputs("another boot", file) >= 0, 1);
+    fclose(file);
+}
+
+static void leave_claimed_and_reboot(bool hold_all, struct told *told)
+{
+    rig.hold = !hold_all; /* which nobody knows any more */
+    leave_under_way(told);
+    rig.settings.hold_in_doubt = hold_all;
+    reboot();
+    rig_open(&rig);
+    rig_sync(&rig);
+}
+
+Test(load, gives_again_what_was_claimed_before_a_power_failure)
+{
+    struct told told;
+    leave_claimed_and_reboot(false, &told);
+    struct delivery *delivery = rig_depart(&rig);
+    cr_assert_eq(delivery->recipients[0].attempts, 1);
+    rig_settle(&rig, delivery, DELIVERY_SENT, 250);
+    rig_await(&rig, told.id, RECIPIENT_SENT);
+}
+
+Test(load, holds_what_was_claimed_before_a_power_failure_if_told_to)
+{
+    struct told told, found;
+    leave_claimed_and_reboot(true, &told);
+    cr_assert_eq(rig_n_ready(&rig), 0);
+    rig_find(&rig, told.id, &found);
+    cr_assert_str_eq(found.message_status, "in_doubt");
+}
+
+/* A backlog in the store: what is urgent overtakes it. */
+Test(load, gives_the_urgent_first)
+{
+    struct told low, high;
+    rig_send(&rig, &(struct mail){.priority = PRIORITY_LOW}, &low);
+    rig_send(&rig, &(struct mail){.priority = PRIORITY_HIGH}, &high);
+    cr_assert_eq(queue_start(rig.queue, NULL), 0);
+    struct delivery *first = rig_depart(&rig), *second = rig_depart(&rig);
+    cr_assert_str_eq(first->id, high.id);
+    cr_assert_str_eq(second->id, low.id);
+    rig_settle(&rig, first, DELIVERY_SENT, 250);
+    rig_settle(&rig, second, DELIVERY_SENT, 250);
+    rig_await(&rig, low.id, RECIPIENT_SENT);
 }

@@ -1,6 +1,8 @@
 /* From what a session reports to what a lookup says, and to the next attempt. */
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "rig.h"
 
@@ -14,6 +16,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    gate_open();
     rig_clear(&rig);
 }
 
@@ -52,7 +55,7 @@ Test(settle, records_what_became_of_it)
         const struct row *row = &rows[i];
         struct told told, found;
         rig_close(&rig);
-        rig.settings.hold_in_doubt = row->hold;
+        rig.hold = row->hold;
         rig_open(&rig);
         rig_send(&rig, &(struct mail){.max_age_ms = 3600000, .age_ms = row->expired ? 3600001 : 0},
                  &told);
@@ -152,4 +155,124 @@ Test(settle, judges_each_recipient_by_itself)
     cr_assert_eq(found.recipients[3].attempts, 2);
     rig_sync(&rig);
     cr_assert_eq(rig_n_ready(&rig), 0);
+}
+
+static void check_wishes(const struct delivery *delivery)
+{
+    cr_assert_str_eq(delivery->wishes.from, "a@example.com");
+    cr_assert_str_eq(delivery->wishes.relay, "primary");
+    cr_assert_str_eq(delivery->wishes.dsn_notify, "NEVER");
+    cr_assert_str_eq(delivery->wishes.dsn_envid, "");
+    cr_assert_eq(delivery->wishes.priority, PRIORITY_LOW);
+}
+
+/* The relay left two out of its transaction: they come back at once, no attempt counted. */
+Test(settle, brings_back_only_those_that_were_held_back)
+{
+    struct told told, found;
+    rig_send(&rig, &(struct mail){.n_recipients = 3, .priority = PRIORITY_LOW}, &told);
+    struct delivery *delivery = rig_depart(&rig);
+    check_wishes(delivery);
+    delivery->recipients[0].held_back = delivery->recipients[2].held_back = true;
+    delivery->recipients[1].verdict = DELIVERY_SENT;
+    queue_settle(rig.queue, delivery);
+    delivery = rig_depart(&rig);
+    check_wishes(delivery);
+    cr_assert_eq(delivery->n_recipients, 2);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(delivery->recipients[i].index, 2 * i);
+        cr_assert_eq(delivery->recipients[i].attempts, 0);
+        cr_assert_not(delivery->recipients[i].held_back);
+    }
+    rig_find(&rig, told.id, &found);
+    cr_assert_eq(found.n_events, 4, "three queued, one sent");
+    rig_settle(&rig, delivery, DELIVERY_SENT, 250);
+    rig_await(&rig, told.id, RECIPIENT_SENT);
+}
+
+/* --- usage -------------------------------------------------------------------------------- */
+
+static struct {
+    size_t n;
+    int64_t n_messages, n_recipients;
+    char relays[200];
+} usage;
+
+static void on_usage(void *arg, const struct usage_record *record)
+{
+    usage.n++;
+    usage.n_messages += record->n_messages;
+    usage.n_recipients += record->n_recipients;
+    strncat(usage.relays, record->relay, sizeof(usage.relays) - strlen(usage.relays) - 1);
+}
+
+static void ask_usage(void)
+{
+    struct error err;
+    memset(&usage, 0, sizeof(usage));
+    cr_assert_eq(queue_usage(rig.queue, 0, on_usage, NULL, &err), 0);
+}
+
+/* A message of two each; what was not recorded at first is counted once all the same. */
+Test(settle, counts_what_a_relay_took)
+{
+    static const enum delivery_verdict verdicts[][2] = {{DELIVERY_SENT, DELIVERY_SENT},
+                                                        {DELIVERY_FAILED, DELIVERY_SENT},
+                                                        {DELIVERY_FAILED, DELIVERY_FAILED},
+                                                        {DELIVERY_DEFERRED, DELIVERY_IN_DOUBT}};
+    static const int64_t retry_ms[] = {600000};
+    struct told told[4], late;
+    rig_close(&rig);
+    rig.settings.retry_ms = retry_ms;
+    rig.settings.n_retry = 1;
+    rig_open(&rig);
+    ask_usage();
+    cr_assert_eq(usage.n, 0);
+    for (size_t i = 0; i < 4; i++)
+        rig_send(&rig, &(struct mail){.n_recipients = 2}, &told[i]);
+    gate_close();
+    rig_submit(&rig, &one, &late);
+    gate_await();
+    for (size_t i = 0; i < 4; i++) {
+        struct delivery *delivery = rig_depart(&rig);
+        for (size_t r = 0; r < 2; r++)
+            delivery->recipients[r].verdict = verdicts[i][r];
+        queue_settle(rig.queue, delivery);
+    }
+    atomic_store(&fault.commit, 2);
+    gate_open();
+    rig_await(&rig, told[0].id, RECIPIENT_SENT);
+    rig_await(&rig, told[3].id, RECIPIENT_DEFERRED);
+    rig_close(&rig);
+    rig_open_unstarted(&rig);
+    ask_usage();
+    cr_assert_str_eq(usage.relays, usage.n == 1 ? "primary" : "primaryprimary",
+                     "of one or two hours");
+    cr_assert_eq(usage.n_messages, 2);
+    cr_assert_eq(usage.n_recipients, 3);
+}
+
+/* More relays in one turn than are added up at once. */
+Test(settle, counts_what_many_relays_took)
+{
+    enum { N = 20 };
+    static char names[N][8];
+    struct told told[N], late;
+    for (size_t i = 0; i < N; i++)
+        rig_send(&rig, &one, &told[i]);
+    gate_close();
+    rig_submit(&rig, &one, &late);
+    gate_await();
+    for (size_t i = 0; i < N; i++) {
+        struct delivery *delivery = rig_depart(&rig);
+        snprintf(names[i], sizeof(names[i]), "r%zu.", i);
+        delivery->relay = names[i];
+        rig_settle(&rig, delivery, DELIVERY_SENT, 250);
+    }
+    gate_open();
+    rig_await(&rig, told[N - 1].id, RECIPIENT_SENT);
+    ask_usage();
+    cr_assert_eq(usage.n_messages, N);
+    for (size_t i = 0; i < N; i++)
+        cr_assert_not_null(strstr(usage.relays, names[i]), "%s of %s", names[i], usage.relays);
 }

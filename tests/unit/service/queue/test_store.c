@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <ftw.h>
 #include <limits.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,8 @@ struct letter {
     char request;    /* stands for what was asked */
     size_t size, n_recipients;
     bool waits;
+    enum delivery_priority priority;
+    int64_t age_ms; /* created so long before T0 */
 };
 
 static struct submission *write_letter(const struct letter *letter)
@@ -96,7 +99,12 @@ static struct submission *write_letter(const struct letter *letter)
                              .api_key = "shop",
                              .tags = "[\"t\"]",
                              .metadata = "{\"order\":\"7\"}",
-                             .created_ms = T0,
+                             .relay = "backup",
+                             .priority = letter->priority,
+                             .require_tls = true,
+                             .dsn_notify = "FAILURE,DELAY",
+                             .dsn_ret = "HDRS",
+                             .created_ms = T0 - letter->age_ms,
                              .expires_ms = T0 + 3600000,
                              .idempotency_key = letter->key,
                              .answer_status = letter->waits ? 0 : 202,
@@ -205,7 +213,7 @@ static const struct letter plain = {0};
 STORE_TEST(keeps_a_message_whole)
 {
     char id[ID_SIZE];
-    keep(&plain, false, id);
+    keep(&(struct letter){.priority = PRIORITY_LOW}, false, id);
     struct message_record *record = find(id);
     cr_assert_str_eq(record->id, id);
     cr_assert_str_eq(record->from, "a@example.com");
@@ -227,6 +235,16 @@ STORE_TEST(keeps_a_message_whole)
     cr_assert_eq(delivery->expires_ms, T0 + 3600000);
     cr_assert_eq(delivery->content->len, 10);
     cr_assert_eq(delivery->content->data[9], 63);
+    const struct delivery_wishes *wishes = &delivery->wishes;
+    cr_assert_str_eq(wishes->from, "a@example.com");
+    cr_assert_str_eq(wishes->api_key, "shop");
+    cr_assert_str_eq(wishes->tags, "[\"t\"]");
+    cr_assert_str_eq(wishes->relay, "backup");
+    cr_assert_eq(wishes->priority, PRIORITY_LOW);
+    cr_assert(wishes->require_tls);
+    cr_assert_str_eq(wishes->dsn_notify, "FAILURE,DELAY");
+    cr_assert_str_eq(wishes->dsn_ret, "HDRS");
+    cr_assert_str_eq(wishes->dsn_envid, "", "what was not said is nothing, not NULL");
     cr_assert_eq(drop_list(delivery), 1);
 }
 
@@ -335,6 +353,63 @@ STORE_TEST(hands_out_no_more_than_wanted)
     cr_assert_null(load(T0, 10, SIZE_MAX));
 }
 
+/* --- priorities --------------------------------------------------------------------------- */
+
+/* Of each four the last is the oldest of all, here a low one; in batches of any size. */
+static void hand_out_by_priority(size_t a_time)
+{
+    char order[16] = "";
+    size_t n = 0;
+    for (int i = 0; i < 4; i++)
+        keep(&(struct letter){.priority = PRIORITY_LOW, .age_ms = 3000 - i}, false, NULL);
+    for (int i = 0; i < 3; i++)
+        keep(&(struct letter){.priority = PRIORITY_NORMAL, .age_ms = 2000 - i}, false, NULL);
+    for (int i = 0; i < 6; i++)
+        keep(&(struct letter){.priority = PRIORITY_HIGH, .age_ms = 1000 - i}, false, NULL);
+    cr_assert_eq(next_due(), T0 - 3000);
+    for (struct delivery *list; (list = load(T0, a_time, SIZE_MAX)) != NULL; drop_list(list))
+        for (const struct delivery *d = list; d != NULL; d = d->next)
+            order[n++] = "HNL"[d->wishes.priority];
+    cr_assert_str_eq(order, "HHHLHHHLNNNLL");
+    cr_assert_eq(next_due(), INT64_MAX);
+}
+
+STORE_TEST(hands_out_by_priority_at_once)
+{
+    hand_out_by_priority(100);
+}
+
+STORE_TEST(hands_out_by_priority_one_by_one)
+{
+    hand_out_by_priority(1);
+}
+
+STORE_TEST(hands_out_the_oldest_due_first)
+{
+    char first[ID_SIZE], second[ID_SIZE];
+    keep(&(struct letter){.age_ms = 1}, false, second);
+    keep(&(struct letter){.age_ms = 2}, false, first);
+    struct delivery *list = load(T0, 10, SIZE_MAX);
+    cr_assert_str_eq(list->id, first);
+    cr_assert_str_eq(list->next->id, second);
+    drop_list(list);
+}
+
+/* However much high mail comes in. */
+STORE_TEST(starves_nothing)
+{
+    char low[ID_SIZE];
+    bool came = false;
+    keep(&(struct letter){.priority = PRIORITY_LOW, .age_ms = 10}, false, low);
+    for (size_t i = 0; i < 8 && !came; i++) {
+        keep(&(struct letter){.priority = PRIORITY_HIGH}, false, NULL);
+        struct delivery *delivery = load(T0, 1, SIZE_MAX);
+        came = strcmp(delivery->id, low) == 0;
+        drop_list(delivery);
+    }
+    cr_assert(came);
+}
+
 /* --- outcomes ----------------------------------------------------------------------------- */
 
 STORE_TEST(settles_each_recipient)
@@ -411,14 +486,19 @@ STORE_TEST(counts_by_status)
 
 /* --- starting again ----------------------------------------------------------------------- */
 
+static void recover(const struct flight *flights, size_t n, int64_t due_ms)
+{
+    begin();
+    cr_assert_eq(bed.ops->recover(bed.store, flights, n, T0 + 10, due_ms, &bed.err), 0);
+    commit();
+}
+
 STORE_TEST(recovers_claims_and_doubts)
 {
     char idle[ID_SIZE], flying[ID_SIZE];
     keep(&(struct letter){.key = "k", .waits = true}, true, idle);
     int64_t seq = keep(&plain, true, flying);
-    begin();
-    cr_assert_eq(bed.ops->recover(bed.store, &seq, 1, T0 + 10, T0 + 70, &bed.err), 0);
-    commit();
+    recover(&(const struct flight){.seq = seq}, 1, T0 + 70);
     check_status(idle, "queued");
     check_status(flying, "in_doubt");
     struct store_seen seen = {0};
@@ -434,6 +514,60 @@ STORE_TEST(recovers_claims_and_doubts)
     cr_assert_eq(drop_list(load(T0 + 70, 10, SIZE_MAX)), 1);
 }
 
+STORE_TEST(holds_what_was_with_a_relay_that_holds)
+{
+    char held[ID_SIZE], again[ID_SIZE];
+    const struct flight flights[] = {{.seq = keep(&plain, true, held), .hold = true},
+                                     {.seq = keep(&plain, true, again)}};
+    recover(flights, 2, T0 + 10);
+    check_status(held, "in_doubt");
+    check_status(again, "in_doubt");
+    struct delivery *delivery = load(INT64_MAX - 1, 10, SIZE_MAX);
+    cr_assert_str_eq(delivery->id, again);
+    cr_assert_eq(drop_list(delivery), 1);
+}
+
+STORE_TEST(holds_all_that_was_claimed_if_told_to)
+{
+    char claimed[ID_SIZE], stored[ID_SIZE];
+    keep(&plain, true, claimed);
+    keep(&plain, false, stored);
+    recover(NULL, STORE_ALL_CLAIMED, 0);
+    check_status(claimed, "in_doubt");
+    struct delivery *delivery = load(INT64_MAX - 1, 10, SIZE_MAX);
+    cr_assert_str_eq(delivery->id, stored);
+    cr_assert_eq(drop_list(delivery), 1);
+}
+
+/* What one relay holds is not let go by a crash while another had the rest of the message. */
+STORE_TEST(holds_on_what_was_held_before)
+{
+    char id[ID_SIZE];
+    int64_t seq = keep(&plain, false, id);
+    struct delivery *delivery = load(T0, 1, SIZE_MAX);
+    delivery->recipients[0].verdict = DELIVERY_IN_DOUBT;
+    const enum recipient_status status[] = {RECIPIENT_IN_DOUBT, RECIPIENT_QUEUED};
+    const int64_t next_ms[] = {0, 0};
+    settle(delivery, status, next_ms);
+    drop_list(load(T0 + 1, 1, SIZE_MAX));
+    recover(&(const struct flight){.seq = seq}, 1, T0 + 10);
+    struct message_record *record = find(id);
+    cr_assert_eq(record->recipients[0].attempts, 1);
+    cr_assert_eq(record->recipients[1].attempts, 1);
+    message_record_free(record);
+    delivery = load(T0 + 10, 1, SIZE_MAX);
+    cr_assert_eq(delivery->n_recipients, 1);
+    cr_assert_eq(delivery->recipients[0].index, 1);
+    drop_list(delivery);
+}
+
+static int purge(int64_t before_ms, size_t *n)
+{
+    const struct store_purge what = {
+        .record_before_ms = before_ms, .content_before_ms = before_ms, .max_n = 10};
+    return bed.ops->purge(bed.store, &what, n, &bed.err);
+}
+
 STORE_TEST(purges_what_ended_long_ago)
 {
     char ended[ID_SIZE], open[ID_SIZE];
@@ -443,13 +577,72 @@ STORE_TEST(purges_what_ended_long_ago)
     keep(&plain, false, open);
     begin();
     cr_assert_eq(bed.ops->cancel(bed.store, seq, T0 + 1, &bed.err), 0);
-    cr_assert_eq(bed.ops->purge(bed.store, T0, T0, 10, &n, &bed.err), 0);
+    cr_assert_eq(purge(T0, &n), 0);
     cr_assert_eq(n, 0);
-    cr_assert_eq(bed.ops->purge(bed.store, T0 + 100, T0 + 100, 10, &n, &bed.err), 0);
+    cr_assert_eq(purge(T0 + 100, &n), 0);
     commit();
     cr_assert_geq(n, 1);
     cr_assert_eq(bed.ops->find(bed.store, ended, &record, &bed.err), -1);
     check_status(open, "queued");
+}
+
+/* --- usage -------------------------------------------------------------------------------- */
+
+static void add_usage(const char *relay, int64_t hour, int64_t n_messages, int64_t n_recipients)
+{
+    const struct usage_record usage = {.relay = relay,
+                                       .hour_ms = hour * USAGE_HOUR_MS,
+                                       .n_messages = n_messages,
+                                       .n_recipients = n_recipients};
+    begin();
+    cr_assert_eq(bed.ops->add_usage(bed.store, &usage, &bed.err), 0);
+    commit();
+}
+
+/* "primary 7 3 4; ": relay, hour, messages, recipients. */
+static void expect_usage(int64_t since_ms, const char *expected)
+{
+    CLEANUP(usage_list_clear) struct usage_list list = {0};
+    char text[200] = "";
+    cr_assert_eq(bed.ops->usage(bed.store, since_ms, &list, &bed.err), 0, "%s", bed.err.detail);
+    for (size_t i = 0; i < list.n_items; i++) {
+        const struct usage_record *u = &list.items[i];
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s %jd %jd %jd; ", u->relay,
+                 (intmax_t)u->hour_ms / USAGE_HOUR_MS, (intmax_t)u->n_messages,
+                 (intmax_t)u->n_recipients);
+    }
+    cr_assert_str_eq(text, expected);
+}
+
+STORE_TEST(adds_up_usage_by_relay_and_hour)
+{
+    expect_usage(0, "");
+    add_usage("primary", 7, 1, 3);
+    add_usage("primary", 7, 2, 2);
+    add_usage("backup", 7, 1, 1);
+    add_usage("primary", 8, 5, 6);
+    expect_usage(0, "backup 7 1 1; primary 7 3 5; primary 8 5 6; ");
+    expect_usage(7 * USAGE_HOUR_MS + 1, "backup 7 1 1; primary 7 3 5; primary 8 5 6; ");
+    expect_usage(8 * USAGE_HOUR_MS, "primary 8 5 6; ");
+    expect_usage(9 * USAGE_HOUR_MS, "");
+}
+
+STORE_TEST(forgets_usage_that_was_rolled_back_or_is_old)
+{
+    const struct usage_record usage = {.relay = "primary", .n_messages = 1};
+    const struct store_purge what = {.usage_before_ms = 8 * USAGE_HOUR_MS, .max_n = 10};
+    size_t n = 0;
+    begin();
+    cr_assert_eq(bed.ops->add_usage(bed.store, &usage, &bed.err), 0);
+    bed.ops->rollback(bed.store);
+    expect_usage(0, "");
+    add_usage("primary", 7, 1, 1);
+    add_usage("primary", 8, 2, 2);
+    begin();
+    cr_assert_eq(bed.ops->purge(bed.store, &what, &n, &bed.err), 0);
+    commit();
+    cr_assert_eq(n, 0, "neither records nor contents");
+    expect_usage(0, "primary 8 2 2; ");
 }
 
 /* --- the file alone ----------------------------------------------------------------------- */
@@ -541,4 +734,118 @@ Test(sqlite_file, is_not_replaced_if_it_is_something_else)
     struct stat st;
     cr_assert_eq(stat(path, &st), 0);
     cr_assert_eq(st.st_size, 500 * 31);
+}
+
+/* --- older and newer files ---------------------------------------------------------------- */
+
+static void exec_in_file(const char *text)
+{
+    sqlite3 *db;
+    cr_assert_eq(sqlite3_open(file_path(), &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+/* The file of an earlier version in place of the one that is open. */
+static void put_version_1(void)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = fopen("tests/unit/service/queue/version_1.sql", "r");
+    cr_assert_not_null(file);
+    cr_assert_gt(getdelim(&text, &size, '\0', file), 0);
+    fclose(file);
+    bed.ops->close(bed.store);
+    bed.store = NULL;
+    cr_assert_eq(unlink(file_path()), 0);
+    exec_in_file(text);
+    free(text);
+}
+
+static void check_old_message(void)
+{
+    check_status("01ARZ3NDEKTSV4RRFFQ69G5FA1", "queued");
+    check_status("01ARZ3NDEKTSV4RRFFQ69G5FA2", "sent");
+    struct delivery *delivery = load(T0, 10, SIZE_MAX);
+    cr_assert_not_null(delivery);
+    cr_assert_null(delivery->next);
+    cr_assert_eq(delivery->n_recipients, 2);
+    cr_assert_eq(delivery->recipients[0].attempts, 1);
+    cr_assert_eq(memcmp(delivery->content->data, "octets", 6), 0);
+    cr_assert_eq(delivery->wishes.priority, PRIORITY_NORMAL);
+    cr_assert_str_eq(delivery->wishes.tags, "[\"t\"]");
+    cr_assert_str_eq(delivery->wishes.relay, "");
+    cr_assert_not(delivery->wishes.require_tls);
+    drop_list(delivery);
+}
+
+Test(sqlite_file, of_version_1_is_brought_up_to_date)
+{
+    put_version_1();
+    for (size_t i = 0; i < 2; i++) { /* the second time it is */
+        open_bed();
+        check_old_message();
+        begin();
+        cr_assert_eq(bed.ops->recover(bed.store, NULL, 0, T0, T0, &bed.err), 0);
+        commit();
+        bed.ops->close(bed.store);
+        bed.store = NULL;
+    }
+    open_bed();
+    keep(&plain, false, NULL);
+    cr_assert_eq(drop_list(load(T0, 10, SIZE_MAX)), 2);
+    check_integrity();
+}
+
+/* Each connection of this process dies after so many of SQLite's steps. */
+static int die_after;
+
+static int die(void *unused)
+{
+    if (--die_after == 0)
+        _exit(9);
+    return 0;
+}
+
+static int make_mortal(sqlite3 *db, const char **why, const void *api)
+{
+    sqlite3_progress_handler(db, 1, die, NULL);
+    return SQLITE_OK;
+}
+
+/* False: it came to its end alive. */
+static bool dies_while_opening(int after)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        die_after = after;
+        sqlite3_auto_extension((void (*)(void))make_mortal);
+        _exit(bed.ops->open(file_path(), &bed.store, &bed.err) == 0 ? 0 : 1);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) != 1, "after %d", after);
+    return WEXITSTATUS(status) == 9;
+}
+
+Test(sqlite_file, of_version_1_survives_deaths_in_between)
+{
+    int n = 1;
+    put_version_1();
+    while (dies_while_opening(n))
+        n += 1 + n / 50;
+    cr_assert_gt(n, 500, "%d", n);
+    open_bed();
+    check_old_message();
+    check_integrity();
+}
+
+Test(sqlite_file, of_a_newer_version_is_refused)
+{
+    bed.ops->close(bed.store);
+    bed.store = NULL;
+    exec_in_file("PRAGMA user_version = 3");
+    cr_assert_eq(bed.ops->open(file_path(), &bed.store, &bed.err), -1);
+    cr_assert_eq(bed.err.code, ERR_CONFIG);
+    cr_assert_not_null(strstr(bed.err.detail, "newer"), "%s", bed.err.detail);
 }

@@ -202,9 +202,7 @@ Test(turn, records_at_the_end_what_trouble_kept)
 Test(turn, leaves_in_doubt_what_it_could_never_record)
 {
     struct told sent, found;
-    rig.settings.hold_in_doubt = true;
-    rig_close(&rig);
-    rig_open(&rig);
+    rig.hold = true;
     rig_send(&rig, &one, &sent);
     atomic_store(&fault.settle, 1000);
     rig_settle(&rig, rig_depart(&rig), DELIVERY_SENT, 250);
@@ -236,9 +234,7 @@ Test(turn, takes_no_mail_with_a_broken_store)
 {
     struct told flying, refused;
     struct error err;
-    rig.settings.hold_in_doubt = true;
-    rig_close(&rig);
-    rig_open(&rig);
+    rig.hold = true;
     rig_send(&rig, &one, &flying);
     struct delivery *delivery = rig_depart(&rig);
     atomic_store(&fault.code, ERR_STORE_BROKEN);

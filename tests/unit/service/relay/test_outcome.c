@@ -97,7 +97,7 @@ Test(outcome, every_step_and_class)
 /* Whatever a server says before the content is through, it is never taken for a delivery. */
 Test(outcome, only_the_reply_to_the_content_delivers)
 {
-    for (int step = SMTP_STEP_TCP; step <= SMTP_STEP_QUIT; step++)
+    for (int step = SMTP_STEP_DNS; step <= SMTP_STEP_QUIT; step++)
         for (int code = 0; code < 600; code++) {
             const struct smtp_recipient_result recipient = {.step = (enum smtp_step)step,
                                                             .reply.code = code};
