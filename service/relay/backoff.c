@@ -19,14 +19,12 @@ int64_t backoff_failed(struct backoff *backoff, int64_t now_ms, bool login, uint
     return pause_ms;
 }
 
-int64_t backoff_pause(struct backoff *backoff, int64_t now_ms, int64_t pause_ms, uint32_t dice)
+void backoff_pause(struct backoff *backoff, int64_t now_ms, int64_t pause_ms)
 {
-    pause_ms += pause_ms * (int64_t)(dice % 201) / 1000;
     if (backoff->n_failures == 0)
-        backoff->n_failures = 1;
-    if (now_ms + pause_ms > backoff->until_ms)
+        backoff->n_failures = 1; /* the probe; but what is documented does not grow */
+    if (backoff->until_ms < now_ms + pause_ms)
         backoff->until_ms = now_ms + pause_ms;
-    return backoff->until_ms - now_ms;
 }
 
 void backoff_succeeded(struct backoff *backoff)
@@ -37,4 +35,11 @@ void backoff_succeeded(struct backoff *backoff)
 bool backoff_open(const struct backoff *backoff, int64_t now_ms)
 {
     return now_ms >= backoff->until_ms;
+}
+
+size_t backoff_widen(size_t limit, size_t n_open, size_t max)
+{
+    if (n_open >= limit)
+        limit *= 2;
+    return limit < max ? limit : max;
 }

@@ -81,35 +81,33 @@ Test(backoff, a_success_forgets_everything)
 Test(backoff, a_documented_pause_is_kept_and_then_probed)
 {
     struct backoff backoff = {0};
-    cr_assert_eq(backoff_pause(&backoff, 1000, HOUR_MS, 0), HOUR_MS);
+    backoff_pause(&backoff, 1000, HOUR_MS);
     cr_assert_not(backoff_open(&backoff, 1000 + HOUR_MS - 1));
     cr_assert(backoff_open(&backoff, 1000 + HOUR_MS));
     cr_assert_gt(backoff.n_failures, 0, "all at once would be too many");
-    backoff_pause(&backoff, 1000 + HOUR_MS, HOUR_MS, 0);
+    backoff_pause(&backoff, 1000 + HOUR_MS, HOUR_MS);
     cr_assert_eq(backoff.n_failures, 1, "it does not grow");
-}
-
-Test(backoff, a_documented_pause_is_never_shorter)
-{
-    int64_t least = INT64_MAX, most = 0;
-    for (uint32_t dice = 0; dice < 1000; dice++) {
-        struct backoff backoff = {0};
-        int64_t pause_ms = backoff_pause(&backoff, 0, 1000, dice);
-        least = pause_ms < least ? pause_ms : least;
-        most = pause_ms > most ? pause_ms : most;
-    }
-    cr_assert_eq(least, 1000);
-    cr_assert_eq(most, 1200);
 }
 
 Test(backoff, the_longer_pause_counts)
 {
     struct backoff backoff = {0};
-    backoff_pause(&backoff, 0, HOUR_MS, 0);
+    backoff_pause(&backoff, 0, HOUR_MS);
     cr_assert_eq(backoff_failed(&backoff, 10, false, NO_JITTER), HOUR_MS - 10);
-    cr_assert_eq(backoff_pause(&backoff, 20, 1000, 0), HOUR_MS - 20);
+    backoff_pause(&backoff, 20, 1000);
     cr_assert_not(backoff_open(&backoff, HOUR_MS - 1));
-    cr_assert_eq(backoff_pause(&backoff, 20, 2 * HOUR_MS, 0), 2 * HOUR_MS);
+    backoff_pause(&backoff, 20, 2 * HOUR_MS);
     cr_assert_not(backoff_open(&backoff, 2 * HOUR_MS));
     cr_assert(backoff_open(&backoff, 20 + 2 * HOUR_MS));
+}
+
+Test(backoff, connections_grow_by_doubling)
+{
+    size_t limit = 1, limits[8];
+    for (size_t n_open = 1; n_open <= 8; n_open++)
+        limits[n_open - 1] = limit = backoff_widen(limit, n_open, 6);
+    static const size_t wanted[] = {2, 4, 4, 6, 6, 6, 6, 6};
+    for (size_t i = 0; i < 8; i++)
+        cr_assert_eq(limits[i], wanted[i], "%zu open: %zu", i + 1, limits[i]);
+    cr_assert_eq(backoff_widen(4, 1, 2), 2, "settings may have been lowered");
 }
