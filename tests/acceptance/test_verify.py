@@ -223,6 +223,11 @@ class Works(Case):
         self.assertEqual([s["step"] for s in report["steps"]],
                          ["dns", "tcp", "tls", "greeting", "ehlo"])
 
+    def test_auto(self):
+        for implicit in (True, False):
+            relay = self.tls(implicit=implicit)
+            self.assert_ok(relay.settings(**{**self.trusted(), "tls": "auto"}))
+
     def test_slow_on_purpose(self):
         def behaviour(session, event, argument):
             if event == "connect":
