@@ -12,7 +12,7 @@ FLAVOUR ?= debug
 B := build/$(FLAVOUR)
 CC := $(if $(filter fuzz,$(FLAVOUR)),clang,gcc)
 
-PACKAGES := libmicrohttpd jansson openssl libuv libgsasl yaml-0.1 sqlite3 libidn2 libcurl
+PACKAGES := libmicrohttpd jansson openssl libuv libgsasl krb5-gssapi yaml-0.1 sqlite3 libidn2 libcurl
 WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wpedantic -Wshadow -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Wformat=2 -Wconversion -Wswitch-enum -Wno-missing-field-initializers
 HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
@@ -69,9 +69,10 @@ $(B)/api/handlers/status.o: openapi.yaml
 # --- what is missing is installed --------------------------------------------------------------
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libssl-dev libuv1-dev \
-                  libgsasl-dev libyaml-dev libsqlite3-dev libidn2-dev libcurl4-openssl-dev
-TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond openssl iproute2 \
-                 procps
+                  libgsasl-dev libkrb5-dev libyaml-dev libsqlite3-dev libidn2-dev libcurl4-openssl-dev
+TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond dovecot-gssapi openssl \
+                 iproute2 procps sasl2-bin libsasl2-modules winbind gss-ntlmssp krb5-kdc \
+                 krb5-admin-server krb5-user
 LINT_PACKAGES := clang-format clang-tidy shellcheck python3 git
 FUZZ_PACKAGES := clang libclang-rt-14-dev libgmime-3.0-dev
 BENCH_PACKAGES := nghttp2-client postfix dovecot-core dovecot-submissiond nodejs python3 openssl iproute2 procps

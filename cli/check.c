@@ -7,7 +7,7 @@
 
 /* `postern check`: exit 0 and what was understood, or 3 and everything that is wrong. */
 
-const char cli_check_usage[] = "usage: postern check [--config FILE] [--reference]\n";
+const char cli_check_usage[] = "usage: postern check [--config FILE] [--reference | --services]\n";
 
 static int usage(void)
 {
@@ -17,12 +17,18 @@ static int usage(void)
 
 int cli_check(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"reference", no_argument, NULL, 'r'}, {0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"reference", no_argument, NULL, 'r'},
+                                            {"services", no_argument, NULL, 's'},
+                                            {0}};
     const char *path = NULL;
     for (int option; (option = getopt_long(argc, argv, "c:", options, NULL)) != -1;) {
         if (option == 'r') {
             config_print_reference(stdout);
+            return EXIT_SUCCESS;
+        }
+        if (option == 's') {
+            config_print_services(stdout);
             return EXIT_SUCCESS;
         }
         if (option != 'c')

@@ -7,11 +7,13 @@ enum { EXIT_USAGE = 2, EXIT_CONFIG = 3 }; /* beside EXIT_SUCCESS and EXIT_FAILUR
 
 int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_verify(int argc, char **argv);
 int cli_send(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
-extern const char cli_serve_usage[], cli_check_usage[], cli_send_usage[], cli_key_usage[];
+extern const char cli_serve_usage[], cli_check_usage[], cli_verify_usage[], cli_send_usage[],
+    cli_key_usage[];
 
 #endif

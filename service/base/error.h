@@ -34,6 +34,7 @@
     X(ERR_CONNECT_REFUSED, "connect_refused")                                                      \
     X(ERR_CONNECT_TIMEOUT, "connect_timeout")                                                      \
     X(ERR_CONNECT_FAILED, "connect_failed")                                                        \
+    X(ERR_PROXY_FAILED, "proxy_failed")                                                            \
     X(ERR_GREETING_TIMEOUT, "greeting_timeout")                                                    \
     X(ERR_TLS_REQUIRED_FROM_START, "tls_required_from_start")                                      \
     X(ERR_TLS_ON_PLAIN_PORT, "tls_on_plain_port")                                                  \

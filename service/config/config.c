@@ -123,8 +123,11 @@ void config_free(struct config *config)
 {
     if (config == NULL)
         return;
-    for (size_t i = 0; i < config->n_relays; i++)
+    for (size_t i = 0; i < config->n_relays; i++) {
         wipe(config->relays[i].auth.password);
+        wipe(config->relays[i].proxy_url);
+        wipe(config->relays[i].proxy.password);
+    }
     for (size_t i = 0; i < config->n_api_keys; i++)
         wipe(config->api_keys[i].key);
     arena_free(config->arena); /* which the struct itself is from */

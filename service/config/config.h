@@ -59,7 +59,8 @@ struct config_proxy {
 
 struct config_relay {
     const char *name;
-    const char *service; /* which filled in what was not given; NULL: none */
+    const char *service;                /* which filled in what was not given; NULL: none */
+    struct config_strings from_service; /* the settings that it filled in */
     const char *host;
     uint16_t port;
     enum config_tls tls;  /* AUTO only where the port does not decide */
@@ -97,6 +98,8 @@ struct config_relay {
     int on_in_doubt; /* 0: retry, 1: hold */
     int allow_port_25, allow_plaintext_auth;
 };
+
+enum { CONFIG_ROUTE_RELAYS_MAX = 16 };
 
 /* First match wins. A list that is empty matches all. */
 struct config_route {
@@ -150,5 +153,7 @@ DEFINE_CLEANUP(struct config *, config_free)
 void config_print(const struct config *config, FILE *out);
 /* The reference of all settings, from the table, as Markdown. */
 void config_print_reference(FILE *out);
+/* The well-known services, likewise. */
+void config_print_services(FILE *out);
 
 #endif

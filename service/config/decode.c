@@ -1,21 +1,21 @@
 #include "config/decode.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/sha.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/nearest.h"
 #include "config/environment.h"
+#include "config/secret.h"
+#include "config/service.h"
 #include "config/settings.h"
 #include "config/units.h"
 
-enum { SECRET_MAX = 64 * 1024, SECRET_FILE_MAX = 4096 };
+enum { STRING_MAX = 64 * 1024 };
 
 /* Where a fault is: its path, and the line if a file has it. */
 __attribute__((format(printf, 3, 4))) static int fault(struct decoder *d, const char *path,
@@ -62,7 +62,7 @@ static const char *expand(struct decoder *d, const char *path, const char *text)
 {
     CLEANUP(buffer_clear) struct buffer out;
     const char *result = NULL;
-    buffer_init(&out, SECRET_MAX);
+    buffer_init(&out, STRING_MAX);
     while (*text != '\0') {
         if (strncmp(text, "$${", 3) == 0) {
             buffer_append_str(&out, "${");
@@ -102,39 +102,17 @@ static const char *string_of(struct decoder *d, const char *path, const json_t *
     return expand(d, path, json_string_value(value));
 }
 
-/* One line; its end does not belong to it. */
 static const char *read_secret(struct decoder *d, const char *path, const char *file_name)
 {
-    char text[SECRET_FILE_MAX + 1];
-    const char *secret = NULL;
-    if (file_name == NULL)
-        return NULL; /* told */
-    int fd = open(file_name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        fault(d, path, "%s: %s", file_name, strerror(errno));
+    char secret[CONFIG_SECRET_SIZE];
+    struct error err;
+    if (config_read_secret_file(file_name, secret, &err) < 0) {
+        fault(d, path, "%s", err.detail);
         return NULL;
     }
-    size_t n = 0;
-    ssize_t got;
-    while ((got = read(fd, text + n, sizeof(text) - n)) > 0)
-        n += (size_t)got;
-    int errnum = errno;
-    close(fd);
-    bool too_long = n == sizeof(text);
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
-        n--;
-    if (got < 0)
-        fault(d, path, "%s: %s", file_name, strerror(errnum));
-    else if (too_long)
-        fault(d, path, "%s is larger than a secret may be: %d octets", file_name, SECRET_FILE_MAX);
-    else if (n == 0)
-        fault(d, path, "%s is empty", file_name);
-    else if (memchr(text, '\0', n) != NULL || memchr(text, '\n', n) != NULL)
-        fault(d, path, "%s holds more than one line", file_name);
-    else
-        secret = arena_strndup(d->arena, text, n);
-    explicit_bzero(text, sizeof(text));
-    return secret;
+    const char *copy = arena_strdup(d->arena, secret);
+    explicit_bzero(secret, sizeof(secret));
+    return copy;
 }
 
 /* --- values ------------------------------------------------------------------------------- */
@@ -220,6 +198,21 @@ static void set_durations(struct decoder *d, const char *path, void *at, const j
     *(size_t *)((char *)at + sizeof(int64_t *)) = list.n_items;
 }
 
+static void set_rates(struct decoder *d, const char *path, struct config_rates *rates,
+                      const json_t *value)
+{
+    struct config_strings list;
+    set_strings(d, path, &list, value);
+    struct config_rate *items = arena_alloc_array(d->arena, list.n_items + 1, sizeof(*items));
+    for (size_t i = 0; items != NULL && i < list.n_items; i++)
+        if (units_rate(list.items[i], &items[i].n, &items[i].per_ms) < 0) {
+            fault(d, path, "\"%s\" is not a rate such as 10/s, 30/m, 1000/h, 10000/d",
+                  list.items[i]);
+            return;
+        }
+    *rates = (struct config_rates){items, list.n_items};
+}
+
 static void set_scopes(struct decoder *d, const char *path, unsigned *scopes, const json_t *value)
 {
     struct config_strings list;
@@ -254,6 +247,7 @@ static void set_text(struct decoder *d, const char *path, const struct setting *
     switch (setting->type) {
     case SETTING_STRING:
     case SETTING_SECRET:
+    case SETTING_URL:
         *(const char **)at = text;
         break;
     case SETTING_WORD:
@@ -276,6 +270,7 @@ static void set_text(struct decoder *d, const char *path, const struct setting *
     case SETTING_PORT:
     case SETTING_BOOLEAN:
     case SETTING_DURATIONS:
+    case SETTING_RATES:
     case SETTING_STRINGS:
     case SETTING_SCOPES:
         break;
@@ -300,6 +295,9 @@ static void set_value(struct decoder *d, const char *path, const struct setting 
     case SETTING_DURATIONS:
         set_durations(d, path, at, value);
         return;
+    case SETTING_RATES:
+        set_rates(d, path, at, value);
+        return;
     case SETTING_SCOPES:
         set_scopes(d, path, at, value);
         return;
@@ -311,6 +309,7 @@ static void set_value(struct decoder *d, const char *path, const struct setting 
         break;
     case SETTING_STRING:
     case SETTING_SECRET:
+    case SETTING_URL:
     case SETTING_SHA256:
     case SETTING_DURATION:
     case SETTING_SIZE:
@@ -342,8 +341,16 @@ static void set_default(struct decoder *d, const struct setting *setting, void *
     json_decref(value);
 }
 
-static const char *const lists[] = {"relays", "api_keys"}; /* decoded on their own */
+static const char *const lists[] = {"relays", "routes", "api_keys"}; /* decoded on their own */
 enum { N_LISTS = sizeof(lists) / sizeof(lists[0]) };
+
+static bool is_list(const struct section *section, const char *path)
+{
+    for (size_t i = 0; section == &section_top && i < N_LISTS; i++)
+        if (strcmp(path, lists[i]) == 0)
+            return true;
+    return false;
+}
 
 static void offer_copy(struct nearest *nearest, const char *copy)
 {
@@ -356,7 +363,7 @@ static void offer(struct decoder *d, struct nearest *nearest, const struct setti
 {
     const char *path = setting->path;
     nearest_offer(nearest, path);
-    if (setting->type == SETTING_SECRET)
+    if (setting_has_twin(setting))
         offer_copy(nearest, arena_printf(d->arena, "%s_file", path));
     for (const char *dot = path; (dot = strchr(dot, '.')) != NULL; dot++)
         offer_copy(nearest, arena_strndup(d->arena, path, (size_t)(dot - path)));
@@ -399,6 +406,17 @@ static const struct setting *find(const struct section *section, const char *pat
     return NULL;
 }
 
+static void set_from_file(struct decoder *d, const char *path, const struct setting *setting,
+                          void *base, const json_t *value)
+{
+    const char *file_name = string_of(d, path, value);
+    if (file_name == NULL)
+        return; /* told */
+    *(const char **)((char *)base + setting->offset) = read_secret(d, path, file_name);
+    if (setting->file_offset != 0)
+        *(const char **)((char *)base + setting->file_offset) = file_name;
+}
+
 static void decode_leaf(struct decoder *d, const struct section *section, const char *path,
                         const char *full, const json_t *value, void *base)
 {
@@ -409,18 +427,15 @@ static void decode_leaf(struct decoder *d, const struct section *section, const 
     bool twin = setting == NULL && n > 5 && strcmp(path + n - 5, "_file") == 0;
     if (twin)
         setting = find(section, path, n - 5);
-    if (setting == NULL || (twin && setting->type != SETTING_SECRET)) {
+    if (setting == NULL || (twin && !setting_has_twin(setting)))
         unknown(d, section, path, full);
-        return;
-    }
-    const char **secret = (const char **)((char *)base + setting->offset);
-    if (setting->type == SETTING_SECRET && *secret != NULL)
+    else if (setting_has_twin(setting) && *(char **)((char *)base + setting->offset) != NULL)
         fault(d, full, "%s and %s_file are both given: one is wanted", setting->path,
               setting->path);
-    else if (!twin)
-        set_value(d, full, setting, base, value);
+    else if (twin)
+        set_from_file(d, full, setting, base, value);
     else
-        *secret = read_secret(d, full, string_of(d, full, value));
+        set_value(d, full, setting, base, value);
 }
 
 static void decode_object(struct decoder *d, const struct section *section, const char *prefix,
@@ -433,7 +448,7 @@ static void decode_object(struct decoder *d, const struct section *section, cons
         char path[256], full[384];
         snprintf(path, sizeof(path), "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
         snprintf(full, sizeof(full), "%s%s%s", full_prefix, full_prefix[0] != '\0' ? "." : "", key);
-        if (section == &section_top && (strcmp(path, lists[0]) == 0 || strcmp(path, lists[1]) == 0))
+        if (is_list(section, path))
             continue;
         if (is_prefix(section, path) && json_is_object(value))
             decode_object(d, section, path, full, value, base);
@@ -450,6 +465,111 @@ static void set_defaults(struct decoder *d, const struct section *section, void 
         set_default(d, &section->settings[i], base);
 }
 
+/* --- services ------------------------------------------------------------------------------
+ *
+ * Over the defaults, below what is given. Given is what stands in the tree, so a default is never
+ * taken for it; that is why it is done here, where the tree still is. Port and TLS belong together
+ * and are chosen in check.c, when both have been understood.
+ */
+
+static bool is_given(const json_t *item, const char *path)
+{
+    while (item != NULL && *path != '\0') {
+        size_t n = strcspn(path, ".");
+        item = json_object_getn(item, path, n);
+        path += n + (path[n] == '.' ? 1 : 0);
+    }
+    return item != NULL && !json_is_null(item);
+}
+
+static bool is_region(const char *text)
+{
+    return text[0] != '\0' && text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
+}
+
+/* NULL after telling. */
+static const struct service *known_service(struct decoder *d, const char *path, const char *word,
+                                           bool host_given)
+{
+    const struct service *service = service_find(word);
+    const char *region = service_region(word), *near = service_nearest(word);
+    if (service == NULL && near != NULL)
+        fault(d, path, "\"%s\" is not a service known here; did you mean %s?", word, near);
+    else if (service == NULL)
+        fault(d, path,
+              "\"%s\" is not a service known here: postern check --services lists them; for any "
+              "other write host, port and tls",
+              word);
+    else if (region != NULL && !service_has_regions(service))
+        fault(d, path, "%s has no regions: write %s", service->names[0], service->names[0]);
+    else if (service_has_regions(service) && (region != NULL ? !is_region(region) : !host_given))
+        fault(d, path, "the region is missing: write %s:REGION, such as %s:eu-west-1",
+              service->names[0], service->names[0]);
+    else
+        return service;
+    return NULL;
+}
+
+static void take(struct decoder *d, const json_t *item, struct config_relay *relay,
+                 const char *path, const char *value)
+{
+    const struct setting *setting = find(&section_relay, path, strlen(path));
+    if (is_given(item, path))
+        return;
+    json_t *text = json_string(value);
+    set_value(d, path, setting, relay, text);
+    json_decref(text);
+    relay->from_service.items[relay->from_service.n_items++] = setting->path;
+}
+
+static const char *service_host(struct decoder *d, const struct service *service, const char *word)
+{
+    const char *region = strstr(service->host, "{region}");
+    if (region == NULL)
+        return service->host;
+    return arena_printf(d->arena, "%.*s%s%s", (int)(region - service->host), service->host,
+                        service_region(word), region + strlen("{region}"));
+}
+
+static void fill_from_service(struct decoder *d, const char *full, const json_t *item,
+                              struct config_relay *relay)
+{
+    char where[96];
+    snprintf(where, sizeof(where), "%s.service", full);
+    const struct service *service =
+        relay->service != NULL ? known_service(d, where, relay->service, is_given(item, "host"))
+                               : NULL;
+    relay->from_service.items =
+        arena_alloc_array(d->arena, section_relay.n_settings, sizeof(const char *));
+    if (service == NULL || relay->from_service.items == NULL)
+        return;
+    if (!is_given(item, "host"))
+        take(d, item, relay, "host", service_host(d, service, relay->service));
+    for (const char *at = service->settings; *at != '\0'; at += strspn(at, " ")) {
+        size_t path = strcspn(at, "="), value = strcspn(at + path + 1, " ");
+        take(d, item, relay, arena_strndup(d->arena, at, path),
+             arena_strndup(d->arena, at + path + 1, value));
+        at += path + 1 + value;
+    }
+}
+
+/* --- lists -------------------------------------------------------------------------------- */
+
+static void decode_item(struct decoder *d, const struct section *section, const char *full,
+                        const json_t *item, void *base)
+{
+    struct config_relay *relay = section == &section_relay ? base : NULL;
+    set_defaults(d, section, base);
+    if (relay != NULL)
+        relay->secure = -1;
+    if (json_is_object(item))
+        decode_object(d, section, "", full, item, base);
+    else
+        fault(d, full, "a mapping of settings is wanted here");
+    if (relay != NULL)
+        fill_from_service(d, full, item, relay);
+}
+
 static void *decode_list(struct decoder *d, const json_t *list, const char *name,
                          const struct section *section, size_t *n_out)
 {
@@ -462,15 +582,8 @@ static void *decode_list(struct decoder *d, const json_t *list, const char *name
     char *items = arena_alloc_array(d->arena, n + 1, section->size);
     for (size_t i = 0; items != NULL && i < n; i++) {
         char full[64];
-        const json_t *item = json_array_get(list, i);
         snprintf(full, sizeof(full), "%s[%zu]", name, i);
-        set_defaults(d, section, items + i * section->size);
-        if (section == &section_relay)
-            ((struct config_relay *)(items + i * section->size))->secure = -1;
-        if (json_is_object(item))
-            decode_object(d, section, "", full, item, items + i * section->size);
-        else
-            fault(d, full, "a mapping of settings is wanted here");
+        decode_item(d, section, full, json_array_get(list, i), items + i * section->size);
     }
     *n_out = n;
     return items;
@@ -493,6 +606,8 @@ void decode_config(struct decoder *d, const json_t *tree, struct config *config)
     decode_object(d, &section_top, "", "", tree, config);
     config->relays = decode_list(d, json_object_get(tree, "relays"), "relays", &section_relay,
                                  &config->n_relays);
+    config->routes = decode_list(d, json_object_get(tree, "routes"), "routes", &section_route,
+                                 &config->n_routes);
     config->api_keys = decode_list(d, json_object_get(tree, "api_keys"), "api_keys",
                                    &section_api_key, &config->n_api_keys);
     for (size_t i = 0; i < config->n_api_keys; i++)

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/url.h"
+
 const char *environment_get(const char *const *environ_, const char *name)
 {
     size_t n = strlen(name);
@@ -59,123 +61,76 @@ static void set(json_t *object, const char *key, const char *text, const char *v
 
 /* --- POSTERN_RELAY ------------------------------------------------------------------------ */
 
-static int hex(char c)
+static int set_decoded(json_t *object, const char *key, struct url_part part)
 {
-    const char *at = c != '\0' ? strchr("0123456789abcdefABCDEF", c) : NULL;
-    if (at == NULL)
-        return -1;
-    return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
-}
-
-/* RFC 3986, 2.1. -1: a percent sign without two digits. */
-static int set_decoded(json_t *object, const char *key, const char *text, size_t len)
-{
-    char *out = malloc(len + 1);
-    size_t n = 0;
-    bool bad = out == NULL;
-    for (size_t i = 0; !bad && i < len; i++) {
-        if (text[i] != '%') {
-            out[n++] = text[i];
-            continue;
-        }
-        int high = i + 2 < len ? hex(text[i + 1]) : -1;
-        int low = high >= 0 ? hex(text[i + 2]) : -1;
-        bad = low < 0;
-        if (!bad)
-            out[n++] = (char)(high * 16 + low);
-        i += 2;
-    }
-    if (!bad)
-        bad = json_object_set_new(object, key, literal(out, n)) < 0;
-    free(out);
-    return bad ? -1 : 0;
+    char *text = malloc(part.len + 1);
+    int rc = -1;
+    if (text != NULL && url_decode(part, text) == 0)
+        rc = json_object_set_new(object, key, literal(text, strlen(text)));
+    free(text);
+    return rc;
 }
 
 static const struct {
-    const char *scheme, *tls, *port;
-} schemes[] = {{"smtps://", "implicit", "465"},
-               {"smtp://", "starttls", "587"},
-               {"smtp+none://", "none", "25"}}; /* in any case: RFC 3986, 3.1 */
+    const char *word, *tls;
+    int port;
+} schemes[] = {{"smtps", "implicit", 465},
+               {"smtp", "starttls", 587},
+               {"smtp+none", "none", 25}}; /* in any case: RFC 3986, 3.1 */
 
-static int set_query(json_t *relay, const char *query, struct error_list *errors)
+enum { N_SCHEMES = sizeof(schemes) / sizeof(schemes[0]) };
+
+static bool is_word(struct url_part part, const char *word)
 {
-    while (*query != '\0') {
-        size_t n = strcspn(query, "&");
-        const char *value = memchr(query, '=', n);
-        size_t name = value != NULL ? (size_t)(value - query) : n;
-        value = value != NULL ? value + 1 : query + n;
-        size_t value_len = (size_t)(query + n - value);
-        int rc = -1;
-        if (name == 4 && strncmp(query, "auth", 4) == 0)
-            rc = set_decoded(child(relay, "auth"), "mechanism", value, value_len);
-        else if (name == 8 && strncmp(query, "hostname", 8) == 0)
-            rc = set_decoded(relay, "hostname", value, value_len);
-        if (rc < 0)
-            return error_list_add(errors, "POSTERN_RELAY",
-                                  "behind the ? only auth= and hostname= may stand");
-        query += n + (query[n] == '&' ? 1 : 0);
+    return part.len == strlen(word) && strncasecmp(part.at, word, part.len) == 0;
+}
+
+/* "auth=plain&hostname=gw.example.com", either of them or none. */
+static int set_query(json_t *relay, struct url_part query)
+{
+    const char *at = query.at, *end = query.at + query.len;
+    for (const char *next; at < end; at = next) {
+        size_t n = strcspn(at, "&");
+        size_t name = strcspn(at, "=&");
+        const struct url_part key = {at, name};
+        const struct url_part value = {at + name + 1, name < n ? n - name - 1 : 0};
+        json_t *object = is_word(key, "auth") ? child(relay, "auth") : relay;
+        if (name == n || (object == relay && !is_word(key, "hostname")) ||
+            set_decoded(object, object == relay ? "hostname" : "mechanism", value) < 0)
+            return -1;
+        next = at + n + (at[n] == '&' ? 1 : 0);
     }
     return 0;
 }
 
-static int set_login(json_t *relay, const char *text, size_t len)
+static int set_login(json_t *relay, const struct url *url)
 {
-    const char *colon = memchr(text, ':', len);
-    size_t user = colon != NULL ? (size_t)(colon - text) : len;
     json_t *auth = child(relay, "auth");
-    if (set_decoded(auth, "username", text, user) < 0)
+    if (set_decoded(auth, "username", url->user) < 0)
         return -1;
-    return colon == NULL ? 0 : set_decoded(auth, "password", colon + 1, len - user - 1);
+    return url->password.at == NULL ? 0 : set_decoded(auth, "password", url->password);
 }
 
-static int set_host(json_t *relay, const char *text, size_t len, const char *default_port)
-{
-    size_t host = len;
-    if (len > 0 && text[0] == '[') { /* RFC 3986: [IPv6] */
-        const char *close = memchr(text, ']', len);
-        if (close == NULL)
-            return -1;
-        host = (size_t)(close - text) + 1;
-        if (host < len && text[host] != ':')
-            return -1;
-    } else if (memrchr(text, ':', len) != NULL) {
-        host = (size_t)((const char *)memrchr(text, ':', len) - text);
-    }
-    char port[8];
-    const char *digits = host < len && text[host] == ':' ? text + host + 1 : default_port;
-    size_t n_digits = digits == default_port ? strlen(digits) : len - host - 1;
-    if (n_digits == 0 || n_digits > 5 || strspn(digits, "0123456789") < n_digits || host == 0)
-        return -1;
-    snprintf(port, sizeof(port), "%.*s", (int)n_digits, digits);
-    json_object_set_new(relay, "port", json_integer(strtol(port, NULL, 10)));
-    if (text[0] == '[')
-        return json_object_set_new(relay, "host", json_stringn(text + 1, host - 2));
-    return set_decoded(relay, "host", text, host);
-}
-
-static int set_relay(json_t *relay, const char *url, struct error_list *errors)
+static int set_relay(json_t *relay, const char *text, struct error_list *errors)
 {
     static const char want[] =
         "write smtps://user:password@host:465, smtp://user:password@host:587 "
         "or smtp+none://host:2525, with special characters percent-encoded";
-    size_t i = 0, n_schemes = sizeof(schemes) / sizeof(schemes[0]);
-    while (i < n_schemes && strncasecmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) != 0)
-        i++;
-    if (i == n_schemes)
+    struct url url;
+    size_t i = 0;
+    if (url_split(text, &url) < 0)
         return error_list_add(errors, "POSTERN_RELAY", want);
-    const char *at = url + strlen(schemes[i].scheme);
-    size_t len = strcspn(at, "/?");
-    const char *query = at + len + (at[len] == '/' ? 1 : 0);
-    const char *host = memrchr(at, '@', len);
-    if (*query != '\0' && *query != '?') /* a path; or a password with a / in it */
+    while (i < N_SCHEMES && !is_word(url.scheme, schemes[i].word))
+        i++;
+    if (i == N_SCHEMES || set_decoded(relay, "host", url.host) < 0 ||
+        (url.user.at != NULL && set_login(relay, &url) < 0))
         return error_list_add(errors, "POSTERN_RELAY", want);
     json_object_set_new(relay, "tls", json_string(schemes[i].tls));
-    if (host != NULL && set_login(relay, at, (size_t)(host - at)) < 0)
-        return error_list_add(errors, "POSTERN_RELAY", want);
-    host = host != NULL ? host + 1 : at;
-    if (set_host(relay, host, len - (size_t)(host - at), schemes[i].port) < 0)
-        return error_list_add(errors, "POSTERN_RELAY", want);
-    return *query == '?' ? set_query(relay, query + 1, errors) : 0;
+    json_object_set_new(relay, "port", json_integer(url.port != 0 ? url.port : schemes[i].port));
+    if (url.query.at != NULL && set_query(relay, url.query) < 0)
+        return error_list_add(errors, "POSTERN_RELAY",
+                              "behind the ? only auth= and hostname= may stand");
+    return 0;
 }
 
 /* --- all ---------------------------------------------------------------------------------- */

@@ -57,12 +57,16 @@ static const struct setting api_key[] = {
     {"scopes", SETTING_SCOPES, AT(scopes), "send read", "send, read, admin (implies the others)."},
     {"from", SETTING_STRINGS, AT(from), NULL, "Senders it may use: a@b, *@b. None: any."},
     {"to", SETTING_STRINGS, AT(to), NULL, "Recipients it may use. None: any."},
+    {"relay", SETTING_STRING, AT(relay), NULL,
+     "The relay that all its mail goes through, whatever the routes say."},
 };
 #undef AT
 
 #define AT(member) offsetof(struct config_relay, member)
 static const struct setting relay[] = {
     {"name", SETTING_STRING, AT(name), "default", "Its name in logs, metrics and records."},
+    {"service", SETTING_STRING, AT(service), NULL,
+     "A well-known service: fills in what is not given here. postern check --services lists them."},
     {"host", SETTING_STRING, AT(host), NULL, "Host name or IP address."},
     {"port", SETTING_PORT, AT(port), NULL,
      "TCP port; if not given 465 for tls: implicit, else 587."},
@@ -81,9 +85,15 @@ static const struct setting relay[] = {
      "The name the certificate must have; host if not given."},
     {"tls_options.verify", SETTING_BOOLEAN, AT(tls_options.verify), "true",
      "Verify the certificate. false only for tests."},
-    {"auth.mechanism", SETTING_STRING, AT(auth.mechanism), "auto", "auto, plain, login or none."},
+    {"tls_options.pins", SETTING_STRINGS, AT(tls_options.pins), NULL,
+     "sha256/BASE64 of public keys, one of which the server must show, besides what is verified."},
+    {"auth.mechanism", SETTING_STRING, AT(auth.mechanism), "auto",
+     "auto (the best that both sides have), none, or one of: plain, login, cram-md5, digest-md5, "
+     "scram-sha-1, scram-sha-256, ntlm, gssapi, external."},
     {"auth.username", SETTING_STRING, AT(auth.username), NULL, "User of the login."},
-    {"auth.password", SETTING_SECRET, AT(auth.password), NULL, "Its password."},
+    {"auth.password", SETTING_SECRET, AT(auth.password), NULL, "Its password.",
+     .file_offset = AT(auth.password_file)},
+    {"auth.domain", SETTING_STRING, AT(auth.domain), NULL, "Domain of the user; for ntlm."},
     {"connections.max", SETTING_INTEGER, AT(connections.max), "4", "Connections at once.", NULL, 1,
      1000},
     {"connections.idle", SETTING_DURATION, AT(connections.idle_ms), "30s",
@@ -92,6 +102,18 @@ static const struct setting relay[] = {
      "Messages on one connection; 0: no bound.", NULL, 0, 1000000000},
     {"connections.lifetime", SETTING_DURATION, AT(connections.lifetime_ms), "300s",
      "Age of a connection; 0: no bound."},
+    {"window", SETTING_INTEGER, AT(window), "16",
+     "Most messages under way on a connection; 1: the next waits for the reply to the last.", NULL,
+     1, 1000},
+    {"max_recipients", SETTING_INTEGER, AT(max_recipients), "0",
+     "Most recipients of one transaction; 0: as the server says.", NULL, 0, 100000},
+    {"rate.messages", SETTING_RATES, AT(rate.messages), NULL,
+     "Most messages: 100/s, 30/m, 1000/h, 10000/d; a list is fine, [] is no bound."},
+    {"rate.recipients", SETTING_RATES, AT(rate.recipients), NULL, "The same for recipients."},
+    {"proxy", SETTING_URL, AT(proxy_url), NULL,
+     "The way to the relay: socks5://user:password@host:port or http://host:port (CONNECT)."},
+    {"source_address", SETTING_STRING, AT(source_address), NULL,
+     "IP address of this machine that connections come from."},
     {"hostname", SETTING_STRING, AT(hostname), NULL, "Our name in EHLO; the machine's by default."},
     {"timeouts.connect", SETTING_DURATION, AT(timeouts.connect_ms), "10s", "For DNS and TCP.", NULL,
      1},
@@ -113,6 +135,19 @@ static const struct setting relay[] = {
 };
 #undef AT
 
+#define AT(member) offsetof(struct config_route, member)
+static const struct setting route[] = {
+    {"match.from", SETTING_STRINGS, AT(match.from), NULL,
+     "Senders (the header's From): a@b, *@b; a list is fine. None: any."},
+    {"match.to", SETTING_STRINGS, AT(match.to), NULL, "Recipients, likewise."},
+    {"match.tag", SETTING_STRINGS, AT(match.tag), NULL, "Tags, one of which it has. None: any."},
+    {"match.api_key", SETTING_STRINGS, AT(match.api_key), NULL,
+     "Names of the API keys it came with. None: any."},
+    {"match.priority", SETTING_STRINGS, AT(match.priority), NULL, "high, normal, low. None: any."},
+    {"relays", SETTING_STRINGS, AT(relays), NULL, "Names of relays, in the order they are tried."},
+};
+#undef AT
+
 #define SECTION(path, table, type)                                                                 \
     {                                                                                              \
         path, table, sizeof(table) / sizeof(table[0]), sizeof(type)                                \
@@ -120,25 +155,18 @@ static const struct setting relay[] = {
 const struct section section_top = SECTION("", top, struct config);
 const struct section section_api_key = SECTION("api_keys[]", api_key, struct config_api_key);
 const struct section section_relay = SECTION("relays[]", relay, struct config_relay);
+const struct section section_route = SECTION("routes[]", route, struct config_route);
+
+bool setting_has_twin(const struct setting *setting)
+{
+    return setting->type == SETTING_SECRET || setting->type == SETTING_URL;
+}
 
 const char *setting_is_planned(const char *section, const char *path)
 {
     static const char *const planned[] = {
-        "oauth",
-        "dkim",
-        "routes",
-        "templates",
-        "webhooks",
-        "hooks",
-        "http.tls",
-        "relays[]service",
-        "relays[]window",
-        "relays[]rate",
-        "relays[]proxy",
-        "relays[]auth.domain",
-        "relays[]auth.oauth",
-        "api_keys[]relay",
-        "api_keys[]rate",
+        "oauth", "dkim",     "templates",          "webhooks",
+        "hooks", "http.tls", "relays[]auth.oauth", "api_keys[]rate",
     };
     for (size_t i = 0; i < sizeof(planned) / sizeof(planned[0]); i++) {
         size_t n = strlen(section);

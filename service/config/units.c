@@ -7,6 +7,7 @@
 
 /* A century: whatever is added to now stays far from the end of the numbers. */
 static const uint64_t DURATION_MAX_MS = UINT64_C(36500) * 86400000;
+enum { RATE_DIGITS_MAX = 9 };
 
 struct unit {
     const char *word;
@@ -53,4 +54,21 @@ int units_size(const char *text, uint64_t *bytes_out)
                                         {"MiB", 1 << 20}, {"GiB", 1 << 30},  {"KB", 1000},
                                         {"MB", 1000000},  {"GB", 1000000000}};
     return parse(text, units, sizeof(units) / sizeof(units[0]), bytes_out);
+}
+
+int units_rate(const char *text, int64_t *n_out, int64_t *per_ms_out)
+{
+    static const struct unit units[] = {
+        {"/s", 1000}, {"/m", 60000}, {"/h", 3600000}, {"/d", 86400000}};
+    size_t n_digits = strspn(text, "0123456789");
+    if (n_digits == 0 || n_digits > RATE_DIGITS_MAX)
+        return -1;
+    int64_t n = strtoll(text, NULL, 10);
+    for (size_t i = 0; n > 0 && i < sizeof(units) / sizeof(units[0]); i++)
+        if (strcmp(text + n_digits, units[i].word) == 0) {
+            *n_out = n;
+            *per_ms_out = (int64_t)units[i].factor;
+            return 0;
+        }
+    return -1;
 }

@@ -1,5 +1,12 @@
 #include "relay/backoff.h"
 
+static void rest(struct backoff *backoff, int64_t now_ms, int64_t pause_ms)
+{
+    backoff->n_failures++;
+    if (now_ms + pause_ms > backoff->until_ms)
+        backoff->until_ms = now_ms + pause_ms;
+}
+
 int64_t backoff_failed(struct backoff *backoff, int64_t now_ms, bool login, uint32_t dice)
 {
     int64_t pause_ms = BACKOFF_FIRST_MS;
@@ -10,9 +17,14 @@ int64_t backoff_failed(struct backoff *backoff, int64_t now_ms, bool login, uint
         pause_ms = max_ms;
     pause_ms += pause_ms * ((int64_t)(dice % 401) - 200) / 1000;
 
-    backoff->n_failures++;
-    if (now_ms + pause_ms > backoff->until_ms)
-        backoff->until_ms = now_ms + pause_ms;
+    rest(backoff, now_ms, pause_ms);
+    return pause_ms;
+}
+
+int64_t backoff_pause(struct backoff *backoff, int64_t now_ms, int64_t pause_ms, uint32_t dice)
+{
+    pause_ms += pause_ms * (int64_t)(dice % 201) / 1000;
+    rest(backoff, now_ms, pause_ms);
     return pause_ms;
 }
 

@@ -24,6 +24,8 @@ struct backoff {
 /* Returns the pause, in ms. `dice` is any random number. */
 int64_t backoff_failed(struct backoff *backoff, int64_t now_ms, bool login, uint32_t dice);
 void backoff_succeeded(struct backoff *backoff);
+/* A pause that is documented, or was asked for: at least so long, and up to a fifth more. */
+int64_t backoff_pause(struct backoff *backoff, int64_t now_ms, int64_t pause_ms, uint32_t dice);
 bool backoff_open(const struct backoff *backoff, int64_t now_ms); /* may an attempt be made? */
 
 #endif

@@ -7,12 +7,18 @@
  */
 
 #include "config/config.h"
+#include "smtp/diagnosis.h"
 #include "smtp/session.h"
 
-/* Borrows all strings of `relay`. `tls_context` and `addresses` are the caller's. */
+/* Borrows all strings of `relay`. `tls_context` and `addresses` are the caller's to add. */
 void connect_settings(const struct config_relay *relay, struct session_settings *settings_out);
-/* The TLS context that fits; `*tls_out` is NULL for tls: none. ERR_CONFIG names the file. */
+/* The TLS context that fits; `*tls_out` is NULL for tls: none. ERR_CONFIG names the file,
+ * ERR_NOMEM. */
 int connect_tls_new(const struct config_relay *relay, struct transport_tls **tls_out,
                     struct error *err);
+
+/* What a diagnosis of this relay's troubles needs to know of it; strings are borrowed. */
+void connect_diagnosis(const struct config_relay *relay, struct diagnosis_context *context_out);
+const char *connect_tls_word(enum config_tls tls); /* as the settings spell it */
 
 #endif

@@ -6,23 +6,24 @@
  * tls, ehlo), auth; each with its time. When a step fails, the cause is made certain by trying:
  * the other TLS mode on that port, then the ports relays listen on (465, 587, 2525, 2465, 2587). A
  * hint that names a setting is given as proved only if it worked. It takes seconds, never the
- * minutes of timeouts.greeting.
+ * minutes of timeouts.greeting. No mail is sent, and at most one login is made.
  */
 
 #include <stdbool.h>
 #include <uv.h>
 
 #include "config/config.h"
+#include "smtp/diagnosis.h"
 #include "smtp/extensions.h"
 #include "smtp/session.h"
 
-enum { VERIFY_STEPS_MAX = 12, VERIFY_HINT_SIZE = 400 };
+enum { VERIFY_STEPS_MAX = 12, VERIFY_HINT_SIZE = DIAGNOSIS_HINT_SIZE };
 
 struct verify_step {
     const char *name; /* "dns", "tcp", "tls", ...: static */
     bool ok;
     int64_t took_us;
-    char detail[300]; /* of a success: the address, "TLSv1.3, CN of issuer"; of a failure: why */
+    char detail[300]; /* of a success: the address, the server's reply; of a failure: why */
 };
 
 struct verify_report {
@@ -33,8 +34,8 @@ struct verify_report {
     char hint[VERIFY_HINT_SIZE]; /* "": none */
     bool hint_proved;            /* it was tried, and it works */
     bool has_certificate;
-    struct transport_certificate certificate;
-    char tls_version[16]; /* "": no TLS */
+    struct transport_certificate certificate; /* also one that was refused */
+    char tls_version[16];                     /* "": no TLS */
     bool has_extensions;
     struct smtp_extensions extensions; /* as offered last */
     char mechanism[32];                /* the one that was used; "": no login */
@@ -47,8 +48,8 @@ struct verify_options {
 };
 
 /*
- * Begins on `loop` and calls `done` once, on its thread, with a report valid during the call; then
- * it frees itself. `relay` is borrowed until then. NULL: no memory.
+ * Begins on `loop` and calls `done` once, on its thread, never before it returns, with a report
+ * valid during the call; then it frees itself. `relay` is borrowed until then. NULL: no memory.
  */
 struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
                             const struct verify_options *options,

@@ -1,32 +1,14 @@
 #include "smtp/diagnosis.h"
 
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* What known providers mean by their refusals; the first whose text occurs. */
-static const struct {
-    const char *text, *hint;
-} known_refusals[] = {
-    {"SmtpClientAuthentication is disabled",
-     "the administrator has to allow SMTP AUTH for this mailbox: "
-     "Set-CASMailbox -SmtpClientAuthenticationDisabled $false"},
-    {"asic authentication is", "this provider takes no passwords any more: use OAuth2"},
-    {"5.7.30", "this provider takes no passwords any more: use OAuth2"},
-    {"5.7.9", "Google wants an app password here (account settings, with 2-step verification on)"},
-    {"BadCredentials", "with Google use an app password, not the account's own, as auth.password"},
-    {"5.7.57", "the relay wants a login: set auth.username and auth.password"},
-};
+#include "smtp/reaction.h"
 
-static const char *hint_of_login(const char *detail)
-{
-    for (size_t i = 0; i < sizeof(known_refusals) / sizeof(known_refusals[0]); i++)
-        if (strstr(detail, known_refusals[i].text) != NULL)
-            return known_refusals[i].hint;
-    return "check auth.username and auth.password";
-}
-
-/* {host} and {port} stand for the relay's. A code that is not here has nothing to change but to
- * wait. */
+/* {host}, {port} and {offered} stand for the relay's. A code that is not here has nothing to change
+ * but to wait. */
 static const struct {
     enum error_code code;
     const char *hint;
@@ -38,12 +20,16 @@ static const struct {
                           "forbids it"},
     {ERR_CONNECT_FAILED, "no way to {host} port {port}: check both, and whether a firewall "
                          "forbids it"},
+    {ERR_PROXY_FAILED, "check proxy: {proxy} leads to no relay, or wants another login"},
+    {ERR_GREETING_TIMEOUT, "check host and port: nothing on {host} port {port} greets as a mail "
+                           "server does"},
     {ERR_TLS_REQUIRED_FROM_START, "set tls: implicit: port {port} waits for TLS"},
     {ERR_TLS_ON_PLAIN_PORT, "set tls: starttls: port {port} speaks plain text first"},
-    {ERR_TLS_TIMEOUT, "if port {port} speaks plain text first, set tls: starttls"},
     {ERR_STARTTLS_NOT_OFFERED,
      "port {port} has no STARTTLS: use one that has it (587), or 465 with "
      "tls: implicit; tls: none only inside a network you trust"},
+    {ERR_STARTTLS_REFUSED, "the relay cannot do TLS on port {port} just now, which its operator "
+                           "has to mend; port: 465 with tls: implicit may work meanwhile"},
     {ERR_CERTIFICATE_NAME_MISMATCH, "set host, or tls_options.server_name, to a name the "
                                     "certificate is for (now {host})"},
     {ERR_CERTIFICATE_UNTRUSTED, "if the relay has a certificate authority of its own, set "
@@ -52,48 +38,184 @@ static const struct {
                               "wrong"},
     {ERR_CERTIFICATE_NOT_YET_VALID, "check this machine's clock"},
     {ERR_TLS_VERSION, "the relay speaks none that tls_options.min_version allows"},
-    {ERR_AUTH_MECHANISM_UNAVAILABLE, "set auth.mechanism to one the server offers, or to auto"},
+    {ERR_TLS_FAILED, "check host, port and tls: {host} port {port} did not get on with TLS"},
+    {ERR_TLS_TIMEOUT, "if port {port} speaks plain text first, set tls: starttls"},
+    {ERR_AUTH_FAILED, "check auth.username and auth.password"},
     {ERR_AUTH_NEEDS_TLS, "set tls: starttls or tls: implicit"},
+    {ERR_RELAY_REFUSED, "check hostname, which some relays want to find in the DNS, and whether "
+                        "the relay takes mail from this machine's address"},
     {ERR_THROTTLED, "fewer connections may help: lower connections.max"},
+    {ERR_PROTOCOL, "check host and port: what {host} port {port} says is not SMTP"},
+    {ERR_INJECTED_RESPONSE,
+     "something between here and {host} puts in replies of its own before "
+     "TLS begins: use port: 465 with tls: implicit, and find out what it is"},
 };
+
+static const char *hint_by_code(enum error_code code)
+{
+    for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+        if (hints[i].code == code)
+            return hints[i].hint;
+    return "";
+}
+
+/* --- where the code alone does not say enough ---------------------------------------------- */
+
+static bool mentions(const struct error *why, const char *text)
+{
+    return strstr(why->detail, text) != NULL;
+}
+
+static const char *hint_of_mechanism(const struct diagnosis_context *c)
+{
+    bool is_auto = c->mechanism == NULL || strcmp(c->mechanism, "auto") == 0;
+    if (c->offered != NULL && c->offered[0] == '\0')
+        return "port {port} offers no login: use 587 or 465, or leave out auth.username if the "
+               "relay knows you by your address";
+    if (!is_auto)
+        return "set auth.mechanism to one the server offers, or to auto";
+    if (c->offered != NULL &&
+        (strstr(c->offered, "XOAUTH2") != NULL || strstr(c->offered, "OAUTHBEARER") != NULL))
+        return "the relay wants OAuth2 (it offers {offered})";
+    return "the relay offers no mechanism that postern has";
+}
+
+static const char *hint_of_silence(const struct error *why, const struct diagnosis_context *c)
+{
+    bool implicit = strcmp(c->tls, "implicit") == 0;
+    if (c->tried || (implicit && why->code == ERR_GREETING_TIMEOUT))
+        return hint_by_code(ERR_GREETING_TIMEOUT);
+    if (why->code == ERR_TLS_TIMEOUT)
+        return hint_by_code(ERR_TLS_TIMEOUT);
+    return "a server that says nothing on port {port} often waits for TLS: set tls: implicit";
+}
+
+/* TLS 1.3 servers that miss it say so only after the handshake (RFC 8446, 4.4.2.4), so it comes as
+ * a lost connection too. */
+static const char *hint_of_client_certificate(const struct error *why)
+{
+    if ((why->code == ERR_TLS_FAILED || why->code == ERR_CONNECTION_LOST) &&
+        (mentions(why, "certificate required") || mentions(why, "alert bad certificate")))
+        return "the relay wants a client certificate: set tls_options.certificate and "
+               "tls_options.key";
+    return NULL;
+}
+
+/* Behind a proxy, the first steps are its. */
+static const char *hint_of_proxy(const struct error *why, const struct diagnosis_context *c)
+{
+    bool first = why->code == ERR_DNS_FAILED || why->code == ERR_CONNECT_REFUSED ||
+                 why->code == ERR_CONNECT_TIMEOUT || why->code == ERR_CONNECT_FAILED;
+    return first && c->proxy != NULL ? "check proxy: {proxy} cannot be reached" : NULL;
+}
+
+static const char *hint_of(const struct error *why, const struct diagnosis_context *c)
+{
+    const char *special = hint_of_client_certificate(why);
+    if (special == NULL)
+        special = hint_of_proxy(why, c);
+    if (special != NULL)
+        return special;
+    if (why->code == ERR_CONNECT_FAILED && mentions(why, "source_address"))
+        return "set source_address to an address of this machine, or leave it out";
+    if (why->code == ERR_AUTH_NEEDS_TLS)
+        return hint_by_code(why->code);
+    const char *known = reaction_to_error(why)->hint;
+    if (known != NULL)
+        return known;
+    if (why->code == ERR_AUTH_MECHANISM_UNAVAILABLE)
+        return hint_of_mechanism(c);
+    if (why->code == ERR_GREETING_TIMEOUT || why->code == ERR_TLS_TIMEOUT)
+        return hint_of_silence(why, c);
+    if (why->code == ERR_CONNECTION_LOST && strcmp(why->where, "greeting") == 0)
+        return "the server hangs up before it greets: it may take no mail from this machine's "
+               "address, or port {port} is not for mail: check host and port";
+    return hint_by_code(why->code);
+}
+
+/* --- words ---------------------------------------------------------------------------------- */
+
+struct text {
+    char *at;
+    size_t len, size;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text->at + text->len, text->size - text->len, format, args);
+    va_end(args);
+    size_t room = text->size - text->len - 1;
+    text->len += n < 0 ? 0 : (size_t)n < room ? (size_t)n : room;
+}
+
+static const char *or_empty(const char *s)
+{
+    return s != NULL ? s : "";
+}
 
 static void expand(const char *template, const struct diagnosis_context *c, char *out, size_t size)
 {
     char port[8];
     snprintf(port, sizeof(port), "%u", c->port);
-    size_t len = 0;
-    while (*template != '\0' && len + 1 < size) {
-        const char *value = strncmp(template, "{host}", 6) == 0   ? c->host
-                            : strncmp(template, "{port}", 6) == 0 ? port
-                                                                  : NULL;
-        if (value == NULL) {
-            out[len++] = *template ++;
-            continue;
-        }
-        int n = snprintf(out + len, size - len, "%s", value);
-        len += (size_t)n < size - len ? (size_t)n : size - len - 1;
-        template += 6;
+    const struct {
+        const char *name, *value;
+    } values[] = {{"{host}", or_empty(c->host)},
+                  {"{port}", port},
+                  {"{offered}", or_empty(c->offered)},
+                  {"{proxy}", or_empty(c->proxy)}};
+    enum { N = sizeof(values) / sizeof(values[0]) };
+    struct text text = {out, 0, size};
+    add(&text, "%s", "");
+    while (*template != '\0') {
+        size_t i = 0;
+        while (i < N && strncmp(template, values[i].name, strlen(values[i].name)) != 0)
+            i++;
+        add(&text, "%.*s", i < N ? INT_MAX : 1, i < N ? values[i].value : template);
+        template += i < N ? strlen(values[i].name) : 1;
     }
-    out[len] = '\0';
-}
-
-static const char *hint_of(const struct error *why, const struct diagnosis_context *c)
-{
-    if (why->code == ERR_AUTH_FAILED)
-        return hint_of_login(why->detail);
-    if (why->code == ERR_GREETING_TIMEOUT && strcmp(c->tls, "implicit") != 0)
-        return "a server that says nothing on port {port} often waits for TLS: set tls: implicit";
-    if (why->code == ERR_THROTTLED && strncmp(why->detail, "530", 3) == 0)
-        return c->username == NULL ? "the relay wants a login: set auth.username and auth.password"
-                                   : "the relay wants a login and TLS: set tls: starttls";
-    for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
-        if (hints[i].code == why->code)
-            return hints[i].hint;
-    return "";
 }
 
 void diagnosis_hint(const struct error *why, const struct diagnosis_context *context,
                     char *hint_out, size_t size)
 {
     expand(hint_of(why, context), context, hint_out, size);
+}
+
+/* --- what was tried ------------------------------------------------------------------------ */
+
+/* Why that TLS word is right for this very port. */
+static void add_tls_reason(struct text *text, const char *tls, unsigned port)
+{
+    if (strcmp(tls, "implicit") == 0)
+        add(text, ": port %u waits for TLS", port);
+    else if (strcmp(tls, "starttls") == 0)
+        add(text, ": port %u speaks plain text first", port);
+    else
+        add(text, ", but only inside a network you trust: port %u has no TLS", port);
+}
+
+void diagnosis_hint_change(const struct diagnosis_change *change,
+                           const struct diagnosis_context *context, char *hint_out, size_t size)
+{
+    struct text text = {hint_out, 0, size};
+    if (change->server_name != NULL)
+        add(&text,
+            "set tls_options.server_name: %s, if you know it: the certificate is for it, and it "
+            "has the same address as %s",
+            change->server_name, context->host);
+    else if (change->min_version != NULL)
+        add(&text, "set tls_options.min_version: \"%s\": the relay speaks no newer TLS",
+            change->min_version);
+    else if (change->mechanism != NULL)
+        add(&text, "set auth.mechanism: %s: the relay offers %s", change->mechanism,
+            or_empty(context->offered));
+    else if (change->port != 0)
+        add(&text, "set port: %u and tls: %s: there %s answers", change->port, change->tls,
+            context->host);
+    else {
+        add(&text, "set tls: %s", change->tls);
+        add_tls_reason(&text, change->tls, context->port);
+    }
 }

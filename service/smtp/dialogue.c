@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "smtp/login.h"
 #include "smtp/owed.h"
 #include "smtp/parameters.h"
@@ -22,6 +23,7 @@ enum {
     /* A content that takes longer than a round trip waits until somebody wants it: with BDAT it
      * must go out whole even if every recipient was refused (RFC 3030, 2). */
     CHUNK_UNASKED_MAX = 256 * 1024,
+    CONTENT_RATE_MIN = 1024, /* octets a second; who takes less blocks a connection for hours */
 };
 
 struct smtp_tx_list {
@@ -40,6 +42,8 @@ struct smtp_dialogue {
     struct smtp_owed_queue owed;
     enum smtp_step last_step; /* answered last */
     int64_t since_ms;         /* when the first of them became the first, or last made progress */
+    int64_t first_ms;         /* when it became the first */
+    uint64_t first_written;   /* ... and `written` then */
 
     uint64_t pulled, written; /* octets, ever */
     const char *text;         /* the command being sent: what is left of it */
@@ -122,6 +126,13 @@ __attribute__((format(printf, 2, 3))) static void put(struct smtp_dialogue *d, c
     send_text(d, d->line, (size_t)len);
 }
 
+/* Another reply is the first that is owed. */
+static void begin_wait(struct smtp_dialogue *d, int64_t now_ms)
+{
+    d->since_ms = d->first_ms = now_ms;
+    d->first_written = d->written;
+}
+
 static void ask(struct smtp_dialogue *d, const struct smtp_command *command)
 {
     smtp_owed_ask(&d->owed, command, NULL, 0);
@@ -181,7 +192,7 @@ static int after_ehlo(struct smtp_dialogue *d, struct error *err)
         ask(d, &STARTTLS);
         return 0;
     }
-    if (d->options->credentials.user != NULL)
+    if (sasl_wanted(&d->options->credentials))
         return start_auth(d, err);
     d->ready = true;
     return 0;
@@ -196,7 +207,7 @@ static int on_ehlo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 {
     const struct smtp_options *options = d->options;
     bool unknown = d->said.code == 500 || d->said.code == 502;
-    if (unknown && !options->starttls && options->credentials.user == NULL) {
+    if (unknown && !options->starttls && !sasl_wanted(&options->credentials)) {
         ask(d, &HELO);
         return 0;
     }
@@ -246,7 +257,7 @@ static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, false, pu
 
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
-    if (smtp_login_start(&d->login, &d->options->credentials, &d->extensions,
+    if (smtp_login_start(&d->login, &d->options->credentials, &d->options->binding, &d->extensions,
                          d->tls || d->options->allow_plaintext_auth, err) < 0)
         return -1;
     ask(d, d->login.bare ? &AUTH : &AUTH_LINE);
@@ -257,7 +268,7 @@ static int start_auth(struct smtp_dialogue *d, struct error *err)
 static int try_next_mechanism(struct smtp_dialogue *d, struct error *err)
 {
     struct error why;
-    smtp_extensions_drop_auth(&d->extensions, sasl_mechanism(d->login.sasl));
+    smtp_login_strike(&d->login, &d->extensions);
     if (start_auth(d, &why) == 0)
         return 0;
     if (why.code == ERR_AUTH_MECHANISM_UNAVAILABLE)
@@ -301,6 +312,10 @@ static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
         return refused(d, auth_error(d), err);
     if (reply_class(d) != 2)
         return no_answer_to(d, owed, err);
+    if (sasl_accept(d->login.sasl, err) < 0)
+        return -1;
+    log_debug("logged in", LOG_STR("host", d->options->credentials.host),
+              LOG_STR("mechanism", sasl_mechanism(d->login.sasl)));
     smtp_login_clear(&d->login);
     d->ready = true;
     return 0;
@@ -513,7 +528,7 @@ struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int6
         return NULL;
     d->options = options;
     d->tls = options->tls;
-    d->since_ms = now_ms;
+    begin_wait(d, now_ms);
     d->window = 1;
     d->under_way.end = &d->under_way.first;
     d->results.end = &d->results.first;
@@ -591,7 +606,7 @@ static int take_reply(struct smtp_dialogue *d, int64_t now_ms, struct error *err
         return -1;
     }
     d->last_step = owed.command->step;
-    d->since_ms = now_ms;
+    begin_wait(d, now_ms);
     if (owed.tx != NULL) {
         owed.tx->answered = true;
         if (--owed.tx->n_owed == 0)
@@ -714,7 +729,7 @@ void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms)
 {
     d->wants_tls = false;
     d->tls = true;
-    d->since_ms = now_ms;
+    begin_wait(d, now_ms);
     d->extensions = (struct smtp_extensions){0};
     ask(d, &EHLO);
 }
@@ -778,7 +793,7 @@ int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *env
         smtp_owed_reserve(&d->owed, envelope->n_recipients + OWED_BESIDE_RECIPIENTS) < 0)
         return error_set(err, ERR_NOMEM, "a transaction of %zu recipients", envelope->n_recipients);
     if (smtp_owed_none(&d->owed))
-        d->since_ms = now_ms;
+        begin_wait(d, now_ms);
 
     trace_own_refusals(d, tx);
     size_t n_decided = 0;
@@ -815,7 +830,7 @@ void smtp_dialogue_quit(struct smtp_dialogue *d, int64_t now_ms)
 {
     assert(smtp_dialogue_idle(d));
     d->quitting = true;
-    d->since_ms = now_ms;
+    begin_wait(d, now_ms);
     ask(d, &QUIT);
 }
 
@@ -855,12 +870,24 @@ static int64_t timeout_ms(const struct smtp_dialogue *d, const struct smtp_owed 
     return timeouts->command;
 }
 
+/* A server that takes an octet now and then makes progress for ever; so there is a rate, too. */
+static int64_t slowest_ms(const struct smtp_dialogue *d, const struct smtp_owed *first)
+{
+    if (!carries_content(first->command) || first->ends <= d->written)
+        return INT64_MAX;
+    return d->first_ms + d->options->timeouts.data +
+           (int64_t)(d->written - d->first_written) * 1000 / CONTENT_RATE_MIN;
+}
+
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out)
 {
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (step_out != NULL)
         *step_out = smtp_dialogue_step(d);
-    return first != NULL ? d->since_ms + timeout_ms(d, first) : INT64_MAX;
+    if (first == NULL)
+        return INT64_MAX;
+    int64_t stalled_ms = d->since_ms + timeout_ms(d, first), slow_ms = slowest_ms(d, first);
+    return stalled_ms < slow_ms ? stalled_ms : slow_ms;
 }
 
 enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d)

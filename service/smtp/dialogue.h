@@ -167,7 +167,8 @@ bool smtp_dialogue_over(const struct smtp_dialogue *d);
 void smtp_dialogue_lost(struct smtp_dialogue *d);
 
 /* When what we wait for is overdue, and what that is; INT64_MAX when nothing is owed. Counted from
- * when it became the first reply owed (RFC 5321, 4.5.3.2) or its command last made progress.
+ * when it became the first reply owed (RFC 5321, 4.5.3.2) or its command last made progress. A
+ * content whose octets are taken at less than 1 KiB/s all in all is overdue though some are taken.
  * `step_out` may be NULL. */
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out);
 /* Of the first reply owed; TLS while that is wanted; else the last that was answered. */

@@ -1,6 +1,8 @@
 #include "smtp/extensions.h"
 
 #include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -158,4 +160,39 @@ void smtp_extensions_drop_auth(struct smtp_extensions *extensions, const char *m
     else if (at > 0)
         from--; /* it was the last: the space before it goes */
     memmove(from, rest, strlen(rest) + 1);
+}
+
+static void describe(char *out, size_t size, const char *keyword, const char *equals,
+                     uint64_t value)
+{
+    size_t len = strlen(out);
+    snprintf(out + len, size - len, "%s%s", len > 0 ? ", " : "", keyword);
+    len = strlen(out);
+    if (value > 0)
+        snprintf(out + len, size - len, "%s%" PRIu64, equals, value);
+}
+
+void smtp_extensions_describe(const struct smtp_extensions *e, char *out, size_t size)
+{
+    const struct {
+        bool offered;
+        const char *keyword, *equals;
+        uint64_t value;
+    } all[] = {
+        {e->pipelining, "PIPELINING"},
+        {e->chunking, "CHUNKING"},
+        {e->has_size, "SIZE", " ", e->size},
+        {e->eightbitmime, "8BITMIME"},
+        {e->smtputf8, "SMTPUTF8"},
+        {e->dsn, "DSN"},
+        {e->starttls, "STARTTLS"},
+        {e->requiretls, "REQUIRETLS"},
+        {e->enhanced_codes, "ENHANCEDSTATUSCODES"},
+        {e->mail_max > 0, "LIMITS MAILMAX", "=", e->mail_max},
+        {e->rcpt_max > 0, "LIMITS RCPTMAX", "=", e->rcpt_max},
+    };
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (all[i].offered)
+            describe(out, size, all[i].keyword, all[i].equals, all[i].value);
 }

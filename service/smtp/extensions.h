@@ -32,4 +32,8 @@ bool smtp_extensions_offer_auth(const struct smtp_extensions *extensions, const 
 /* A mechanism that was offered, and then refused (504), is not tried again. */
 void smtp_extensions_drop_auth(struct smtp_extensions *extensions, const char *mechanism);
 
+/* For a person to read: "PIPELINING, SIZE 35882577, STARTTLS". Without AUTH, whose mechanisms stand
+ * in `auth`. */
+void smtp_extensions_describe(const struct smtp_extensions *extensions, char *out, size_t size);
+
 #endif

@@ -25,18 +25,19 @@ static int prepare_initial_response(struct smtp_login *login, struct error *err)
         buffer_append_str(&login->line, "="); /* an empty one: RFC 4954, 4 */
     if (end_line(login, err) < 0)
         return -1;
-    login->bare = login->line.len > COMMAND_LINE_MAX;
+    login->bare = login->line.len > COMMAND_LINE_MAX || sasl_goes_alone(login->sasl);
     if (login->bare)
         buffer_consume(&login->line, command_len);
     return 0;
 }
 
 int smtp_login_start(struct smtp_login *login, const struct sasl_credentials *credentials,
-                     const struct smtp_extensions *extensions, bool clear_allowed,
-                     struct error *err)
+                     const struct sasl_binding *binding, const struct smtp_extensions *extensions,
+                     bool clear_allowed, struct error *err)
 {
     smtp_login_clear(login);
-    if (sasl_start(credentials, extensions->auth, clear_allowed, &login->sasl, err) < 0)
+    if (sasl_start(credentials, login->unbound ? NULL : binding, extensions->auth, clear_allowed,
+                   &login->sasl, err) < 0)
         return -1;
     buffer_init(&login->line, AUTH_LINE_MAX);
     /* All at once: growing would leave copies of the secret behind. */
@@ -44,6 +45,14 @@ int smtp_login_start(struct smtp_login *login, const struct sasl_credentials *cr
         return error_set(err, ERR_NOMEM, "a line of AUTH");
     login->bare = true;
     return sasl_client_first(login->sasl) ? prepare_initial_response(login, err) : 0;
+}
+
+/* Bound, it would have been the mechanism struck; not bound, the flag 'y' would say that none was
+ * offered (RFC 5802, 6). So from here on it is as if there were nothing to bind to. */
+void smtp_login_strike(struct smtp_login *login, struct smtp_extensions *extensions)
+{
+    login->unbound |= sasl_is_bound(login->sasl);
+    smtp_extensions_drop_auth(extensions, sasl_mechanism(login->sasl));
 }
 
 int smtp_login_answer(struct smtp_login *login, const char *challenge, struct error *err)

@@ -15,7 +15,9 @@
 #include "queue/record.h"
 
 enum {
-    SMTP_REPLY_LINE_MAX = 4096, /* octets of one line; RFC 5321 says 512, servers send more */
+    /* Octets of one line. RFC 5321 says 512, servers send more; a challenge of a login may have
+     * 12288 (RFC 4954, 4), with "334 " and CRLF. */
+    SMTP_REPLY_LINE_MAX = 12288 + 6,
     SMTP_REPLY_MAX = 32 * 1024, /* octets of a whole reply */
 };
 

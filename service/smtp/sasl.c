@@ -1,128 +1,151 @@
 #include "smtp/sasl.h"
 
 #include <gsasl.h>
-#include <stdint.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* What we speak, the preferred first. A mechanism that is not libgsasl's (XOAUTH2, OAUTHBEARER)
- * gets a row with its own `begin` and `step`. */
-struct mechanism {
-    const char *name;    /* its setting is the same in lower case */
-    bool client_first;   /* RFC 4422, 3: has an initial response */
-    bool reveals_secret; /* whoever listens has the password: TLS only */
-    int (*begin)(struct sasl *sasl, const struct sasl_credentials *credentials, struct error *err);
-    int (*step)(struct sasl *sasl, const char *challenge, struct buffer *out, struct error *err);
-};
+#include "smtp/sasl_engine.h"
 
-struct sasl {
-    const struct mechanism *mechanism;
-    Gsasl *library; /* one per login: nothing is shared between threads */
-    Gsasl_session *session;
-    bool done; /* everything was said: the server is to decide */
-};
+enum { OCTETS_MAX = 12288 / 4 * 3 }; /* of a line of base64 (RFC 4954, 4) */
 
-static int failed(int rc, const struct sasl *sasl, struct error *err)
+/* --- who fits what ------------------------------------------------------------------------ */
+
+static bool has_password(const struct sasl_offer *offer, bool named)
 {
-    if (rc == GSASL_MALLOC_ERROR)
-        return error_set(err, ERR_NOMEM, "AUTH %s", sasl->mechanism->name);
-    return error_set(err, ERR_PROTOCOL, "AUTH %s: %s", sasl->mechanism->name, gsasl_strerror(rc));
+    return offer->credentials->user != NULL && offer->credentials->password != NULL;
 }
 
-static int gsasl_begin(struct sasl *sasl, const struct sasl_credentials *credentials,
-                       struct error *err)
+static bool has_token(const struct sasl_offer *offer, bool named)
 {
-    int rc = gsasl_init(&sasl->library);
-    if (rc == GSASL_OK)
-        rc = gsasl_client_start(sasl->library, sasl->mechanism->name, &sasl->session);
-    if (rc == GSASL_OK)
-        rc = gsasl_property_set(sasl->session, GSASL_AUTHID, credentials->user);
-    if (rc == GSASL_OK)
-        rc = gsasl_property_set(sasl->session, GSASL_PASSWORD,
-                                credentials->password != NULL ? credentials->password : "");
-    return rc == GSASL_OK ? 0 : failed(rc, sasl, err);
+    return offer->credentials->user != NULL && offer->credentials->token != NULL;
 }
 
-static int gsasl_exchange(struct sasl *sasl, const char *challenge, struct buffer *out,
-                          struct error *err)
+static bool has_binding(const struct sasl_offer *offer, bool named)
 {
-    if (sasl->done)
-        return error_set(err, ERR_PROTOCOL, "AUTH %s: the server asks for more than there is",
-                         sasl->mechanism->name);
-    char *response = NULL;
-    int rc = gsasl_step64(sasl->session, challenge, &response);
-    if (rc != GSASL_OK && rc != GSASL_NEEDS_MORE)
-        return failed(rc, sasl, err);
-
-    sasl->done = rc == GSASL_OK;
-    int appended = buffer_append_str(out, response);
-    explicit_bzero(response, strlen(response));
-    gsasl_free(response);
-    return appended == 0
-               ? 0
-               : error_set(err, ERR_AUTH_FAILED,
-                           "the credentials do not fit into a line of %zu octets", out->limit);
+    return has_password(offer, named) &&
+           (offer->binding->tls_exporter[0] != '\0' || offer->binding->tls_unique[0] != '\0');
 }
 
-static const struct mechanism MECHANISMS[] = {
-    {"PLAIN", true, true, gsasl_begin, gsasl_exchange},
-    {"LOGIN", false, true, gsasl_begin, gsasl_exchange},
+static bool has_domain(const struct sasl_offer *offer, bool named)
+{
+    const struct sasl_credentials *c = offer->credentials;
+    return has_password(offer, named) && (c->domain != NULL || strchr(c->user, '\\') != NULL) &&
+           sasl_ntlm_installed();
+}
+
+static bool is_named(const struct sasl_offer *offer, bool named)
+{
+    return named;
+}
+
+/* The preferred first. NTLM stands in it twice: for a user with a domain it goes before what shows
+ * the password; without one it is a guess, for where there is nothing else. */
+static const struct sasl_mechanism MECHANISMS[] = {
+    {"OAUTHBEARER", &sasl_bearer, has_token, .client_first = true, .reveals_secret = true},
+    {"XOAUTH2", &sasl_bearer, has_token, .client_first = true, .reveals_secret = true},
+    {"SCRAM-SHA-256-PLUS", &sasl_scram, has_binding, .client_first = true, .proves_server = true},
+    {"SCRAM-SHA-256", &sasl_scram, has_password, .client_first = true, .proves_server = true},
+    {"SCRAM-SHA-1-PLUS", &sasl_scram, has_binding, .client_first = true, .proves_server = true},
+    {"SCRAM-SHA-1", &sasl_scram, has_password, .client_first = true, .proves_server = true},
+    {"DIGEST-MD5", &sasl_gsasl, has_password, .proves_server = true},
+    {"CRAM-MD5", &sasl_gsasl, has_password},
+    {"NTLM", &sasl_ntlm, has_domain, .client_first = true, .goes_alone = true},
+    {"PLAIN", &sasl_gsasl, has_password, .client_first = true, .reveals_secret = true},
+    {"LOGIN", &sasl_gsasl, has_password, .reveals_secret = true},
+    {"NTLM", &sasl_ntlm, has_password, .client_first = true, .goes_alone = true},
+    {"EXTERNAL", &sasl_gsasl, is_named, .client_first = true},
+    {"GSSAPI", &sasl_krb5, is_named, .client_first = true, .proves_server = true},
 };
 
 enum { N_MECHANISMS = sizeof(MECHANISMS) / sizeof(MECHANISMS[0]) };
 
-static bool list_has(const char *offered, const char *name)
+/* --- the choice --------------------------------------------------------------------------- */
+
+bool sasl_wanted(const struct sasl_credentials *credentials)
+{
+    const char *mechanism = credentials->mechanism != NULL ? credentials->mechanism : "auto";
+    return credentials->user != NULL || strcasecmp(mechanism, "external") == 0 ||
+           strcasecmp(mechanism, "gssapi") == 0;
+}
+
+static bool list_has(const char *list, const char *name)
 {
     size_t len = strlen(name);
-    while (*offered != '\0') {
-        size_t n = strcspn(offered, " ");
-        if (n == len && strncasecmp(offered, name, n) == 0)
+    while (*list != '\0') {
+        size_t n = strcspn(list, " ");
+        if (n == len && strncasecmp(list, name, n) == 0)
             return true;
-        offered += n + strspn(offered + n, " ");
+        list += n + strspn(list + n, " ");
     }
     return false;
 }
 
-static bool is_wanted(const struct mechanism *mechanism, const char *setting)
+/* A name means its -PLUS too: the same login, only bound to the connection. */
+static bool is_meant(const char *setting, const struct sasl_mechanism *mechanism)
 {
-    return strcasecmp(setting, "auto") == 0 || strcasecmp(setting, mechanism->name) == 0;
+    size_t len = strlen(setting);
+    return strncasecmp(mechanism->name, setting, len) == 0 &&
+           (mechanism->name[len] == '\0' || strcmp(mechanism->name + len, "-PLUS") == 0);
 }
 
-/* NULL with the reason in `err`. */
-static const struct mechanism *choose(const struct sasl_credentials *credentials,
-                                      const char *offered, bool clear_allowed, struct error *err)
+static void tell_why_none(const struct sasl_offer *offer, const char *setting,
+                          const struct sasl_mechanism *in_the_clear,
+                          const struct sasl_mechanism *unfit, struct error *err)
 {
-    const char *setting = credentials->mechanism != NULL ? credentials->mechanism : "auto";
-    const struct mechanism *in_the_clear = NULL;
-    for (const struct mechanism *m = MECHANISMS; m < MECHANISMS + N_MECHANISMS; m++) {
-        if (!is_wanted(m, setting) || !list_has(offered, m->name))
-            continue;
-        if (!m->reveals_secret || clear_allowed)
-            return m;
-        in_the_clear = m;
-    }
     if (in_the_clear != NULL)
         error_set(err, ERR_AUTH_NEEDS_TLS, "AUTH %s without TLS would show the password",
                   in_the_clear->name);
+    else if (unfit != NULL)
+        error_set(err, ERR_AUTH_MECHANISM_UNAVAILABLE, "nothing to use AUTH %s with: %s",
+                  unfit->name,
+                  unfit->fits == has_token     ? "there is no token"
+                  : unfit->fits == has_binding ? "this connection gives nothing to bind a login to"
+                                               : "there is no password");
     else
         error_set(err, ERR_AUTH_MECHANISM_UNAVAILABLE,
                   "the server offers %s%s; wanted was auth.mechanism: %s",
-                  offered[0] != '\0' ? "AUTH " : "no AUTH", offered, setting);
+                  offer->mechanisms[0] != '\0' ? "AUTH " : "no AUTH", offer->mechanisms, setting);
+}
+
+/* NULL with the reason in `err`. */
+static const struct sasl_mechanism *choose(const struct sasl_offer *offer, bool clear_allowed,
+                                           struct error *err)
+{
+    const char *setting =
+        offer->credentials->mechanism != NULL ? offer->credentials->mechanism : "auto";
+    bool named = strcasecmp(setting, "auto") != 0;
+    const struct sasl_mechanism *in_the_clear = NULL, *unfit = NULL;
+    for (const struct sasl_mechanism *m = MECHANISMS; m < MECHANISMS + N_MECHANISMS; m++) {
+        if ((named && !is_meant(setting, m)) || !list_has(offer->mechanisms, m->name))
+            continue;
+        if (!m->fits(offer, named))
+            unfit = named ? m : NULL;
+        else if (!m->reveals_secret || clear_allowed)
+            return m;
+        else
+            in_the_clear = m;
+    }
+    tell_why_none(offer, setting, in_the_clear, unfit, err);
     return NULL;
 }
 
-int sasl_start(const struct sasl_credentials *credentials, const char *offered, bool clear_allowed,
-               struct sasl **sasl_out, struct error *err)
+/* --- the exchange ------------------------------------------------------------------------- */
+
+int sasl_start(const struct sasl_credentials *credentials, const struct sasl_binding *binding,
+               const char *offered, bool clear_allowed, struct sasl **sasl_out, struct error *err)
 {
-    const struct mechanism *mechanism = choose(credentials, offered, clear_allowed, err);
+    static const struct sasl_binding none;
+    const struct sasl_offer offer = {credentials, binding != NULL ? binding : &none, offered};
+    const struct sasl_mechanism *mechanism = choose(&offer, clear_allowed, err);
     if (mechanism == NULL)
         return -1;
     CLEANUP(sasl_free) struct sasl *sasl = calloc(1, sizeof(*sasl));
     if (sasl == NULL)
         return error_set(err, ERR_NOMEM, "AUTH %s", mechanism->name);
     sasl->mechanism = mechanism;
-    if (mechanism->begin(sasl, credentials, err) < 0)
+    if (mechanism->engine->begin(sasl, &offer, err) < 0)
         return -1;
     *sasl_out = TAKE(sasl);
     return 0;
@@ -130,16 +153,8 @@ int sasl_start(const struct sasl_credentials *credentials, const char *offered, 
 
 void sasl_free(struct sasl *sasl)
 {
-    if (sasl == NULL)
-        return;
-    if (sasl->session != NULL) { /* libgsasl frees its copy of the password without wiping it */
-        char *secret = (char *)(uintptr_t)gsasl_property_fast(sasl->session, GSASL_PASSWORD);
-        if (secret != NULL)
-            explicit_bzero(secret, strlen(secret));
-        gsasl_finish(sasl->session);
-    }
-    if (sasl->library != NULL)
-        gsasl_done(sasl->library);
+    if (sasl != NULL && sasl->state != NULL)
+        sasl->mechanism->engine->end(sasl);
     free(sasl);
 }
 
@@ -153,50 +168,77 @@ bool sasl_client_first(const struct sasl *sasl)
     return sasl->mechanism->client_first;
 }
 
+bool sasl_goes_alone(const struct sasl *sasl)
+{
+    return sasl->mechanism->goes_alone;
+}
+
+bool sasl_is_bound(const struct sasl *sasl)
+{
+    return sasl->mechanism->fits == has_binding;
+}
+
+static int append_base64(struct buffer *out, const struct buffer *octets, struct error *err)
+{
+    if (octets->len == 0)
+        return 0;
+    size_t len = (octets->len + 2) / 3 * 4;
+    char *to = buffer_reserve(out, len + 1); /* and a NUL, which is not counted */
+    if (to == NULL)
+        return error_set(err, ERR_AUTH_FAILED, "a response of %zu octets does not fit into a line",
+                         octets->len);
+    EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)octets->data, (int)octets->len);
+    buffer_grown(out, len);
+    return 0;
+}
+
+/* `octets` has room for the longest response from the start: growing would leave copies of a
+ * secret behind. */
+static int respond(struct sasl *sasl, const char *challenge, size_t len, struct buffer *out,
+                   struct error *err)
+{
+    struct buffer octets;
+    buffer_init(&octets, OCTETS_MAX);
+    if (buffer_reserve(&octets, OCTETS_MAX) == NULL)
+        return error_set(err, ERR_NOMEM, "AUTH %s", sasl->mechanism->name);
+    int rc = sasl->mechanism->engine->step(sasl, challenge, len, &octets, err);
+    if (rc == 0 && octets.failed)
+        rc = error_set(err, ERR_AUTH_FAILED, "the credentials do not fit into a line of AUTH");
+    if (rc == 0)
+        rc = append_base64(out, &octets, err);
+    explicit_bzero(octets.data, octets.size);
+    buffer_clear(&octets);
+    return rc;
+}
+
 int sasl_step(struct sasl *sasl, const char *challenge, struct buffer *out, struct error *err)
 {
-    return sasl->mechanism->step(sasl, challenge, out, err);
-}
-
-static int base64_value(char c)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c != '\0' ? strchr(alphabet, c) : NULL;
-    return at != NULL ? (int)(at - alphabet) : -1;
-}
-
-/* Does the run of base64 characters at `s`, read from there on, hold `secret`? */
-static bool base64_holds(const char *s, const char *secret)
-{
-    char octets[512];
+    const char *name = sasl->mechanism->name;
+    if (sasl->done)
+        return error_set(err, ERR_PROTOCOL, "AUTH %s: the server asks for more than there is",
+                         name);
+    if (challenge == NULL)
+        return respond(sasl, NULL, 0, out, err);
+    char *octets = NULL;
     size_t len = 0;
-    unsigned bits = 0, n_bits = 0;
-    for (; base64_value(*s) >= 0 && len < sizeof(octets); s++) {
-        bits = bits << 6 | (unsigned)base64_value(*s);
-        n_bits += 6;
-        if (n_bits >= 8) {
-            n_bits -= 8;
-            octets[len++] = (char)(bits >> n_bits & 0xff);
-        }
+    int rc = gsasl_base64_from(challenge, strlen(challenge), &octets, &len);
+    if (rc == GSASL_MALLOC_ERROR)
+        return error_set(err, ERR_NOMEM, "AUTH %s", name);
+    if (rc != GSASL_OK || len > OCTETS_MAX) {
+        gsasl_free(octets);
+        return error_set(err, ERR_PROTOCOL, "AUTH %s: a challenge that is not base64, or too long",
+                         name);
     }
-    bool holds = len == sizeof(octets) || memmem(octets, len, secret, strlen(secret)) != NULL;
-    explicit_bzero(octets, sizeof(octets));
-    return holds;
+    rc = respond(sasl, octets, len, out, err);
+    gsasl_free(octets);
+    return rc;
 }
 
-bool sasl_text_reveals(const struct sasl_credentials *credentials, const char *text)
+int sasl_accept(const struct sasl *sasl, struct error *err)
 {
-    const char *secret = credentials->password;
-    if (credentials->user == NULL || secret == NULL || secret[0] == '\0')
-        return false;
-    if (strstr(text, secret) != NULL)
-        return true;
-    size_t in_run = 0; /* something may be glued to its front, so four alignments are read */
-    for (const char *s = text; *s != '\0'; s++) {
-        in_run = base64_value(*s) >= 0 ? in_run + 1 : 0;
-        if (in_run >= 1 && in_run <= 4 && base64_holds(s, secret))
-            return true;
-    }
-    return false;
+    if (!sasl->mechanism->proves_server || sasl->done)
+        return 0;
+    return error_set(err, ERR_PROTOCOL,
+                     "AUTH %s: the server says yes without the proof that it knows the password",
+                     sasl->mechanism->name);
 }

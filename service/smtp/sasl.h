@@ -1,7 +1,18 @@
 #ifndef POSTERN_SMTP_SASL_H
 #define POSTERN_SMTP_SASL_H
 
-/* One login's exchange (RFC 4954), by libgsasl. No I/O; secrets are wiped on free. */
+/*
+ * One login's exchange (RFC 4954, RFC 4422). No I/O of SMTP; secrets are wiped on free.
+ *
+ * `auto` takes the strongest mechanism that both sides have:
+ *
+ *   SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 DIGEST-MD5 CRAM-MD5
+ *   NTLM (of a user with a domain) PLAIN LOGIN (over TLS) NTLM (of a user without one)
+ *
+ * or OAUTHBEARER, XOAUTH2 if a token is given. EXTERNAL and GSSAPI are taken only if they are asked
+ * for by name: which user they log in depends on a certificate or a ticket cache, so that a cache
+ * that appears in the environment would change who sends, and GSSAPI may have to ask a KDC.
+ */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,11 +21,12 @@
 #include "base/error.h"
 
 struct sasl_credentials {
-    const char *mechanism; /* "auto" or a name: "plain", "scram-sha-256" */
-    const char *user;      /* NULL: no login at all */
-    const char *password;  /* NULL: none (EXTERNAL, GSSAPI) */
-    const char *domain;    /* of NTLM; NULL: none */
-    const char *host;      /* the server's name: digest-uri, GSSAPI's service */
+    const char *mechanism; /* "auto" or a name: "plain", "scram-sha-256"; that one also means its
+                              -PLUS where both sides have it */
+    const char *user;      /* NULL: none (EXTERNAL, GSSAPI), else no login at all */
+    const char *password;  /* NULL: none (EXTERNAL, GSSAPI, tokens) */
+    const char *domain;    /* of NTLM; NULL: none but what the user may name: "DOMAIN\\user" */
+    const char *host;      /* the server's name: digest-uri, GSSAPI's service; NULL: not known */
     const char *token;     /* of XOAUTH2 and OAUTHBEARER; NULL: none */
 };
 
@@ -23,29 +35,42 @@ struct sasl_binding {
     char tls_exporter[64], tls_unique[64];
 };
 
+/* There is somebody to log in. */
+bool sasl_wanted(const struct sasl_credentials *credentials);
+
 struct sasl;
 
 /*
- * Choose a mechanism both sides have (`offered`: smtp_extensions.auth) and start it.
- * ERR_AUTH_MECHANISM_UNAVAILABLE names what the server offers and what was wanted;
+ * Choose a mechanism both sides have (`offered`: smtp_extensions.auth) and start it. All that is
+ * given is borrowed until sasl_free().
+ * ERR_AUTH_MECHANISM_UNAVAILABLE names what the server offers and what was wanted, or what is not
+ * installed here;
  * ERR_AUTH_NEEDS_TLS if a secret would go out in the clear and that is not allowed (for TLS is up,
- * or the user said so).
+ * or the user said so);
+ * ERR_AUTH_FAILED if the credentials cannot be used with it (no ticket, a token with a line end).
  */
-int sasl_start(const struct sasl_credentials *credentials, const char *offered, bool clear_allowed,
-               struct sasl **sasl_out, struct error *err);
+int sasl_start(const struct sasl_credentials *credentials, const struct sasl_binding *binding,
+               const char *offered, bool clear_allowed, struct sasl **sasl_out, struct error *err);
 void sasl_free(struct sasl *sasl);
 DEFINE_CLEANUP(struct sasl *, sasl_free)
 
 const char *sasl_mechanism(const struct sasl *sasl); /* "PLAIN" */
 bool sasl_client_first(const struct sasl *sasl);     /* has an initial response */
+bool sasl_goes_alone(const struct sasl *sasl);       /* ... that is not sent with the command */
+bool sasl_is_bound(const struct sasl *sasl);         /* a -PLUS one */
 
 /* One step: the server's challenge (base64, as it stood behind "334 "; NULL for the initial
  * response) to our response in base64, appended to `out`. `out` then holds a secret: wipe it when
- * sent. ERR_PROTOCOL: the challenge makes no sense. */
+ * sent. ERR_PROTOCOL: the challenge makes no sense; ERR_AUTH_FAILED: no login with these
+ * credentials. */
 int sasl_step(struct sasl *sasl, const char *challenge, struct buffer *out, struct error *err);
 
-/* Does `text` repeat the password, as it is or inside something in base64? Servers quote the
- * command they did not like; such a text is not to be shown. */
+/* The server said that we are in: may it, by what it has shown? SCRAM, DIGEST-MD5 and GSSAPI end
+ * with its proof that it knows the secret too; who skips that is not the server. ERR_PROTOCOL. */
+int sasl_accept(const struct sasl *sasl, struct error *err);
+
+/* Does `text` repeat the password or the token, as it is or inside something in base64? Servers
+ * quote the command they did not like; such a text is not to be shown. */
 bool sasl_text_reveals(const struct sasl_credentials *credentials, const char *text);
 
 #endif

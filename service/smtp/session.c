@@ -1,26 +1,32 @@
 #include "smtp/session.h"
 
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "smtp/connector.h"
+#include "smtp/proxy.h"
 
 enum {
     AUTO_WAIT_MS = 1000, /* tls: auto: how long a plain server gets to greet first */
-    QUIT_WAIT_MS = 2000, /* nobody waits longer for a farewell */
     OUT_SIZE = 16 * 1024,
     READS_A_TURN = 16, /* then the loop's other sessions get theirs */
 };
 
-/* RESOLVE -> CONNECT -> [AUTO_WAIT] -> [HANDSHAKE] -> TALK (-> HANDSHAKE -> TALK) -> CLOSED */
-enum phase { RESOLVE, CONNECT, AUTO_WAIT, HANDSHAKE, TALK, CLOSED };
+/* The connector's part, and then:
+ *
+ *   [PROXY ->] [AUTO_WAIT ->] [HANDSHAKE ->] TALK [-> HANDSHAKE -> TALK] -> CLOSED
+ *
+ * Each but TALK has one deadline, whatever trickles in meanwhile. */
+enum phase { RESOLVE, CONNECT, PROXY, AUTO_WAIT, HANDSHAKE, TALK, CLOSED };
 
-/* A poll handle outlives its descriptor by one turn of the loop, so each connection attempt has one
- * of its own, which frees itself. */
+/* A poll handle outlives its descriptor by one turn of the loop, so it has a life of its own. */
 struct watch {
     uv_poll_t poll;
-    struct session *session; /* NULL: the attempt is over */
+    struct session *session; /* NULL: gone */
     int events;
 };
 
@@ -30,33 +36,73 @@ struct session {
     struct session_owner owner;
     enum phase phase;
     struct smtp_options options; /* settings->smtp, with the TLS mode decided */
+    struct connector *connector; /* NULL: not getting there any more */
+    struct proxy *proxy;         /* while it is asked */
     struct smtp_dialogue *dialogue;
     struct transport *transport;
     struct watch *watch;
-    uv_getaddrinfo_t resolve;
-    struct addrinfo *addresses, *address; /* all, and the one being tried */
     uv_timer_t timer;
     int64_t timer_due_ms; /* INT64_MAX: not running */
     int64_t phase_deadline_ms;
-    bool resolving, timer_closed;
+    int64_t step_began_us;    /* the one that has not succeeded yet */
+    enum smtp_step talk_step; /* of the dialogue, when it was last looked at */
+    bool logged_in;
     bool greeted;   /* an octet has come */
     bool cut_short; /* the last turn ended by its limit: more can be moved at once */
     bool quitting;  /* QUIT goes out as soon as nothing is under way */
     bool busy;      /* inside advance(): calls of the owner only note what they want */
     bool aborting;
-    struct error last_error; /* of the addresses tried so far */
     size_t out_len, out_done;
     char out[OUT_SIZE]; /* pulled from the dialogue, not yet taken by the transport */
 };
 
 static void advance(struct session *s);
-static void try_address(struct session *s);
+
+/* --- what the owner is told ---------------------------------------------------------------- */
+
+static void succeeded(struct session *s, enum smtp_step step)
+{
+    int64_t now_us = clock_mono_us();
+    if (s->owner.step != NULL)
+        s->owner.step(s->owner.arg, s, step, now_us - s->step_began_us);
+    s->step_began_us = now_us;
+}
+
+__attribute__((format(printf, 2, 3))) static void remark(struct session *s, const char *format, ...)
+{
+    char text[512];
+    if (s->owner.said == NULL)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    s->owner.said(s->owner.arg, NULL, '*', text);
+}
+
+/* Until the login is done each reply ends its group, so no step passes unseen between two looks. */
+static void notice_steps(struct session *s)
+{
+    if (s->logged_in)
+        return;
+    enum smtp_step before = s->talk_step;
+    s->talk_step = smtp_dialogue_step(s->dialogue);
+    s->logged_in = smtp_dialogue_ready(s->dialogue);
+    if (s->talk_step != before || s->logged_in)
+        succeeded(s, before);
+}
 
 /* --- time --------------------------------------------------------------------------------- */
 
 static int64_t deadline(const struct session *s)
 {
     return s->phase == TALK ? smtp_dialogue_deadline(s->dialogue, NULL) : s->phase_deadline_ms;
+}
+
+static void begin_phase(struct session *s, enum phase phase, int64_t timeout_ms)
+{
+    s->phase = phase;
+    s->phase_deadline_ms = clock_mono_ms() + timeout_ms;
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -74,20 +120,12 @@ static void arm_timer(struct session *s)
 
 /* --- the end ------------------------------------------------------------------------------ */
 
-static void free_if_done(struct session *s)
-{
-    if (!s->timer_closed || s->resolving)
-        return;
-    uv_freeaddrinfo(s->addresses);
-    smtp_dialogue_free(s->dialogue);
-    free(s);
-}
-
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct session *s = handle->data;
-    s->timer_closed = true;
-    free_if_done(s);
+    smtp_dialogue_free(s->dialogue);
+    explicit_bzero(s->out, sizeof(s->out));
+    free(s);
 }
 
 static void free_watch(uv_handle_t *handle)
@@ -95,15 +133,13 @@ static void free_watch(uv_handle_t *handle)
     free(handle->data);
 }
 
-static void drop_connection(struct session *s)
+static void stop_watching(struct session *s)
 {
-    if (s->watch != NULL) {
-        s->watch->session = NULL;
-        uv_close((uv_handle_t *)&s->watch->poll, free_watch); /* stops polling at once */
-        s->watch = NULL;
-    }
-    transport_free(s->transport);
-    s->transport = NULL;
+    if (s->watch == NULL)
+        return;
+    s->watch->session = NULL;
+    uv_close((uv_handle_t *)&s->watch->poll, free_watch); /* stops polling at once */
+    s->watch = NULL;
 }
 
 static void hand_over_results(struct session *s)
@@ -117,8 +153,11 @@ static enum smtp_step current_step(const struct session *s)
 {
     switch (s->phase) {
     case RESOLVE:
+        return SMTP_STEP_DNS;
     case CONNECT:
         return SMTP_STEP_TCP;
+    case PROXY:
+        return SMTP_STEP_PROXY;
     case AUTO_WAIT:
         return SMTP_STEP_GREETING;
     case HANDSHAKE:
@@ -130,21 +169,30 @@ static enum smtp_step current_step(const struct session *s)
     return SMTP_STEP_TCP;
 }
 
-static void close_session(struct session *s, const struct error *why)
+/* The transport goes last: the owner may still look who was there. */
+static void close_session_at(struct session *s, enum smtp_step step, const struct error *why)
 {
     assert(s->phase != CLOSED);
-    enum smtp_step step = current_step(s);
+    if (s->connector != NULL)
+        connector_cancel(TAKE(s->connector));
     if (s->transport != NULL)
         transport_shutdown_tls(s->transport);
-    drop_connection(s);
+    stop_watching(s);
     s->phase = CLOSED;
-    if (s->resolving)
-        uv_cancel((uv_req_t *)&s->resolve);
     if (s->dialogue != NULL)
         smtp_dialogue_lost(s->dialogue);
     hand_over_results(s);
+    if (why->code != ERR_NONE)
+        remark(s, "lost: %s", why->detail);
     s->owner.closed(s->owner.arg, s, step, why);
+    transport_free(TAKE(s->transport));
+    proxy_free(TAKE(s->proxy));
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+}
+
+static void close_session(struct session *s, const struct error *why)
+{
+    close_session_at(s, current_step(s), why);
 }
 
 /* --- talking ------------------------------------------------------------------------------ */
@@ -159,6 +207,7 @@ static int read_some(struct session *s, struct error *err)
     s->greeted = true;
     if (smtp_dialogue_feed(s->dialogue, in, (size_t)n, clock_mono_ms(), err) < 0)
         return -1;
+    notice_steps(s);
     return (int)n;
 }
 
@@ -220,8 +269,7 @@ static int talk(struct session *s, bool offer, struct error *err)
 
 static int begin_handshake(struct session *s, struct error *err)
 {
-    s->phase = HANDSHAKE;
-    s->phase_deadline_ms = clock_mono_ms() + s->settings->tls_timeout_ms;
+    begin_phase(s, HANDSHAKE, s->settings->tls_timeout_ms);
     return transport_start_tls(s->transport, s->settings->tls_context, err);
 }
 
@@ -230,21 +278,41 @@ static int begin_talk(struct session *s, struct error *err)
     s->phase = TALK;
     if (s->dialogue != NULL) {
         smtp_dialogue_tls_done(s->dialogue, clock_mono_ms());
+        s->talk_step = smtp_dialogue_step(s->dialogue);
         return 0;
     }
     s->dialogue = smtp_dialogue_new(&s->options, clock_mono_ms());
+    s->talk_step = SMTP_STEP_GREETING;
     return s->dialogue != NULL ? 0 : error_set(err, ERR_NOMEM, "SMTP dialogue");
 }
 
-static int begin_after_connect(struct session *s, struct error *err)
+static void remark_tls(struct session *s)
+{
+    struct transport_certificate certificate;
+    if (s->owner.said != NULL && transport_certificate(s->transport, &certificate))
+        remark(s, "%s, certificate for %s%s", transport_tls_version(s->transport),
+               certificate.names, transport_resumed(s->transport) ? ", resumed" : "");
+}
+
+static int end_handshake(struct session *s, struct error *err)
+{
+    transport_bindings(s->transport, s->options.binding.tls_exporter,
+                       s->options.binding.tls_unique);
+    succeeded(s, SMTP_STEP_TLS);
+    remark_tls(s);
+    return begin_talk(s, err);
+}
+
+/* --- getting there ------------------------------------------------------------------------ */
+
+static int begin_server(struct session *s, struct error *err)
 {
     switch (s->settings->tls) {
     case SESSION_TLS_IMPLICIT:
         s->options.tls = true;
         return begin_handshake(s, err);
     case SESSION_TLS_AUTO:
-        s->phase = AUTO_WAIT;
-        s->phase_deadline_ms = clock_mono_ms() + AUTO_WAIT_MS;
+        begin_phase(s, AUTO_WAIT, AUTO_WAIT_MS);
         return 0;
     case SESSION_TLS_STARTTLS:
         s->options.starttls = true;
@@ -255,6 +323,53 @@ static int begin_after_connect(struct session *s, struct error *err)
     return 0;
 }
 
+static int write_to_proxy(struct session *s, struct error *err)
+{
+    size_t len;
+    const char *pending = proxy_pending(s->proxy, &len);
+    ssize_t n = len > 0 ? transport_write(s->transport, pending, len, err) : 0;
+    if (n > 0)
+        proxy_sent(s->proxy, (size_t)n);
+    return (int)n;
+}
+
+/* 1: the way is open; 0: not yet. No octet is read that may be the server's. */
+static int read_from_proxy(struct session *s, struct error *err)
+{
+    char in[512];
+    for (;;) {
+        size_t wants = proxy_wants(s->proxy);
+        ssize_t n = transport_read(s->transport, in, wants < sizeof(in) ? wants : sizeof(in), err);
+        if (n <= 0)
+            return (int)n;
+        int rc = proxy_feed(s->proxy, in, (size_t)n, err);
+        if (rc != 0)
+            return rc;
+    }
+}
+
+/* What it says may want an answer. */
+static int ask_proxy(struct session *s, struct error *err)
+{
+    int rc = write_to_proxy(s, err);
+    if (rc >= 0)
+        rc = read_from_proxy(s, err);
+    if (rc == 0)
+        rc = write_to_proxy(s, err) < 0 ? -1 : 0;
+    if (rc < 0 && err->code == ERR_CONNECTION_LOST) {
+        const struct error lost = *err;
+        error_set(err, ERR_PROXY_FAILED, "the proxy: %s", lost.detail);
+    }
+    return rc;
+}
+
+static int end_proxy(struct session *s, struct error *err)
+{
+    proxy_free(TAKE(s->proxy));
+    succeeded(s, SMTP_STEP_PROXY);
+    return begin_server(s, err);
+}
+
 static void watch_socket(struct session *s);
 
 /* One step of the current phase. 1: the phase changed, look again; 0: wait; -1: the end. */
@@ -262,12 +377,15 @@ static int step(struct session *s, bool offer, struct error *err)
 {
     int rc = 0;
     switch (s->phase) {
+    case PROXY:
+        rc = ask_proxy(s, err);
+        return rc > 0 ? (end_proxy(s, err) < 0 ? -1 : s->phase != AUTO_WAIT) : rc;
     case AUTO_WAIT: /* the socket turned readable: it greets in plain text */
         s->options.starttls = true;
         return begin_talk(s, err) < 0 ? -1 : 1;
     case HANDSHAKE:
         rc = transport_handshake(s->transport, err);
-        return rc > 0 ? (begin_talk(s, err) < 0 ? -1 : 1) : rc;
+        return rc > 0 ? (end_handshake(s, err) < 0 ? -1 : 1) : rc;
     case TALK:
         rc = talk(s, offer, err);
         return rc > 0 ? (begin_handshake(s, err) < 0 ? -1 : 1) : rc;
@@ -303,47 +421,20 @@ static void advance(struct session *s)
     advance_with(s, false);
 }
 
-static void on_socket_connected(struct session *s)
-{
-    struct error err;
-    if (transport_connected(s->transport, &err) < 0) {
-        s->last_error = err;
-        s->address = s->address->ai_next;
-        try_address(s);
-        return;
-    }
-    if (begin_after_connect(s, &err) < 0) {
-        close_session(s, &err);
-        return;
-    }
-    if (s->phase == AUTO_WAIT) {
-        watch_socket(s);
-        arm_timer(s);
-    } else {
-        advance(s);
-    }
-}
-
 static void on_socket(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
-    struct session *s = watch->session;
-    if (s == NULL)
-        return;
-    if (s->phase == CONNECT)
-        on_socket_connected(s);
-    else
-        advance(s); /* an error shows itself in the next read */
+    if (watch->session != NULL)
+        advance(watch->session); /* an error shows itself in the next read */
 }
 
+/* Reading never waits for writing: both ends can block on full buffers (RFC 2920, 3.1). */
 static int wanted_events(const struct session *s)
 {
     int wants = transport_wants(s->transport);
-    int events = wants & TRANSPORT_WRITE ? UV_WRITABLE : 0;
-    /* Reading never waits for writing: both ends can block on full buffers (RFC 2920, 3.1). */
-    if (s->phase == TALK)
-        return UV_READABLE | (s->cut_short ? UV_WRITABLE : s->out_done < s->out_len ? events : 0);
-    return events | (wants & TRANSPORT_READ ? UV_READABLE : 0);
+    int events = wants & TRANSPORT_READ || s->phase == TALK ? UV_READABLE : 0;
+    bool more = s->phase == TALK && s->cut_short;
+    return events | (wants & TRANSPORT_WRITE || more ? UV_WRITABLE : 0);
 }
 
 static void watch_socket(struct session *s)
@@ -354,8 +445,6 @@ static void watch_socket(struct session *s)
     s->watch->events = events;
     uv_poll_start(&s->watch->poll, events, on_socket);
 }
-
-/* --- getting there ------------------------------------------------------------------------ */
 
 static int new_watch(struct session *s, struct error *err)
 {
@@ -373,54 +462,100 @@ static int new_watch(struct session *s, struct error *err)
     return 0;
 }
 
-/* The addresses in the resolver's order, each with the whole connect timeout. */
-static void try_address(struct session *s)
+/* --- what the connector tells -------------------------------------------------------------- */
+
+static void on_resolved(void *arg)
 {
-    drop_connection(s);
-    for (; s->address != NULL; s->address = s->address->ai_next) {
-        const struct addrinfo *address = s->address;
-        if (transport_connect(address->ai_addr, address->ai_addrlen, &s->transport,
-                              &s->last_error) == 0 &&
-            new_watch(s, &s->last_error) == 0) {
-            s->phase = CONNECT;
-            s->phase_deadline_ms = clock_mono_ms() + s->settings->connect_timeout_ms;
-            watch_socket(s);
-            arm_timer(s);
-            return;
-        }
-        drop_connection(s);
-    }
-    close_session(s, &s->last_error);
+    struct session *s = arg;
+    succeeded(s, SMTP_STEP_DNS);
+    s->phase = CONNECT;
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
+static bool through_proxy(const struct session *s)
 {
-    struct session *s = request->data;
-    s->resolving = false;
-    s->addresses = addresses;
-    if (s->phase == CLOSED) {
-        free_if_done(s);
-        return;
-    }
-    s->address = addresses;
-    error_set(&s->last_error, ERR_DNS_FAILED, "%s: %s", s->settings->host,
-              status < 0 ? uv_strerror(status) : "no address");
-    try_address(s);
+    return s->settings->proxy.host != NULL;
 }
+
+static void on_trying(void *arg, const char *address)
+{
+    struct session *s = arg;
+    if (through_proxy(s))
+        remark(s, "connecting to the proxy %s port %u", address, s->settings->proxy.port);
+    else
+        remark(s, "connecting to %s port %u", address, s->settings->port);
+}
+
+/* What keeps us from the proxy is none of the relay's. */
+static void on_connect_failed(void *arg, enum smtp_step step, const struct error *why)
+{
+    struct session *s = arg;
+    struct error err = *why;
+    s->connector = NULL;
+    if (through_proxy(s) && why->code != ERR_NOMEM)
+        error_set(&err, ERR_PROXY_FAILED, "the proxy: %s", why->detail);
+    close_session_at(s, step, &err);
+}
+
+static int begin_connected(struct session *s, struct error *err)
+{
+    const struct session_settings *settings = s->settings;
+    succeeded(s, SMTP_STEP_TCP);
+    if (new_watch(s, err) < 0)
+        return -1;
+    if (!through_proxy(s))
+        return begin_server(s, err);
+    begin_phase(s, PROXY, settings->connect_timeout_ms);
+    return proxy_new(&settings->proxy, settings->host, settings->port, &s->proxy, err);
+}
+
+static void on_connected(void *arg, struct transport *transport)
+{
+    struct session *s = arg;
+    struct error err;
+    s->connector = NULL;
+    s->transport = transport;
+    if (begin_connected(s, &err) < 0) {
+        close_session(s, &err);
+    } else if (s->phase == AUTO_WAIT) {
+        watch_socket(s);
+        arm_timer(s);
+    } else {
+        advance(s);
+    }
+}
+
+static void begin_connecting(struct session *s)
+{
+    const struct session_settings *settings = s->settings;
+    const struct connector_settings to = {
+        .host = through_proxy(s) ? settings->proxy.host : settings->host,
+        .port = through_proxy(s) ? settings->proxy.port : settings->port,
+        .source_address = settings->source_address,
+        .addresses = settings->addresses,
+        .deadline_ms = clock_mono_ms() + settings->connect_timeout_ms};
+    const struct connector_owner owner = {.resolved = on_resolved,
+                                          .trying = on_trying,
+                                          .connected = on_connected,
+                                          .failed = on_connect_failed,
+                                          .arg = s};
+    s->connector = connector_start(s->loop, &to, &owner);
+}
+
+/* --- what is overdue ---------------------------------------------------------------------- */
 
 static void on_overdue(struct session *s)
 {
     struct error err = {0};
     enum smtp_step overdue = SMTP_STEP_TCP;
     switch (s->phase) {
-    case RESOLVE:
-        error_set(&err, ERR_DNS_FAILED, "%s: no answer from the resolver", s->settings->host);
+    case RESOLVE: /* it was never asked: this is told as late as everything else */
+        error_set(&err, ERR_NOMEM, "no memory or thread for a connection");
         break;
     case CONNECT:
-        error_set(&s->last_error, ERR_CONNECT_TIMEOUT, "no answer to the connection attempt");
-        s->address = s->address->ai_next;
-        try_address(s);
         return;
+    case PROXY:
+        error_set(&err, ERR_PROXY_FAILED, "the proxy has not opened the way in time");
+        break;
     case AUTO_WAIT: /* silence: it waits for us to speak TLS */
         s->options.tls = true;
         if (begin_handshake(s, &err) < 0)
@@ -466,20 +601,16 @@ struct session *session_open(uv_loop_t *loop, const struct session_settings *set
     s->settings = settings;
     s->owner = *owner;
     s->options = settings->smtp;
+    if (owner->said != NULL)
+        s->options.trace = (struct smtp_trace){.line = owner->said, .arg = owner->arg};
+    s->step_began_us = clock_mono_us();
     s->timer_due_ms = INT64_MAX;
     s->phase = RESOLVE;
-    s->phase_deadline_ms = clock_mono_ms() + settings->connect_timeout_ms;
+    s->phase_deadline_ms = INT64_MAX; /* the connector has its own */
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    s->resolve.data = s;
-
-    char port[8];
-    snprintf(port, sizeof(port), "%u", settings->port);
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    s->resolving =
-        uv_getaddrinfo(loop, &s->resolve, on_resolved, settings->host, port, &hints) == 0;
-    if (!s->resolving) /* no memory for the request: the timer tells it, as it would a dead resolver
-                        */
+    begin_connecting(s);
+    if (s->connector == NULL)
         s->phase_deadline_ms = clock_mono_ms();
     arm_timer(s);
     return s;
@@ -521,4 +652,14 @@ void session_abort(struct session *s)
 bool session_has_room(const struct session *s)
 {
     return s->phase == TALK && !s->quitting && smtp_dialogue_room(s->dialogue);
+}
+
+const struct transport *session_transport(const struct session *s)
+{
+    return s->transport;
+}
+
+const struct smtp_extensions *session_extensions(const struct session *s)
+{
+    return s->dialogue != NULL ? smtp_dialogue_extensions(s->dialogue) : NULL;
 }

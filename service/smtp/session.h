@@ -56,7 +56,8 @@ struct session_owner {
     /* These two may be NULL. A step has succeeded: DNS, TCP, PROXY, TLS, GREETING, EHLO, STARTTLS,
      * AUTH, in the order they happen (EHLO twice with STARTTLS), and how long it took. */
     void (*step)(void *arg, struct session *session, enum smtp_step step, int64_t took_us);
-    /* As struct smtp_trace has it, with remarks on addresses and TLS in between. */
+    /* As struct smtp_trace has it, with remarks on addresses and TLS in between. Like `step` it
+     * only listens: neither may call the session. */
     void (*said)(void *arg, void *owner, char who, const char *text);
     void *arg;
 };
@@ -70,7 +71,9 @@ int session_carry(struct session *session, const struct smtp_envelope *envelope,
 void session_quit(struct session *session);  /* say QUIT when idle, and close */
 void session_abort(struct session *session); /* close now; what is under way is lost */
 bool session_has_room(const struct session *session);
-const struct transport *session_transport(const struct session *session); /* NULL: not connected */
-const struct smtp_extensions *session_extensions(const struct session *session); /* NULL: no EHLO */
+/* NULL: not connected. In `closed` it is still there, to be looked at. */
+const struct transport *session_transport(const struct session *session);
+/* As of the last EHLO; NULL: the server has not been talked to. In `closed` too. */
+const struct smtp_extensions *session_extensions(const struct session *session);
 
 #endif

@@ -2,169 +2,38 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/x509_vfy.h>
-#include <openssl/x509v3.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-struct transport_tls {
-    SSL_CTX *ctx;
-    char *server_name;
-    bool name_is_ip;
-    pthread_mutex_t lock; /* guards `session`: sessions of several workers end handshakes at once */
-    SSL_SESSION *session; /* the newest ticket; owned */
+#include "base/clock.h"
+
+enum {
+    /* Behind the handshake OpenSSL itself answers what the server says: KeyUpdate, HelloRequest,
+     * tickets. Each costs us more than it costs the server, so there is an end to it. */
+    IDLE_TALK_MAX = 64, /* handshake messages without an octet of data in between */
+    EXPORTER_LEN = 32,  /* RFC 9266, 2 */
+    FINISHED_MAX = 36,  /* TLS 1.2 has 12 */
 };
 
 struct transport {
     int fd;
     SSL *ssl; /* NULL: plain */
-    int wants;
-    char certificate_names[256]; /* of a leaf that was refused */
+    int read_wants, write_wants;
+    bool up; /* the handshake is done */
+    unsigned n_idle_talk;
+    X509 *shown; /* the server's certificate, trusted or not; owned */
 };
-
-/* --- the context -------------------------------------------------------------------------- */
-
-static int tls_index = -1;       /* SSL_CTX -> struct transport_tls */
-static int transport_index = -1; /* SSL -> struct transport */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void make_indices(void)
-{
-    tls_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-    transport_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-}
 
 static const char *openssl_reason(void)
 {
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     return reason != NULL ? reason : "unknown reason";
-}
-
-/* A ticket goes back only to the relay, trust and identity it came from: it lives in this context,
- * and a context is made for exactly one of each. */
-static int keep_session(SSL *ssl, SSL_SESSION *session)
-{
-    struct transport_tls *tls = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), tls_index);
-    pthread_mutex_lock(&tls->lock);
-    SSL_SESSION *old = tls->session;
-    tls->session = session;
-    pthread_mutex_unlock(&tls->lock);
-    SSL_SESSION_free(old);
-    return 1; /* the reference is ours now */
-}
-
-static void append_name(char *to, size_t size, const unsigned char *name, int len)
-{
-    size_t used = strlen(to);
-    if (len > 0 && memchr(name, '\0', (size_t)len) == NULL)
-        snprintf(to + used, size - used, "%s%.*s", used > 0 ? ", " : "", len, (const char *)name);
-}
-
-/* What the certificate is for, so that the sentence about a mismatch can say it. */
-static void describe_names(X509 *leaf, char *to, size_t size)
-{
-    to[0] = '\0';
-    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-        char ip[INET6_ADDRSTRLEN] = "";
-        if (name->type == GEN_DNS)
-            append_name(to, size, ASN1_STRING_get0_data(name->d.dNSName),
-                        ASN1_STRING_length(name->d.dNSName));
-        else if (name->type == GEN_IPADD)
-            inet_ntop(ASN1_STRING_length(name->d.iPAddress) == 4 ? AF_INET : AF_INET6,
-                      ASN1_STRING_get0_data(name->d.iPAddress), ip, sizeof(ip));
-        append_name(to, size, (const unsigned char *)ip, (int)strlen(ip));
-    }
-    GENERAL_NAMES_free(names);
-}
-
-static int on_verify(int ok, X509_STORE_CTX *store)
-{
-    if (!ok && X509_STORE_CTX_get_error_depth(store) == 0) {
-        SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-        struct transport *transport = SSL_get_ex_data(ssl, transport_index);
-        describe_names(X509_STORE_CTX_get_current_cert(store), transport->certificate_names,
-                       sizeof(transport->certificate_names));
-    }
-    return ok;
-}
-
-static int load_files(SSL_CTX *ctx, const struct transport_tls_settings *settings,
-                      struct error *err)
-{
-    if (settings->ca_file != NULL) {
-        if (SSL_CTX_load_verify_file(ctx, settings->ca_file) != 1)
-            return error_set(err, ERR_CONFIG, "tls_options.ca_file %s: %s", settings->ca_file,
-                             openssl_reason());
-    } else if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
-        return error_set(err, ERR_CONFIG, "the system's certificate authorities: %s",
-                         openssl_reason());
-    }
-    if (settings->certificate == NULL)
-        return 0;
-    const char *key = settings->key != NULL ? settings->key : settings->certificate;
-    if (SSL_CTX_use_certificate_chain_file(ctx, settings->certificate) != 1)
-        return error_set(err, ERR_CONFIG, "tls_options.certificate %s: %s", settings->certificate,
-                         openssl_reason());
-    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(ctx) != 1)
-        return error_set(err, ERR_CONFIG, "tls_options.key %s: %s", key, openssl_reason());
-    return 0;
-}
-
-static bool is_ip(const char *name)
-{
-    unsigned char octets[16];
-    return inet_pton(AF_INET, name, octets) == 1 || inet_pton(AF_INET6, name, octets) == 1;
-}
-
-int transport_tls_new(const struct transport_tls_settings *settings, struct transport_tls **tls_out,
-                      struct error *err)
-{
-    pthread_once(&once, make_indices);
-    ERR_clear_error();
-    struct transport_tls *tls = calloc(1, sizeof(*tls));
-    if (tls == NULL)
-        return error_set(err, ERR_NOMEM, "TLS context");
-    pthread_mutex_init(&tls->lock, NULL);
-    tls->ctx = SSL_CTX_new(TLS_client_method());
-    tls->server_name = strdup(settings->server_name);
-    if (tls->ctx == NULL || tls->server_name == NULL) {
-        transport_tls_free(tls);
-        return error_set(err, ERR_NOMEM, "TLS context");
-    }
-    tls->name_is_ip = is_ip(settings->server_name);
-    SSL_CTX_set_ex_data(tls->ctx, tls_index, tls);
-    SSL_CTX_set_min_proto_version(tls->ctx, settings->min_version);
-    SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                   SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_verify(tls->ctx, settings->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, on_verify);
-    SSL_CTX_set_session_cache_mode(tls->ctx,
-                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
-    SSL_CTX_sess_set_new_cb(tls->ctx, keep_session);
-    if (load_files(tls->ctx, settings, err) < 0) {
-        transport_tls_free(tls);
-        return -1;
-    }
-    *tls_out = tls;
-    return 0;
-}
-
-void transport_tls_free(struct transport_tls *tls)
-{
-    if (tls == NULL)
-        return;
-    SSL_SESSION_free(tls->session);
-    SSL_CTX_free(tls->ctx);
-    pthread_mutex_destroy(&tls->lock);
-    free(tls->server_name);
-    free(tls);
 }
 
 /* --- the connection ----------------------------------------------------------------------- */
@@ -175,28 +44,57 @@ static int connect_error(int errnum, struct error *err)
                      errnum == ECONNREFUSED ? ERR_CONNECT_REFUSED
                      : errnum == ETIMEDOUT  ? ERR_CONNECT_TIMEOUT
                                             : ERR_CONNECT_FAILED,
-                     "connect: %s", strerror(errnum));
+                     "%s", strerror(errnum));
 }
 
-int transport_connect(const struct sockaddr *address, socklen_t address_len,
+static socklen_t length_of(const struct sockaddr *address)
+{
+    return address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                          : sizeof(struct sockaddr_in);
+}
+
+/* The port is chosen when the other end is known: one port then serves many destinations. */
+static int bind_source(int fd, const struct sockaddr *source, struct error *err)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    const void *octets = source->sa_family == AF_INET6
+                             ? (const void *)&((const struct sockaddr_in6 *)source)->sin6_addr
+                             : (const void *)&((const struct sockaddr_in *)source)->sin_addr;
+    int on = 1;
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    if (bind(fd, source, length_of(source)) == 0)
+        return 0;
+    int errnum = errno;
+    inet_ntop(source->sa_family, octets, text, sizeof(text));
+    return error_set(err, ERR_CONNECT_FAILED, "source_address %s: %s", text, strerror(errnum));
+}
+
+static int begin_connect(int fd, const struct sockaddr *address, const struct sockaddr *source,
+                         struct error *err)
+{
+    int on = 1; /* groups of commands leave at once; the dialogue does the gathering */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    if (source != NULL && bind_source(fd, source, err) < 0)
+        return -1;
+    if (connect(fd, address, length_of(address)) < 0 && errno != EINPROGRESS)
+        return connect_error(errno, err);
+    return 0;
+}
+
+int transport_connect(const struct sockaddr *address, const struct sockaddr *source,
                       struct transport **transport_out, struct error *err)
 {
     struct transport *transport = calloc(1, sizeof(*transport));
     if (transport == NULL)
         return error_set(err, ERR_NOMEM, "connection");
-    transport->wants = TRANSPORT_WRITE;
+    transport->write_wants = TRANSPORT_WRITE;
     transport->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (transport->fd < 0) {
-        free(transport);
-        return error_set(err, ERR_CONNECT_FAILED, "socket: %s", strerror(errno));
-    }
-    int on = 1; /* groups of commands leave at once; the dialogue does the gathering */
-    setsockopt(transport->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(transport->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    if (connect(transport->fd, address, address_len) < 0 && errno != EINPROGRESS) {
-        int errnum = errno;
+    int rc = transport->fd >= 0 ? begin_connect(transport->fd, address, source, err)
+                                : error_set(err, ERR_CONNECT_FAILED, "socket: %s", strerror(errno));
+    if (rc < 0) {
         transport_free(transport);
-        return connect_error(errnum, err);
+        return -1;
     }
     *transport_out = transport;
     return 0;
@@ -207,7 +105,9 @@ void transport_free(struct transport *transport)
     if (transport == NULL)
         return;
     SSL_free(transport->ssl);
-    close(transport->fd);
+    X509_free(transport->shown);
+    if (transport->fd >= 0)
+        close(transport->fd);
     free(transport);
 }
 
@@ -223,53 +123,91 @@ int transport_connected(struct transport *transport, struct error *err)
     getsockopt(transport->fd, SOL_SOCKET, SO_ERROR, &errnum, &len);
     if (errnum != 0)
         return connect_error(errnum, err);
-    transport->wants = TRANSPORT_READ;
+    transport->read_wants = TRANSPORT_READ;
+    transport->write_wants = 0;
     return 0;
 }
 
 /* --- TLS ---------------------------------------------------------------------------------- */
 
-static int set_expected_name(SSL *ssl, const struct transport_tls *tls)
+static BIO_METHOD *socket_method; /* OpenSSL's own, but for the signal */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* OpenSSL calls write(), by which a peer that has left kills a process that forgot SIGPIPE. */
+static int send_quietly(BIO *bio, const char *data, int len)
 {
-    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
-    /* RFC 9525, 6.3: the subjectAltName alone counts, a wildcard is a whole leftmost label */
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
-                                               X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (tls->name_is_ip)
-        return X509_VERIFY_PARAM_set1_ip_asc(param, tls->server_name);
-    return X509_VERIFY_PARAM_set1_host(param, tls->server_name, 0) == 1 &&
-           SSL_set_tlsext_host_name(ssl, tls->server_name) == 1;
+    int fd = -1;
+    BIO_get_fd(bio, &fd);
+    BIO_clear_retry_flags(bio);
+    ssize_t n = send(fd, data, (size_t)len, MSG_NOSIGNAL);
+    if (n <= 0 && BIO_sock_should_retry((int)n))
+        BIO_set_retry_write(bio);
+    return (int)n;
+}
+
+static void make_socket_method(void)
+{
+    const BIO_METHOD *plain = BIO_s_socket();
+    socket_method = BIO_meth_new(BIO_TYPE_SOCKET, "socket without SIGPIPE");
+    if (socket_method == NULL)
+        return;
+    BIO_meth_set_write(socket_method, send_quietly);
+    BIO_meth_set_read(socket_method, BIO_meth_get_read(plain));
+    BIO_meth_set_ctrl(socket_method, BIO_meth_get_ctrl(plain));
+    BIO_meth_set_create(socket_method, BIO_meth_get_create(plain));
+    BIO_meth_set_destroy(socket_method, BIO_meth_get_destroy(plain));
+}
+
+static bool attach(SSL *ssl, int fd)
+{
+    pthread_once(&once, make_socket_method);
+    BIO *bio = socket_method != NULL ? BIO_new(socket_method) : NULL;
+    if (bio == NULL)
+        return false;
+    BIO_set_fd(bio, fd, BIO_NOCLOSE);
+    SSL_set_bio(ssl, bio, bio);
+    return true;
+}
+
+/* Ends it from inside OpenSSL, which would go on reading such messages as long as they come. */
+static void count_idle_talk(int outgoing, int version, int type, const void *data, size_t len,
+                            SSL *ssl, void *arg)
+{
+    struct transport *transport = arg;
+    if (transport->up && !outgoing && type == SSL3_RT_HANDSHAKE &&
+        ++transport->n_idle_talk == IDLE_TALK_MAX)
+        shutdown(transport->fd, SHUT_RDWR);
 }
 
 int transport_start_tls(struct transport *transport, struct transport_tls *tls, struct error *err)
 {
     ERR_clear_error();
-    transport->ssl = SSL_new(tls->ctx);
-    if (transport->ssl == NULL || SSL_set_fd(transport->ssl, transport->fd) != 1 ||
-        SSL_set_ex_data(transport->ssl, transport_index, transport) != 1 ||
-        set_expected_name(transport->ssl, tls) != 1)
+    transport_tls_refresh(tls, clock_mono_ms());
+    transport->ssl = transport_tls_open(tls, &transport->shown);
+    if (transport->ssl == NULL || !attach(transport->ssl, transport->fd))
         return error_set(err, ERR_NOMEM, "TLS: %s", openssl_reason());
-
-    pthread_mutex_lock(&tls->lock);
-    if (tls->session != NULL && SSL_SESSION_is_resumable(tls->session))
-        SSL_set_session(transport->ssl, tls->session);
-    pthread_mutex_unlock(&tls->lock);
+    SSL_set_msg_callback(transport->ssl, count_idle_talk);
+    SSL_set_msg_callback_arg(transport->ssl, transport);
     SSL_set_connect_state(transport->ssl);
     return 0;
 }
 
 static int certificate_error(const struct transport *transport, long verdict, struct error *err)
 {
+    struct transport_certificate shown = {0};
+    transport_certificate(transport, &shown);
     switch (verdict) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         return error_set(err, ERR_CERTIFICATE_NAME_MISMATCH, "the certificate is for: %s",
-                         transport->certificate_names[0] != '\0' ? transport->certificate_names
-                                                                 : "no name at all");
+                         shown.names[0] != '\0' ? shown.names : "no name at all");
     case X509_V_ERR_CERT_HAS_EXPIRED:
         return error_set(err, ERR_CERTIFICATE_EXPIRED, "the certificate has expired");
     case X509_V_ERR_CERT_NOT_YET_VALID:
         return error_set(err, ERR_CERTIFICATE_NOT_YET_VALID, "the certificate is not valid yet");
+    case X509_V_ERR_APPLICATION_VERIFICATION:
+        return error_set(err, ERR_CERTIFICATE_UNTRUSTED,
+                         "the certificate's key is %s, and no tls_options.pins is met", shown.pin);
     default:
         return error_set(err, ERR_CERTIFICATE_UNTRUSTED, "%s",
                          X509_verify_cert_error_string(verdict));
@@ -297,15 +235,17 @@ static int handshake_error(const struct transport *transport, struct error *err)
 }
 
 /* What an SSL_ call that did not succeed means: 0 would block, -1 the connection is gone. */
-static int ssl_trouble(struct transport *transport, int ret, struct error *err)
+static int ssl_trouble(struct transport *transport, int ret, int *wants_out, struct error *err)
 {
     int errnum = errno;
+    if (transport->n_idle_talk >= IDLE_TALK_MAX)
+        return error_set(err, ERR_CONNECTION_LOST, "the server talks of nothing but TLS itself");
     switch (SSL_get_error(transport->ssl, ret)) {
     case SSL_ERROR_WANT_READ:
-        transport->wants = TRANSPORT_READ;
+        *wants_out = TRANSPORT_READ;
         return 0;
     case SSL_ERROR_WANT_WRITE:
-        transport->wants = TRANSPORT_WRITE;
+        *wants_out = TRANSPORT_WRITE;
         return 0;
     case SSL_ERROR_ZERO_RETURN:
         return error_set(err, ERR_CONNECTION_LOST, "the server ended the TLS connection");
@@ -323,14 +263,16 @@ int transport_handshake(struct transport *transport, struct error *err)
     ERR_clear_error();
     errno = 0;
     int ret = SSL_do_handshake(transport->ssl);
+    transport->read_wants = TRANSPORT_READ;
+    transport->write_wants = 0;
     if (ret == 1) {
-        transport->wants = TRANSPORT_READ;
+        transport->up = true;
         return 1;
     }
     if (SSL_get_error(transport->ssl, ret) == SSL_ERROR_SSL &&
         ERR_GET_REASON(ERR_peek_last_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING)
         return handshake_error(transport, err);
-    return ssl_trouble(transport, ret, err);
+    return ssl_trouble(transport, ret, &transport->read_wants, err);
 }
 
 /* --- moving octets ------------------------------------------------------------------------ */
@@ -341,12 +283,15 @@ static ssize_t tls_read(struct transport *transport, char *buf, size_t size, str
     ERR_clear_error();
     errno = 0;
     int ret = SSL_read_ex(transport->ssl, buf, size, &n);
-    return ret == 1 ? (ssize_t)n : ssl_trouble(transport, ret, err);
+    if (ret != 1)
+        return ssl_trouble(transport, ret, &transport->read_wants, err);
+    transport->n_idle_talk = 0;
+    return (ssize_t)n;
 }
 
 ssize_t transport_read(struct transport *transport, char *buf, size_t size, struct error *err)
 {
-    transport->wants = TRANSPORT_READ;
+    transport->read_wants = TRANSPORT_READ;
     if (transport->ssl != NULL)
         return tls_read(transport, buf, size, err);
     ssize_t n = recv(transport->fd, buf, size, 0);
@@ -366,18 +311,19 @@ static ssize_t tls_write(struct transport *transport, const char *data, size_t l
     ERR_clear_error();
     errno = 0;
     int ret = SSL_write_ex(transport->ssl, data, len, &n);
-    return ret == 1 ? (ssize_t)n : ssl_trouble(transport, ret, err);
+    return ret == 1 ? (ssize_t)n : ssl_trouble(transport, ret, &transport->write_wants, err);
 }
 
 ssize_t transport_write(struct transport *transport, const char *data, size_t len,
                         struct error *err)
 {
-    transport->wants = TRANSPORT_WRITE;
+    transport->write_wants = 0;
     if (transport->ssl != NULL)
         return tls_write(transport, data, len, err);
     ssize_t n = send(transport->fd, data, len, MSG_NOSIGNAL);
     if (n >= 0)
         return n;
+    transport->write_wants = TRANSPORT_WRITE;
     if (errno == EAGAIN || errno == EINTR)
         return 0;
     return error_set(err, ERR_CONNECTION_LOST, "%s", strerror(errno));
@@ -385,7 +331,7 @@ ssize_t transport_write(struct transport *transport, const char *data, size_t le
 
 int transport_wants(const struct transport *transport)
 {
-    return transport->wants;
+    return transport->read_wants | transport->write_wants;
 }
 
 bool transport_pending(const struct transport *transport)
@@ -404,4 +350,50 @@ void transport_shutdown_tls(struct transport *transport)
 const char *transport_tls_version(const struct transport *transport)
 {
     return transport->ssl != NULL ? SSL_get_version(transport->ssl) : NULL;
+}
+
+/* --- who is there ------------------------------------------------------------------------- */
+
+bool transport_certificate(const struct transport *transport,
+                           struct transport_certificate *certificate_out)
+{
+    X509 *shown = transport->shown;
+    if (shown == NULL && transport->ssl != NULL) /* resumed: it was shown to an earlier one */
+        shown = SSL_get0_peer_certificate(transport->ssl);
+    if (shown == NULL)
+        return false;
+    certificate_describe(shown, certificate_out);
+    return true;
+}
+
+bool transport_resumed(const struct transport *transport)
+{
+    return transport->ssl != NULL && SSL_session_reused(transport->ssl) == 1;
+}
+
+/* The first Finished of the handshake: ours, or the server's if it resumed (RFC 5929, 3.1). */
+static size_t first_finished(SSL *ssl, unsigned char *octets, size_t size)
+{
+    size_t n = SSL_session_reused(ssl) ? SSL_get_peer_finished(ssl, octets, size)
+                                       : SSL_get_finished(ssl, octets, size);
+    return n <= size ? n : 0;
+}
+
+void transport_bindings(const struct transport *transport,
+                        char exporter_out[TRANSPORT_BINDING_SIZE],
+                        char unique_out[TRANSPORT_BINDING_SIZE])
+{
+    static const char label[] = "EXPORTER-Channel-Binding";
+    unsigned char exporter[EXPORTER_LEN], finished[FINISHED_MAX];
+    SSL *ssl = transport->ssl;
+    exporter_out[0] = unique_out[0] = '\0';
+    bool tls13 = ssl != NULL && SSL_version(ssl) >= TLS1_3_VERSION;
+    if (ssl == NULL || !transport->up || (!tls13 && SSL_get_extms_support(ssl) != 1))
+        return;
+    if (SSL_export_keying_material(ssl, exporter, sizeof(exporter), label, sizeof(label) - 1,
+                                   (const unsigned char *)"", 0, 1) == 1)
+        EVP_EncodeBlock((unsigned char *)exporter_out, exporter, sizeof(exporter));
+    if (!tls13)
+        EVP_EncodeBlock((unsigned char *)unique_out, finished,
+                        (int)first_finished(ssl, finished, sizeof(finished)));
 }

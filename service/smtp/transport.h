@@ -6,37 +6,22 @@
  * SSL_read. It knows no SMTP and no event loop; it says what to wait for.
  */
 
-#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 #include "base/error.h"
-
-struct transport_tls_settings {
-    const char *ca_file;     /* NULL: the system's */
-    const char *certificate; /* client certificate and key, PEM; NULL: none */
-    const char *key;
-    const char *server_name; /* what the certificate is verified against: DNS name or IP */
-    bool verify;
-    int min_version;         /* TLS1_2_VERSION, ... */
-    const char *const *pins; /* "sha256/BASE64" of a SubjectPublicKeyInfo of the chain, one of which
-                                must be met; ended by NULL; NULL: none */
-};
-
-/* One context a relay: holds trust, client certificate, and the session to resume. */
-struct transport_tls;
-int transport_tls_new(const struct transport_tls_settings *settings, struct transport_tls **tls_out,
-                      struct error *err);
-void transport_tls_free(struct transport_tls *tls);
+#include "smtp/certificate.h"
+#include "smtp/transport_tls.h"
 
 struct transport;
 
 enum transport_wait { TRANSPORT_READ = 1, TRANSPORT_WRITE = 2 };
 
-/* Begin to connect. ERR_CONNECT_REFUSED, ERR_CONNECT_FAILED. */
-int transport_connect(const struct sockaddr *address, socklen_t address_len,
+/* Begin to connect, from `source` (of the same family; NULL: the system's choice). Never waits.
+ * ERR_CONNECT_REFUSED, ERR_CONNECT_TIMEOUT, ERR_CONNECT_FAILED. */
+int transport_connect(const struct sockaddr *address, const struct sockaddr *source,
                       struct transport **transport_out, struct error *err);
 void transport_free(struct transport *transport); /* closes, without a handshake of farewell */
 int transport_fd(const struct transport *transport);
@@ -44,31 +29,38 @@ int transport_fd(const struct transport *transport);
 /* After the socket turned writable: did it connect? */
 int transport_connected(struct transport *transport, struct error *err);
 
-/* Start TLS on it; then transport_handshake() until it returns 1. */
+/* Start TLS on it; then transport_handshake() until it returns 1. `tls` must outlive it. */
 int transport_start_tls(struct transport *transport, struct transport_tls *tls, struct error *err);
 /* 1 done, 0 not yet (see transport_wait), -1 with one of the certificate and TLS codes. */
 int transport_handshake(struct transport *transport, struct error *err);
 
-/* Octets moved; 0: would block; -1: ERR_CONNECTION_LOST (also on end of file). */
+/* Octets moved; 0: would block; -1: ERR_CONNECTION_LOST (also on end of file). The end of TLS
+ * without a close_notify is one too: somebody may have cut it (RFC 8446, 6.1). */
 ssize_t transport_read(struct transport *transport, char *buf, size_t size, struct error *err);
 ssize_t transport_write(struct transport *transport, const char *data, size_t len,
                         struct error *err);
 
-/* What the last call that would block waits for (TLS may want the other direction). */
+/* What the last read and the last write (or handshake, or connect) wait for, if they would block:
+ * TLS may want the other direction. Before any: to become connected. */
 int transport_wants(const struct transport *transport);
 bool transport_pending(const struct transport *transport); /* decrypted octets wait to be read */
 void transport_shutdown_tls(struct transport *transport);  /* close_notify, best effort */
 const char *transport_tls_version(const struct transport *transport); /* NULL: no TLS */
 
-/* The certificate the server showed, for a person to read. */
-struct transport_certificate {
-    char names[256];                   /* of subjectAltName, joined by ", " */
-    char issuer[256];                  /* one line */
-    char pin[64];                      /* "sha256/BASE64" */
-    int64_t not_before_s, not_after_s; /* since 1970 */
-};
+/* Also that of a handshake which failed for it. false: none was shown. */
 bool transport_certificate(const struct transport *transport,
-                           struct transport_certificate *certificate_out); /* false: none */
+                           struct transport_certificate *certificate_out);
 bool transport_resumed(const struct transport *transport); /* an earlier TLS session went on */
+
+enum { TRANSPORT_BINDING_SIZE = 64 };
+
+/*
+ * What a login can be bound to, in base64, "" where there is none: tls-exporter (RFC 9266) and, of
+ * TLS 1.2 alone, tls-unique (RFC 5929). Without the extended master secret (RFC 7627) there is
+ * neither: two connections of a man in the middle could then have the same.
+ */
+void transport_bindings(const struct transport *transport,
+                        char exporter_out[TRANSPORT_BINDING_SIZE],
+                        char unique_out[TRANSPORT_BINDING_SIZE]);
 
 #endif

@@ -153,7 +153,81 @@ class Check(Folder):
     def test_reference(self):
         status, out, err = run("check", "--reference")
         self.assertEqual((status, err), (0, ""))
-        self.assertIn("| `queue.max_age` | `72h` |", out)
+        for row in ("| `queue.max_age` | `72h` |", "| `relays[].window` | `16` |",
+                    "| `relays[].proxy` |", "| `routes[].match.tag` |"):
+            self.assertIn(row, out)
+
+    def test_services(self):
+        status, out, err = run("check", "--services")
+        self.assertEqual((status, err), (0, ""))
+        rows = [line for line in out.splitlines() if line.startswith("| `")]
+        self.assertGreaterEqual(len(rows), 40)
+        for row in rows:
+            self.assertEqual(len(row.split(" | ")), 5, row)
+        self.assertIn("`office365`", out)
+
+    def test_a_service_says_what_it_filled_in(self):
+        path = self.put("c.yaml", "relays: [{name: r, service: office365, port: 587,\n"
+                                  "          auth: {username: u, password: s3cret},\n"
+                                  "          proxy: 'socks5://u:s3cret@h:1080'}]\n")
+        status, out, err = run("check", "--config", path)
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn('host: "smtp.office365.com"', out)
+        self.assertIn("# Filled in by office365: host, connections.max, rate.messages, "
+                      "rate.recipients, max_recipients, tls\n", out)
+        self.assertIn('proxy: "socks5://u:********@h:1080"', out)
+        self.assertNotIn("s3cret", out)
+
+    def test_refused(self):
+        relay = "relays: [{name: primary, host: h"
+        for text, why in (
+                (relay + "}]\nroutes: [{relays: [primry]}]",
+                 'routes[0].relays: no relay is named "primry"; did you mean primary?'),
+                (relay + "}]\nroutes: [{match: {tag: t}}]",
+                 "routes[0].relays: a route leads to at least one relay"),
+                (relay + "}]\napi_keys: [{name: k, key: x, relay: other}]",
+                 'api_keys[0].relay: no relay is named "other"'),
+                (relay + ", rate: {messages: 30}}]",
+                 'relays[0].rate.messages: "30" is not a rate such as'),
+                (relay + ", proxy: 'ftp://u:s3cret@h:1'}]", "relays[0].proxy: write socks5://"),
+                (relay + ", tls_options: {pins: x}}]", 'relays[0].tls_options: pins: "x" is no pin'),
+                ("relays: [{service: office356}]",
+                 'relays[0].service: "office356" is not a service known here; did you mean '
+                 "office365?")):
+            with self.subTest(text=text):
+                status, out, err = run("check", "--config", self.put("c.yaml", text))
+                self.assertEqual((status, out), (3, ""))
+                self.assertTrue(err.startswith(f"postern: {why}"), err)
+                self.assertNotIn("s3cret", err)
+
+
+class Samples(Folder):
+    ENVIRONMENT = {"POSTERN_SHOP_KEY_SHA256": "0" * 63 + "1", "POSTERN_PROXY_PASSWORD": "s3cret"}
+
+    def check(self, text):
+        secret = self.put("secret", "s3cret\n")
+        text = re.sub(r"/run/secrets/[a-z-]+", secret, text)
+        status, out, err = run("check", "--config", self.put("c.yaml", text),
+                               env=self.ENVIRONMENT)
+        self.assertEqual((status, err), (0, ""))
+        self.assertNotIn("s3cret", out)
+        return out
+
+    def test_as_it_stands(self):
+        with open("deploy/postern.yaml", encoding="utf-8") as f:
+            out = self.check(f.read())
+        self.assertEqual(out.count("  - name:"), 2)  # a key, a relay
+        self.assertIn("routes: []", out)
+
+    def test_with_what_is_commented_out(self):
+        with open("deploy/postern.yaml", encoding="utf-8") as f:
+            out = self.check(re.sub(r"(?m)^#(?=\S|  )", "", f.read()))
+        self.assertEqual(out.count("  - name:"), 3)
+        self.assertIn("# Filled in by ses:eu-west-1: host", out)
+        for text in ("messages: [14/s]", "recipients: [100/m, 10000/d]", 'relays: ["bulk"]',
+                     'source_address: "192.0.2.1"',
+                     'proxy: "socks5://gateway:********@proxy.example.com:1080"'):
+            self.assertIn(text, out)
 
 
 class Key(unittest.TestCase):

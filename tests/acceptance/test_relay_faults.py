@@ -72,6 +72,19 @@ class RelayFaults(unittest.TestCase):
                     2 if touched else 1)
                 self.assertGreaterEqual(len(relay.sessions), 2)
 
+    def test_endless_replies(self):  # faults 59, 62
+        for event, reply in (("connect", "220 " + "x" * 2**20), ("connect", "220-x\r\n" * 10**5),
+                             ("ehlo", "250-" + "x" * 2**20), ("ehlo", "250-x\r\n" * 10**4),
+                             ("connect", "HTTP/1.1 400 Bad Request\r\n\r\n")):
+            with self.subTest((event, reply[:10])), FakeRelay(once(event, reply)) as relay, \
+                    Gateway({"relays": [relay.settings()]}) as gateway:
+                id = gateway.post(MESSAGE).json()["id"]
+                gateway.wait_for_log(f"step={'greeting' if event == 'connect' else 'ehlo'} "
+                                     "code=protocol_error")
+                record = gateway.record(id)
+                self.assertEqual((record["status"], record["recipients"][0]["attempts"]),
+                                 ("queued", 0))
+
     def test_lost_connections(self):
         # before a reply: nothing was touched; within: counts; behind the dot: in doubt
         self.assert_outcome(once("mail", None), "sent", ["queued", "sent"], 1)
@@ -82,6 +95,104 @@ class RelayFaults(unittest.TestCase):
         relay = self.assert_outcome(once("dot", None), "sent", ["queued", "in_doubt", "sent"], 2)
         first, second = relay.arrived
         self.assertEqual(first, second, "the same octets at a retry")
+
+    def test_refused_while_it_goes_out(self):  # faults 71, 72
+        large = {**MESSAGE, "attachments": [{"content": "QUJD" * 4000000}]}
+        for then in ("reads on", "closes"):
+            def refuse(session, event, argument, then=then):
+                if event == "line" and session is relay.sessions[0]:
+                    if session.n_refusals == 0:
+                        session.n_refusals += 1
+                        session.send("552 5.3.4 too big\r\n")
+                    if then == "closes":
+                        time.sleep(0.1)  # so that the refusal is there before the end
+                        session.drop()
+                if event == "connect":
+                    session.n_refusals = 0
+                return None
+            with self.subTest(then), FakeRelay(refuse) as relay, Gateway({
+                    "relays": [relay.settings(connections={"max": 1})]}) as gateway:
+                record = gateway.wait_for(gateway.post(large).json()["id"])
+                self.assertEqual(events(record), ["queued", "failed"])
+                self.assertEqual(record["recipients"][0]["reply"]["code"], 552)
+                record = gateway.wait_for(gateway.post(MESSAGE).json()["id"])
+                self.assertEqual(events(record), ["queued", "sent"])
+
+    def test_content_that_nobody_reads(self):  # fault 73
+        large = {**MESSAGE, "attachments": [{"content": "QUJD" * 4000000}]}
+        release = threading.Event()
+
+        def stall(session, event, argument):
+            if event == "data" and session is relay.sessions[0]:
+                session.send("354 go\r\n")
+                release.wait(30)
+                session.drop()
+            return None
+        with FakeRelay(stall) as relay, Gateway({
+                "queue": {"retry": ["200ms"]},
+                "relays": [relay.settings(timeouts={"data": "1s"})]}) as gateway:
+            stalled = gateway.post(large).json()["id"]
+            record = gateway.wait_for(gateway.post(MESSAGE).json()["id"])
+            self.assertEqual(events(record), ["queued", "sent"])
+            self.assertEqual(len(relay.messages), 1, "it waited for nobody")
+            record = gateway.wait_for(stalled)
+            self.assertEqual(events(record), ["queued", "deferred", "sent"])
+            release.set()
+
+    def test_buffers_full_both_ways(self):
+        """Fault 80: a server that reads on only when its replies are out, with little room for
+        either; a client that would not read while it writes would wait for ever."""
+        recipients = [f"{'r' * 40}{i}@{'d' * 60}.example.net" for i in range(1000)]
+
+        def verbose(session, event, argument):
+            if event == "rcpt":
+                return "".join(f"250-{'x' * 500}\r\n" for _ in range(3)) + "250 ok\r\n"
+            return None
+        with FakeRelay(verbose, buffers=4096) as relay, Gateway({
+                "relays": [relay.settings()]}) as gateway:
+            record = gateway.wait_for(gateway.post({**MESSAGE, "to": recipients}).json()["id"])
+            self.assertEqual(record["status"], "sent")
+            self.assertEqual(relay.messages[0][1], tuple(recipients))
+
+    def test_rset_unanswered(self):  # fault 78
+        release = threading.Event()
+
+        def silent(session, event, argument):
+            if event == "rcpt" and not argument.startswith("b@"):
+                return "550 5.1.1 nobody\r\n"
+            if event == "other" and argument == "RSET":
+                release.wait(20)
+                session.drop()
+            return None
+        with FakeRelay(silent) as relay, Gateway({
+                "relays": [relay.settings(timeouts={"command": "300ms"},
+                                          connections={"max": 1})]}) as gateway:
+            record = gateway.wait_for(gateway.post({**MESSAGE, "to": "c@example.net"}).json()["id"])
+            self.assertEqual(record["status"], "failed")
+            record = gateway.wait_for(gateway.post(MESSAGE).json()["id"])
+            release.set()
+            self.assertEqual(events(record), ["queued", "sent"])
+            self.assertEqual(len(relay.sessions), 2)
+
+    def test_full_disk(self):  # fault 82
+        room = threading.Event()
+
+        def refuse(session, event, argument):
+            if event == "mail" and not room.is_set():
+                return "452 4.3.1 insufficient system storage\r\n"
+            return None
+        with FakeRelay(refuse) as relay, Gateway({
+                "queue": {"retry": ["50ms"]}, "relays": [relay.settings()]}) as gateway:
+            ids = [gateway.post(MESSAGE).json()["id"] for _ in range(8)]
+            gateway.wait_for_log("relay trouble")
+            time.sleep(0.5)
+            n_asked = sum(c.startswith("MAIL") for s in relay.sessions for c in s.commands)
+            self.assertLessEqual(n_asked, len(ids), "it leaves the relay alone")
+            room.set()
+            for id in ids:
+                record = gateway.wait_for(id)
+                self.assertEqual((events(record), record["recipients"][0]["attempts"]),
+                                 (["queued", "sent"], 1))
 
     def test_hold(self):
         with FakeRelay(once("dot", None)) as relay, Gateway({
@@ -125,12 +236,14 @@ class RelayFaults(unittest.TestCase):
 
     def test_idle_connection_dies(self):
         with FakeRelay() as relay, Gateway({"relays": [relay.settings()]}) as gateway:
-            for n in range(3):
+            for farewell in (b"", b"421 4.4.2 idle for too long\r\n", b"451 4.4.2 timeout\r\n", b""):
                 id = gateway.post(MESSAGE).json()["id"]
                 record = gateway.wait_for(id)
                 self.assertEqual((record["status"], events(record)), ("sent", ["queued", "sent"]))
+                relay.sessions[-1].sock.sendall(farewell)
                 relay.sessions[-1].sock.shutdown(2)
-            self.assertEqual(len(relay.sessions), 3)
+            self.assertEqual(len(relay.sessions), 4)
+            self.assertNotIn("relay trouble", gateway.log())
 
     def test_a_connection_is_used_again(self):
         with FakeRelay() as relay, Gateway({"relays": [relay.settings(

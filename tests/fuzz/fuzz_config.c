@@ -46,18 +46,71 @@ static void print_and_read(const struct config *config)
     free(text);
 }
 
+static bool has_control(const char *text)
+{
+    for (; text != NULL && *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return true;
+    return false;
+}
+
+static bool rates_hold(const struct config_rates *rates)
+{
+    for (size_t i = 0; i < rates->n_items; i++)
+        if (rates->items[i].n < 1 || rates->items[i].per_ms < 1000)
+            return false;
+    return true;
+}
+
+static bool proxy_holds(const struct config_proxy *proxy)
+{
+    return proxy->kind == CONFIG_PROXY_NONE ||
+           (proxy->host[0] != '\0' && proxy->port != 0 && !has_control(proxy->host) &&
+            !has_control(proxy->user) && !has_control(proxy->password) &&
+            (proxy->user == NULL) == (proxy->password == NULL));
+}
+
+static bool relay_holds(const struct config_relay *relay)
+{
+    return relay->port != 0 && strpbrk(relay->host, "\r\n ") == NULL &&
+           strpbrk(relay->hostname, "\r\n ") == NULL &&
+           (relay->auth.username == NULL || relay->auth.password != NULL) && relay->window >= 1 &&
+           relay->max_recipients >= 0 && relay->connections.max >= 1 &&
+           rates_hold(&relay->rate.messages) && rates_hold(&relay->rate.recipients) &&
+           proxy_holds(&relay->proxy) &&
+           (relay->proxy_url == NULL) == (relay->proxy.kind == CONFIG_PROXY_NONE);
+}
+
+static bool is_relay(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->n_relays; i++)
+        if (strcmp(name, config->relays[i].name) == 0)
+            return true;
+    return false;
+}
+
+static bool route_holds(const struct config *config, const struct config_route *route)
+{
+    for (size_t i = 0; i < route->relays.n_items; i++)
+        if (!is_relay(config, route->relays.items[i]))
+            return false;
+    return route->relays.n_items > 0 && route->relays.n_items <= CONFIG_ROUTE_RELAYS_MAX;
+}
+
 /* What the rest of the gateway relies on. */
 static void assert_promises(const struct config *config)
 {
     if (config->listen.n_items == 0 || config->queue.n_retry == 0)
         abort();
-    for (size_t i = 0; i < config->n_relays; i++) {
-        const struct config_relay *relay = &config->relays[i];
-        if (relay->port == 0 || strpbrk(relay->host, "\r\n ") != NULL ||
-            strpbrk(relay->hostname, "\r\n ") != NULL ||
-            (relay->auth.username != NULL && relay->auth.password == NULL))
+    for (size_t i = 0; i < config->n_relays; i++)
+        if (!relay_holds(&config->relays[i]))
             abort();
-    }
+    for (size_t i = 0; i < config->n_routes; i++)
+        if (!route_holds(config, &config->routes[i]))
+            abort();
+    for (size_t i = 0; i < config->n_api_keys; i++)
+        if (config->api_keys[i].relay != NULL && !is_relay(config, config->api_keys[i].relay))
+            abort();
 }
 
 static void decode(const json_t *tree, const struct yaml_lines *lines)

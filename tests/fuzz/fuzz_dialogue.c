@@ -12,11 +12,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MESSAGES_MAX = 40 };
+enum {
+    MESSAGES_MAX = 40,
+    LAG_BEYOND = 64, /* a command by itself goes out whole */
+};
 
 struct talk {
     struct smtp_dialogue *dialogue;
     bool tls, tls_verified, login, login_in_clear;
+    bool lags; /* of much the kernel takes half, and the rest when more has been heard */
+    size_t unwritten;
     unsigned wishes; /* of the messages; see begin() */
     size_t n_begun, n_ended, window;
     int64_t now_ms;
@@ -98,16 +103,27 @@ static void begin_where_there_is_room(struct talk *talk)
     }
 }
 
+static void write_some(struct talk *talk, size_t n)
+{
+    size_t taken = talk->lags && n > LAG_BEYOND ? n / 2 : n;
+    smtp_dialogue_written(talk->dialogue, taken, talk->now_ms);
+    talk->unwritten = n - taken;
+}
+
+/* As a session does: no more is pulled before what was pulled is out. */
 static void pull_all(struct talk *talk, size_t piece)
 {
     char out[4096];
     size_t n;
-    while ((n = smtp_dialogue_pull(talk->dialogue, out, piece < sizeof(out) ? piece : 4096)) > 0) {
+    smtp_dialogue_written(talk->dialogue, talk->unwritten, talk->now_ms);
+    talk->unwritten = 0;
+    while (talk->unwritten == 0 &&
+           (n = smtp_dialogue_pull(talk->dialogue, out, piece < sizeof(out) ? piece : 4096)) > 0) {
         require(n <= sizeof(out));
         if (!talk->tls && !talk->login_in_clear)
             require(memmem(out, n, "aHVudGVyMi1z", 12) == NULL &&
                     memmem(out, n, "h1bnRlcjItc2", 12) == NULL);
-        smtp_dialogue_written(talk->dialogue, n, talk->now_ms);
+        write_some(talk, n);
     }
 }
 
@@ -139,7 +155,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                         .tls_verified = data[1] & 128,
                         .login_in_clear = data[0] & 4,
                         .login = data[0] & 8,
-                        .wishes = data[1] / 64 * 8 + data[2] / 16,
+                        .lags = data[1] & 64,
+                        .wishes = data[1] / 128 * 16 + data[2] / 16,
                         .window = 1 + data[0] / 16,
                         .now_ms = 1000};
     const struct smtp_options options = {

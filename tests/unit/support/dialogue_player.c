@@ -92,6 +92,11 @@ static bool set_option(struct player *p, char *line)
     else if (strcmp(words[0], "login") == 0 && n >= 3)
         p->options.credentials =
             (struct sasl_credentials){n > 3 ? words[3] : "auto", words[1], words[2]};
+    else if (strcmp(words[0], "token") == 0 && n >= 3)
+        p->options.credentials = (struct sasl_credentials){
+            .mechanism = n > 3 ? words[3] : "auto", .user = words[1], .token = words[2]};
+    else if (strcmp(words[0], "mechanism") == 0 && n == 2)
+        p->options.credentials = (struct sasl_credentials){.mechanism = words[1]};
     else
         return wrong(p, "no such option: %s", words[0]);
     return true;

@@ -6,6 +6,8 @@
  *
  *   OPTION starttls | tls | plaintext      required STARTTLS; implicit TLS; a login in the clear
  *   OPTION login USER PASSWORD [MECHANISM]
+ *   OPTION token USER TOKEN [MECHANISM]    a bearer token instead of a password
+ *   OPTION mechanism NAME                  of a login without a user (EXTERNAL)
  *   OPTION verified                        TLS means a certificate that was verified
  *   OPTION smtputf8 | require_tls          of the next messages
  *   OPTION notify X, ret X, envid X        of the next messages: their DSN; nothing: not said

@@ -196,6 +196,15 @@ Test(config, defaults_are_the_contract_s)
     cr_expect_eq(relay->timeouts.data_ms, 120000);
     cr_expect_eq(relay->timeouts.final_ms, 600000);
     cr_expect_eq(relay->on_in_doubt, 0);
+    cr_expect_eq(relay->window, 16);
+    cr_expect_eq(relay->max_recipients, 0);
+    cr_expect_eq(relay->rate.messages.n_items, 0);
+    cr_expect_eq(relay->rate.recipients.n_items, 0);
+    cr_expect_eq(relay->tls_options.pins.n_items, 0);
+    cr_expect_eq(relay->proxy.kind, CONFIG_PROXY_NONE);
+    cr_expect_null(relay->source_address);
+    cr_expect_null(relay->auth.domain);
+    cr_expect_eq(c->n_routes, 0);
     cr_expect_not_null(relay->hostname);
     clear(&l);
 }
@@ -218,7 +227,7 @@ Test(config, every_key_of_the_contract_that_is_supported)
          "       memory: 2MiB}\n"
          "api_keys:\n"
          "  - {name: billing, scopes: [send, read, admin], from: ['*@example.com'],\n"
-         "     to: ['*@example.net'],\n"
+         "     to: ['*@example.net'], relay: primary,\n"
          "     sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b}\n"
          "relays:\n"
          "  - name: primary\n"
@@ -227,13 +236,25 @@ Test(config, every_key_of_the_contract_that_is_supported)
          "    tls: starttls\n"
          "    tls_options: {ca_file: DIR/postern.yaml, certificate: DIR/postern.yaml,\n"
          "                  key: DIR/postern.yaml, min_version: \"1.2\", server_name: h,\n"
-         "                  verify: true}\n"
-         "    auth: {mechanism: auto, username: u, password: p}\n"
+         "                  verify: true,\n"
+         "                  pins: [sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=]}\n"
+         "    auth: {mechanism: auto, username: u, password: p, domain: d}\n"
          "    connections: {max: 4, idle: 30s, max_messages: 100, lifetime: 300s}\n"
+         "    window: 16\n"
+         "    max_recipients: 50\n"
+         "    rate: {messages: 30/m, recipients: [10/s, 10000/d]}\n"
          "    hostname: gw.example.com\n"
          "    timeouts: {connect: 10s, tls: 15s, greeting: 30s, command: 60s, data: 120s,\n"
          "               final: 600s}\n"
+         "    proxy: socks5://u:p@h:1080\n"
+         "    source_address: 192.0.2.1\n"
          "    on_in_doubt: hold\n"
+         "  - {name: backup, service: office365, auth: {username: u, password: p}}\n"
+         "routes:\n"
+         "  - match: {from: '*@example.com', to: ['*@x', 'a@y', '*'], tag: t, api_key: billing,\n"
+         "            priority: [high, low]}\n"
+         "    relays: [primary, backup]\n"
+         "  - {relays: backup}\n"
          "queue:\n"
          "  store: 'memory:'\n"
          "  retry: [30s, 1m]\n"
@@ -280,7 +301,15 @@ Test(config, an_unknown_key_is_told_with_path_line_and_the_nearest)
         {"x: 1", "x: is not a setting (DIR"},
         {"Listen: x", "did you mean listen?"},
         {"'': 1", "is not a setting"},
-        {"relays: [{host: h, service: office365}]", "not supported yet in this version"},
+        {"relays: [{host: h, auth: {oauth: m365}}]", "auth.oauth: is not supported yet"},
+        {"api_keys: [{name: a, rate: 1/s}]", "api_keys[0].rate: is not supported yet"},
+        {"route: []", "route: is not a setting; did you mean routes?"},
+        {"relays: [{host: h, ratte: {messages: 1/s}}]", "did you mean rate?"},
+        {"relays: [{host: h, rate: {mesages: 1/s}}]", "did you mean rate.messages?"},
+        {"relays: [{host: h, proxy_fil: x}]", "did you mean proxy_file?"},
+        {"routes: [{match: {form: x}, relays: [r]}]",
+         "routes[0].match.form: is not a setting; did you mean match.from?"},
+        {"routes: [{match: {hour: x}, relays: [r]}]", "routes[0].match.hour: is not a setting"},
         {"dkim: []", "dkim: is not supported yet in this version"},
         {"http: {tls: {certificate: f}}", "http.tls: is not supported yet in this version"},
     };
@@ -312,6 +341,20 @@ Test(config, a_wrong_type_is_told_with_path_and_line)
         {"relays: [{host: h, port: true}]", "relays[0].port: a string is wanted"},
         {"relays: [{host: h, connections: {max: 0}}]", "connections.max: a number from 1"},
         {"relays: [{host: h, connections: {max_messages: ''}}]", "max_messages: a number from 0"},
+        {"relays: [{host: h, window: 0}]", "relays[0].window: a number from 1 to 1000 is wanted"},
+        {"relays: [{host: h, window: 1001}]", "relays[0].window: a number"},
+        {"relays: [{host: h, max_recipients: -1}]", "relays[0].max_recipients: a number from 0"},
+        {"relays: [{host: h, rate: 30/m}]", "relays[0].rate: a mapping"},
+        {"relays: [{host: h, rate: {messages: 30}}]",
+         "relays[0].rate.messages: \"30\" is not a rate such as 10/s, 30/m, 1000/h, 10000/d (DIR"},
+        {"relays: [{host: h, rate: {recipients: [1/s, 0/m]}}]",
+         "rate.recipients: \"0/m\" is not a rate"},
+        {"relays: [{host: h, rate: {messages: [1/s, {}]}}]", "messages[1]: a string is wanted"},
+        {"relays: [{host: h, proxy: [x]}]", "relays[0].proxy: a string is wanted"},
+        {"routes: x", "routes: a list is wanted here (DIR/postern.yaml line 1)"},
+        {"routes: [x]", "routes[0]: a mapping"},
+        {"routes: [{match: x, relays: [r]}]", "routes[0].match: a mapping"},
+        {"routes: [{match: {from: {a: b}}, relays: [r]}]", "match.from: a string is wanted"},
         {"relays: [{host: h, connections: {max_messages: 1.5}}]", "max_messages: a number from 0"},
         {"relays: [{host: h, tls_options: {verify: yes}}]", "verify: true or false is wanted"},
         {"relays: [{host: h, tls_options: {verify: 1}}]", "verify: true or false is wanted"},
@@ -566,7 +609,7 @@ Test(config, relay_urls_that_are_none_are_not_repeated)
         "smtp://u@h",
         "smtp://u:s3cret@h?tls=none",
         "smtp://u:s3cret@h?auth=%zz",
-        "smtp://u:s3cret@h?auth=cram-md5",
+        "smtp://u:s3cret@h?auth=gssapi",
         "smtp://u:s3cret@a%20b",
         "smtp://u:s3cret@a%0d%0ab",
     };
@@ -902,8 +945,25 @@ Test(config, what_is_refused_at_start_and_how_it_is_allowed)
         {"relays: [{host: h, auth: {username: u}}]", "password, or password_file, is missing"},
         {"relays: [{host: h, auth: {password: p}}]", "username is missing"},
         {"relays: [{host: h, auth: {username: u, password: ''}}]", "password, or password_file"},
-        {"relays: [{host: h, auth: {mechanism: scram-sha-1, username: u, password: p}}]",
-         "relays[0].auth: mechanism: not supported yet"},
+        {"relays: [{host: h, auth: {mechanism: scram-sha-1, username: u, password: p}}]", NULL},
+        {"relays: [{host: h, auth: {mechanism: SCRAM-SHA-256-PLUS, username: u, password: p}}]",
+         NULL},
+        {"relays: [{host: h, auth: {mechanism: scram, username: u, password: p}}]",
+         "relays[0].auth: mechanism: write auto, plain"},
+        {"relays: [{host: h, auth: {mechanism: ntlm, username: u}}]", "password_file, is missing"},
+        {"relays: [{host: h, auth: {mechanism: cram-md5}}]", "username is missing"},
+        {"relays: [{host: h, auth: {mechanism: xoauth2, username: u}}]", "not supported yet"},
+        {"relays: [{host: h, auth: {mechanism: gssapi}}]", NULL},
+        {"relays: [{host: h, tls: none, auth: {mechanism: gssapi, username: u}}]", NULL},
+        {"relays: [{host: h, port: 25, auth: {mechanism: gssapi}}]", "port 25 is for traffic"},
+        {"relays: [{host: h, auth: {mechanism: gssapi, username: u, password: p}}]",
+         "leave password out"},
+        {"relays: [{host: h, auth: {mechanism: external}}]", "set tls_options.certificate"},
+        {"relays: [{host: h, tls: none, auth: {mechanism: external}}]", "set tls: starttls"},
+        {"relays: [{host: h, auth: {mechanism: external, password: p}}]", "leave password out"},
+        {"relays: [{host: h, tls_options: {certificate: DIR/postern.yaml}, auth: {mechanism: "
+         "external}}]",
+         NULL},
         {"relays: [{host: h, tls_options: {min_version: '1.1'}}]", "min_version: write \"1.2\""},
         {"relays: [{host: h, tls_options: {ca_file: DIR/absent}}]", "ca_file DIR/absent: No such"},
         {"relays: [{host: h, tls_options: {key: DIR/postern.yaml}}]", "but no certificate"},
@@ -964,6 +1024,324 @@ Test(config, scopes_and_keys)
     clear(&l);
 }
 
+/* --- routes ------------------------------------------------------------------------------- */
+
+Test(config, routes)
+{
+    static const char yaml[] = "relays: [{name: a, host: h}, {name: b, host: h}]\n"
+                               "api_keys: [{name: k, key: x, relay: b}]\n"
+                               "routes:\n"
+                               "  - {match: {from: '*@x.example', to: [a@y, '*@z'], tag: [t, u],\n"
+                               "             api_key: k, priority: high}, relays: [b, a]}\n"
+                               "  - {match: null, relays: a}\n";
+    struct loaded l = load(yaml, NULL);
+    char *text = told(&l);
+    cr_assert_not_null(l.config, "%s", text);
+    free(text);
+    cr_assert_eq(l.config->n_routes, 2);
+    const struct config_route *route = &l.config->routes[0];
+    cr_assert_eq(route->match.to.n_items, 2);
+    cr_expect_str_eq(route->match.from.items[0], "*@x.example");
+    cr_expect_str_eq(route->match.to.items[1], "*@z");
+    cr_expect_str_eq(route->match.tag.items[1], "u");
+    cr_expect_str_eq(route->match.api_key.items[0], "k");
+    cr_expect_str_eq(route->match.priority.items[0], "high");
+    cr_assert_eq(route->relays.n_items, 2);
+    cr_expect_str_eq(route->relays.items[0], "b");
+    cr_expect_str_eq(route->relays.items[1], "a");
+    cr_expect_eq(l.config->routes[1].match.from.n_items, 0);
+    cr_expect_str_eq(l.config->routes[1].relays.items[0], "a");
+    cr_expect_str_eq(l.config->api_keys[0].relay, "b");
+    clear(&l);
+}
+
+Test(config, routes_that_lead_nowhere)
+{
+#define RELAYS "relays: [{name: primary, host: h}, {name: backup, host: h}]\n"
+#define MATCH(text) RELAYS "routes: [{match: {" text "}, relays: [primary]}]"
+    static const struct row rows[] = {
+        {RELAYS "routes: [{relays: [primary]}, {relays: [primary, bakup]}]",
+         "routes[1].relays: no relay is named \"bakup\"; did you mean backup? (DIR"},
+        {RELAYS "routes: [{relays: other}]",
+         "no relay is named \"other\": write the name of one in relays"},
+        {RELAYS "routes: [{relays: [Primary]}]", "did you mean primary?"},
+        {"routes: [{relays: [primary]}]", "no relay is named \"primary\""},
+        {RELAYS "routes: [{match: {tag: t}}]",
+         "routes[0].relays: a route leads to at least one relay: write relays: [NAME]"},
+        {RELAYS "routes: [{relays: []}]", "at least one relay"},
+        {RELAYS "routes: [{relays: [primary, backup, primary]}]",
+         "\"primary\" is in it twice: leave one out"},
+        {RELAYS "routes: [{relays: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q]}]",
+         "a route leads to at most 16 relays"},
+        {MATCH("priority: urgent"),
+         "routes[0].match.priority: \"urgent\" is none of: high, normal, low"},
+        {MATCH("priority: [high, normal, low]"), NULL},
+        {MATCH("priority: High"), "none of: high"},
+        {MATCH("api_key: k"), "routes[0].match.api_key: no API key is named \"k\": write the name"},
+        {MATCH("from: example.com"), "routes[0].match.from: \"example.com\" is no address: write "
+                                     "name@example.com or *@example.com"},
+        {MATCH("to: [a@b, '@b']"), "routes[0].match.to: \"@b\" is no address"},
+        {MATCH("to: 'a@'"), "is no address"},
+        {MATCH("to: 'a @b'"), "is no address"},
+        {MATCH("to: '*.sales@b'"), "is no address"},
+        {MATCH("to: 'a*@b'"), "is no address"},
+        {MATCH("to: '*@*.b'"), "is no address"},
+        {MATCH("to: '**'"), "is no address"},
+        {MATCH("to: ['*', '*@b', 'a@b', '\"a@b\"@c']"), NULL},
+        {RELAYS "api_keys: [{name: a, key: k, relay: backup}]", NULL},
+        {RELAYS "api_keys: [{name: a, key: k, relay: bakcup}]",
+         "api_keys[0].relay: no relay is named \"bakcup\"; did you mean backup?"},
+    };
+#undef MATCH
+#undef RELAYS
+    EXPECT(rows, NULL);
+}
+
+/* --- services ----------------------------------------------------------------------------- */
+
+/* Given over the service, the service over the default. */
+Test(config, given_over_service_over_default)
+{
+    struct loaded l = load("relays:\n"
+                           "  - {name: a, service: Office365, auth: {username: u, password: p}}\n"
+                           "  - name: b\n"
+                           "    service: office365\n"
+                           "    host: h\n"
+                           "    connections: {max: 4, idle: 1s}\n"
+                           "    rate: {messages: [], recipients: 5/s}\n"
+                           "    max_recipients: 0\n"
+                           "    auth: {username: u, password: p}\n",
+                           NULL);
+    char *text = told(&l);
+    cr_assert_not_null(l.config, "%s", text);
+    free(text);
+    const struct config_relay *a = &l.config->relays[0], *b = &l.config->relays[1];
+    cr_expect_str_eq(a->host, "smtp.office365.com");
+    cr_expect_eq(a->port, 587);
+    cr_expect_eq(a->tls, CONFIG_TLS_STARTTLS);
+    cr_expect_eq(a->connections.max, 3);
+    cr_expect_eq(a->connections.idle_ms, 30000);
+    cr_expect_eq(a->max_recipients, 500);
+    cr_assert_eq(a->rate.messages.n_items, 1);
+    cr_expect_eq(a->rate.messages.items[0].n, 30);
+    cr_expect_eq(a->rate.messages.items[0].per_ms, 60000);
+    cr_expect_eq(a->rate.recipients.items[0].n, 10000);
+
+    cr_expect_str_eq(b->host, "h");
+    cr_expect_eq(b->port, 587);
+    cr_expect_eq(b->connections.max, 4); /* the default's own value, but it was given */
+    cr_expect_eq(b->connections.idle_ms, 1000);
+    cr_expect_eq(b->rate.messages.n_items, 0);
+    cr_expect_eq(b->rate.recipients.items[0].n, 5);
+    cr_expect_eq(b->max_recipients, 0);
+    clear(&l);
+}
+
+Test(config, what_is_null_is_not_given)
+{
+    struct loaded l = load("relays: [{service: sendgrid, host: null, port: ~, tls: null,\n"
+                           "          auth: {username: null, password: p}, max_recipients: null}]",
+                           NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_str_eq(l.config->relays[0].host, "smtp.sendgrid.net");
+    cr_expect_str_eq(l.config->relays[0].auth.username, "apikey");
+    cr_expect_eq(l.config->relays[0].port, 587);
+    clear(&l);
+}
+
+Test(config, users_that_services_have)
+{
+    static const struct {
+        const char *auth, *user;
+    } rows[] = {
+        {"service: sendgrid, auth: {password: p}", "apikey"},
+        {"service: sendgrid, auth: {username: u, password: p}", "u"},
+        {"service: resend, auth: {password: p}", "resend"},
+        {"service: cloudflare, auth: {password: p}", "api_token"},
+        {"service: sendgrid, auth: {mechanism: none}", NULL},
+        {"service: '${SERVICE}', auth: {password: p}", "apikey"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char yaml[128];
+        snprintf(yaml, sizeof(yaml), "relays: [{%s}]", rows[i].auth);
+        struct loaded l = load_env(yaml, "SERVICE=sendgrid", NULL);
+        cr_assert_not_null(l.config, "%s", yaml);
+        const char *user = l.config->relays[0].auth.username;
+        cr_expect((user == NULL) == (rows[i].user == NULL), "%s", yaml);
+        if (user != NULL && rows[i].user != NULL)
+            cr_expect_str_eq(user, rows[i].user);
+        clear(&l);
+    }
+    struct loaded l = load_env("relays: [{service: sendgrid}]", "POSTERN_RELAY_PASSWORD=p", NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_str_eq(l.config->relays[0].auth.password, "p");
+    clear(&l);
+}
+
+/* Port and TLS go together: one given decides the other. */
+Test(config, ports_of_services)
+{
+    enum { I = CONFIG_TLS_IMPLICIT, S = CONFIG_TLS_STARTTLS, N = CONFIG_TLS_NONE };
+    static const struct {
+        const char *said;
+        uint16_t port;
+        int tls;
+    } rows[] = {
+        {"service: gmail", 465, I},
+        {"service: gmail, tls: auto", 465, I},
+        {"service: gmail, port: 587", 587, S},
+        {"service: gmail, tls: starttls", 587, S},
+        {"service: gmail, tls: ssl", 465, I},
+        {"service: gmail, secure: true", 465, I},
+        {"service: gmail, secure: false", 587, S},
+        {"service: gmail, tls: tls", 587, S},
+        {"service: gmail, port: 465, tls: tls", 465, I},
+        {"service: gmail, port: 26, tls: starttls", 26, S},
+        {"service: gmail, port: 465, tls: starttls", 465, S},
+        {"service: gmail, port: 25", 25, S},
+        {"service: sendgrid", 587, S},
+        {"service: sendgrid, tls: implicit", 465, I},
+        {"service: sendgrid, port: 2525, secure: false", 2525, S},
+        {"service: 'ses:us-east-1', port: 2465", 2465, I}, /* by port alone it would wait and see */
+        {"service: 'ses:us-east-1', port: 2587", 2587, S},
+        {"service: smtp2go", 2525, S},
+        {"service: smtp2go, secure: false", 2525, S},
+        {"service: smtp2go, tls: implicit", 465, I},
+        {"service: mailpit", 1025, N},
+        {"service: mailpit, tls: none", 1025, N},
+        {"service: mailpit, tls: auto, port: 1025", 1025, N},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char yaml[128];
+        snprintf(yaml, sizeof(yaml), "relays: [{%s, auth: {mechanism: none}}]", rows[i].said);
+        struct loaded l = load(yaml, NULL);
+        char *text = told(&l);
+        cr_assert_not_null(l.config, "%s: %s", yaml, text);
+        cr_expect_eq(l.config->relays[0].port, rows[i].port, "%s", yaml);
+        cr_expect_eq((int)l.config->relays[0].tls, rows[i].tls, "%s", yaml);
+        free(text);
+        clear(&l);
+    }
+}
+
+Test(config, services_that_are_none)
+{
+    static const struct row rows[] = {
+        {"relays:\n  - service: offce365\n",
+         "relays[0].service: \"offce365\" is not a service known here; did you mean office365? "
+         "(DIR/postern.yaml line 2)"},
+        {"relays: [{service: acme-mailer}]",
+         "is not a service known here: postern check --services lists them; for any other write "
+         "host, port and tls"},
+        {"relays: [{service: ''}]", "is not a service known here"},
+        {"relays: [{service: ses}]",
+         "relays[0].service: the region is missing: write ses:REGION, such as ses:eu-west-1"},
+        {"relays: [{service: 'ses:'}]", "the region is missing"},
+        {"relays: [{service: 'ses:eu west'}]", "the region is missing"},
+        {"relays: [{service: 'ses:eu-west-1.evil.example/'}]", "the region is missing"},
+        {"relays: [{service: ses, host: vpce-1.email-smtp.eu-west-1.vpce.amazonaws.com}]", NULL},
+        {"relays: [{service: 'gmail:eu'}]", "gmail has no regions: write gmail"},
+    };
+    EXPECT(rows, NULL);
+    struct loaded l = load("relays: [{service: 'SES:eu-west-1'}]", NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_str_eq(l.config->relays[0].host, "email-smtp.eu-west-1.amazonaws.com");
+    cr_expect_eq(l.config->relays[0].connections.idle_ms, 8000);
+    clear(&l);
+}
+
+/* --- the way to a relay ------------------------------------------------------------------- */
+
+Test(config, proxies_pins_and_source_addresses)
+{
+#define PIN "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+#define PINS(text) "relays: [{host: h, tls_options: {pins: " text "}}]"
+    static const struct row rows[] = {
+        {PINS(PIN), NULL},
+        {PINS("[" PIN ", " PIN "]"), NULL},
+        {PINS("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+         "relays[0].tls_options: pins: \"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\" is no pin: "
+         "write sha256/ and the SHA-256 of a public key in base64 (44 characters)"},
+        {PINS("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"), "is no pin"},
+        {PINS("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuF=="), "is no pin"},
+        {PINS("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV="), "is no pin"}, /* stray bits */
+        {PINS("sha256/47DEQpj8HBSa+_TImW+5JCeuQeRkm5NMpJWZG3hSuFU="), "is no pin"},
+        {PINS("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=x"), "is no pin"},
+        {PINS("sha1/47DEQpj8HBSa+/TImW+5JCeuQeQ="), "is no pin"},
+        {PINS("''"), "is no pin"},
+        {"relays: [{host: h, tls: none, tls_options: {pins: " PIN "}}]",
+         "pins: with tls: none no key is shown"},
+
+        {"relays: [{host: h, source_address: 192.0.2.1}]", NULL},
+        {"relays: [{host: h, source_address: '2001:db8::1'}]", NULL},
+        {"relays: [{host: h, source_address: eth0}]",
+         "relays[0].source_address: \"eth0\" is not an IP address: write one of this machine's"},
+        {"relays: [{host: h, source_address: '192.0.2.1:25'}]", "is not an IP address"},
+        {"relays: [{host: h, source_address: '[::1]'}]", "is not an IP address"},
+        {"relays: [{host: h, source_address: ''}]", "is not an IP address"},
+
+        {"relays: [{host: h, proxy: 'http://h:3128'}]", NULL},
+        {"relays: [{host: h, proxy: 'https://h:3128'}]",
+         "relays[0].proxy: write socks5://host:port or http://host:port"},
+        {"relays: [{host: h, proxy: ''}]", "relays[0].proxy: write socks5://"},
+        {"relays: [{host: h, proxy: \"http://h\\r\\nX: y:1\"}]",
+         "relays[0].proxy: write socks5://"},
+        {"relays: [{host: h, proxy: 'http://u:a%0d%0ab@h:1'}]", "without control characters"},
+
+        {"sandbox: on\nrelays: [{name: sandbox, host: h}]",
+         "relays[0]: the sandbox has the name \"sandbox\": give the relay another, or set sandbox: "
+         "off"},
+        {"relays: [{name: sandbox, host: h}]", NULL},
+        {"sandbox: off\nrelays: [{name: sandbox, host: h}]", NULL},
+        {"sandbox: on\nrelays: [{name: a, host: h}]", NULL},
+    };
+#undef PINS
+#undef PIN
+    EXPECT(rows, NULL);
+}
+
+Test(config, a_proxy_from_a_file_and_where_the_password_came_from)
+{
+    put_str("proxy", "socks5://u:s3cret-proxy@h:1080\n");
+    put_str("secret", "s3cret\n");
+    struct loaded l = load("relays:\n"
+                           "  - {host: h, proxy_file: DIR/proxy,\n"
+                           "     auth: {username: u, password_file: DIR/secret}}\n"
+                           "  - {name: b, host: h, auth: {username: u, password: p}}\n",
+                           NULL);
+    char *text = told(&l), *path = path_of("secret");
+    cr_assert_not_null(l.config, "%s", text);
+    const struct config_relay *relay = &l.config->relays[0];
+    cr_expect_eq(relay->proxy.kind, CONFIG_PROXY_SOCKS5);
+    cr_expect_str_eq(relay->proxy.password, "s3cret-proxy");
+    cr_expect_str_eq(relay->auth.password, "s3cret");
+    cr_expect_str_eq(relay->auth.password_file, path);
+    cr_expect_null(l.config->relays[1].auth.password_file);
+    free(text);
+    clear(&l);
+
+    l = load_env("relays: [{host: h, auth: {username: u, password: p}}]",
+                 "POSTERN_RELAY_PASSWORD_FILE=DIR/secret", NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_str_eq(l.config->relays[0].auth.password_file, path);
+    clear(&l);
+    l = load_env("relays: [{host: h, auth: {username: u, password_file: DIR/secret}}]",
+                 "POSTERN_RELAY_PASSWORD=e", NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_null(l.config->relays[0].auth.password_file);
+    clear(&l);
+    free(path);
+
+    static const struct row rows[] = {
+        {"relays: [{host: h, proxy: 'http://h:1', proxy_file: DIR/proxy}]",
+         "relays[0].proxy_file: proxy and proxy_file are both given"},
+        {"relays: [{host: h, proxy_file: DIR/absent}]",
+         "relays[0].proxy_file: DIR/absent: No such"},
+        {"relays: [{host: h, proxy_file: DIR/secret}]", "relays[0].proxy: write socks5://"},
+    };
+    EXPECT(rows, NULL);
+}
+
 /* --- printing ----------------------------------------------------------------------------- */
 
 Test(config, printed_with_secrets_hidden_it_is_yaml_again)
@@ -1007,11 +1385,78 @@ Test(config, printed_with_secrets_hidden_it_is_yaml_again)
     clear(&l);
 }
 
+Test(config, what_is_printed_is_what_was_understood)
+{
+    struct loaded l = load(
+        "relays:\n"
+        "  - {name: a, service: 'ses:eu-west-1', rate: {messages: [10/s, 5/m, 100/h, 1000/d]},\n"
+        "     proxy: 'socks5://us%40er:s3cret@[::1]:1080/', auth: {mechanism: none}, window: 3,\n"
+        "     tls_options: {pins: sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=}}\n"
+        "  - {name: b, host: h, proxy: 'http://h:3128'}\n"
+        "routes:\n"
+        "  - {match: {to: '*@x', priority: low}, relays: [b, a]}\n"
+        "  - {relays: a}\n",
+        NULL);
+    char *why = told(&l);
+    cr_assert_not_null(l.config, "%s", why);
+    free(why);
+    static const char *const parts[] = {
+        "    service: \"ses:eu-west-1\"\n",
+        "    host: \"email-smtp.eu-west-1.amazonaws.com\"\n",
+        "    port: 465\n",
+        "      messages: [10/s, 5/m, 100/h, 1000/d]\n      recipients: []\n",
+        "    proxy: \"socks5://us%40er:********@[::1]:1080/\"\n",
+        "    proxy: \"http://h:3128\"\n",
+        "      pins: [\"sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]\n",
+        "    window: 3\n",
+        "    # Filled in by ses:eu-west-1: host, connections.idle, max_recipients, port, tls\n",
+        "routes:\n  - match:\n      from: []\n      to: [\"*@x\"]\n      tag: []\n"
+        "      api_key: []\n      priority: [\"low\"]\n    relays: [\"b\", \"a\"]\n  - match:\n",
+    };
+    char *text = printed(l.config);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        cr_expect_not_null(strstr(text, parts[i]), "%s\n%s", parts[i], text);
+    cr_expect_null(strstr(text, "s3cret"), "%s", text);
+    free(text);
+    clear(&l);
+}
+
+Test(config, the_services_are_listed)
+{
+    static const char *const rows[] = {
+        "\n| `office365`, `microsoft365`, `outlook365`, `m365`, `exchange-online` | "
+        "smtp.office365.com | 587 starttls | yes | connections.max=3 ",
+        "\n| `ses:REGION`, ",
+        "| email-smtp.{region}.amazonaws.com | 465 implicit, 587 starttls, 2465 implicit, 2587 ",
+        "\n| `mailpit`, `maildev` | localhost | 1025 none |  |  |\n",
+    };
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    config_print_services(out);
+    fclose(out);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        cr_expect_not_null(strstr(text, rows[i]), "%s\n%s", rows[i], text);
+    free(text);
+}
+
 Test(config, the_reference_has_every_setting)
 {
-    static const char *const rows[] = {"| `listen` | `127.0.0.1:8080` |", "| `http.memory` |",
+    static const char *const rows[] = {"| `listen` | `127.0.0.1:8080` |",
+                                       "| `http.memory` |",
                                        "| `relays[].tls_options.ca_file` |",
-                                       "| `api_keys[].sha256` |", "| `log.format` | `logfmt` |"};
+                                       "| `api_keys[].sha256` |",
+                                       "| `log.format` | `logfmt` |",
+                                       "| `relays[].window` | `16` |",
+                                       "| `relays[].service` |",
+                                       "| `relays[].rate.messages` |",
+                                       "| `relays[].proxy` |",
+                                       "| `relays[].source_address` |",
+                                       "| `relays[].auth.domain` |",
+                                       "| `relays[].tls_options.pins` |",
+                                       "| `api_keys[].relay` |",
+                                       "| `routes[].match.priority` |",
+                                       "| `routes[].relays` |"};
     char *text = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);

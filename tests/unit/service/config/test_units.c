@@ -90,3 +90,46 @@ Test(units, sizes)
         cr_expect_eq(bytes, rows[i].bytes, "%s: %" PRIu64, rows[i].text, bytes);
     }
 }
+
+Test(units, rates)
+{
+    static const struct {
+        const char *text;
+        int64_t n, per_ms; /* 0: refused */
+    } rows[] = {
+        {"1/s", 1, 1000},
+        {"100/s", 100, 1000},
+        {"30/m", 30, 60000},
+        {"1000/h", 1000, 3600000},
+        {"10000/d", 10000, 86400000},
+        {"999999999/d", 999999999, 86400000},
+        {"007/s", 7, 1000},
+        {"1000000000/d", 0, 0},
+        {"18446744073709551617/s", 0, 0},
+        {"0/s", 0, 0}, /* nothing would ever go */
+        {"", 0, 0},
+        {"/", 0, 0},
+        {"30", 0, 0}, /* in what time? */
+        {"30/", 0, 0},
+        {"/m", 0, 0},
+        {"-30/m", 0, 0},
+        {"+30/m", 0, 0},
+        {" 30/m", 0, 0},
+        {"30/m ", 0, 0},
+        {"30 /m", 0, 0},
+        {"30/ m", 0, 0},
+        {"30/M", 0, 0},
+        {"30/min", 0, 0},
+        {"30/5m", 0, 0},
+        {"1.5/s", 0, 0},
+        {"30m", 0, 0},
+        {"30/y", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int64_t n = 0, per_ms = 0;
+        int rc = units_rate(rows[i].text, &n, &per_ms);
+        cr_expect_eq(rc, rows[i].n != 0 ? 0 : -1, "%s", rows[i].text);
+        cr_expect_eq(n, rows[i].n, "%s: %" PRId64, rows[i].text, n);
+        cr_expect_eq(per_ms, rows[i].per_ms, "%s: %" PRId64, rows[i].text, per_ms);
+    }
+}

@@ -1,0 +1,270 @@
+#include "relay/walk.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "relay/connect.h"
+
+enum { FAREWELL_MS = 1000 }; /* it could send: that is known before QUIT is answered */
+
+/* --- what it notes ------------------------------------------------------------------------ */
+
+static void note_step(struct walk *w, enum smtp_step step, bool ok, int64_t took_us,
+                      const char *detail)
+{
+    struct verify_report *report = &w->report;
+    w->step_begun_us = clock_mono_us();
+    if (report->n_steps == VERIFY_STEPS_MAX)
+        return;
+    struct verify_step *noted = &report->steps[report->n_steps++];
+    noted->name = smtp_step_word(step);
+    noted->ok = ok;
+    noted->took_us = took_us;
+    snprintf(noted->detail, sizeof(noted->detail), "%s", detail);
+}
+
+/* "192.0.2.1 port 587" */
+static void note_peer(struct walk *w, struct session *session, char *out, size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "", port[8] = "";
+    socklen_t len = sizeof(w->peer);
+    if (getpeername(transport_fd(session_transport(session)), (struct sockaddr *)&w->peer, &len) ==
+            0 &&
+        getnameinfo((struct sockaddr *)&w->peer, len, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        snprintf(out, size, "%s port %s", host, port);
+}
+
+static void note_tls(struct walk *w, struct session *session, char *out, size_t size)
+{
+    struct verify_report *report = &w->report;
+    const struct transport *transport = session_transport(session);
+    const char *version = transport_tls_version(transport);
+    report->has_certificate = transport_certificate(transport, &report->certificate);
+    snprintf(report->tls_version, sizeof(report->tls_version), "%s", version);
+    snprintf(out, size, "%s%s%s", version,
+             report->has_certificate ? ", certificate for " : ", no certificate",
+             report->has_certificate ? report->certificate.names : "");
+}
+
+static void note_extensions(struct walk *w, struct session *session)
+{
+    w->report.has_extensions = true;
+    w->report.extensions = *session_extensions(session);
+}
+
+/* The dialogue answers a 504 by another mechanism, so the last line of AUTH counts. */
+static void on_said(void *arg, void *owner, char who, const char *text)
+{
+    struct walk *w = arg;
+    if (who == 'S')
+        snprintf(w->said, sizeof(w->said), "%s", text);
+    if (who == 'C' && strncmp(text, "AUTH ", 5) == 0)
+        snprintf(w->report.mechanism, sizeof(w->report.mechanism), "%.*s",
+                 (int)strcspn(text + 5, " "), text + 5);
+}
+
+static void on_step(void *arg, struct session *session, enum smtp_step step, int64_t took_us)
+{
+    struct walk *w = arg;
+    char detail[sizeof(w->said)] = "";
+    switch (step) {
+    case SMTP_STEP_DNS:
+        snprintf(detail, sizeof(detail), "%s",
+                 w->settings.proxy.host != NULL ? w->settings.proxy.host : w->settings.host);
+        break;
+    case SMTP_STEP_TCP:
+        note_peer(w, session, detail, sizeof(detail));
+        break;
+    case SMTP_STEP_PROXY:
+        snprintf(detail, sizeof(detail), "to %s port %u", w->settings.host, w->settings.port);
+        break;
+    case SMTP_STEP_TLS:
+        note_tls(w, session, detail, sizeof(detail));
+        break;
+    case SMTP_STEP_EHLO:
+        note_extensions(w, session);
+        smtp_extensions_describe(&w->report.extensions, detail, sizeof(detail));
+        break;
+    case SMTP_STEP_AUTH:
+        snprintf(detail, sizeof(detail), "%s", w->report.mechanism);
+        break;
+    case SMTP_STEP_GREETING:
+    case SMTP_STEP_STARTTLS:
+    case SMTP_STEP_MAIL:
+    case SMTP_STEP_RCPT:
+    case SMTP_STEP_DATA:
+    case SMTP_STEP_CONTENT:
+    case SMTP_STEP_RSET:
+    case SMTP_STEP_QUIT:
+        snprintf(detail, sizeof(detail), "%s", w->said);
+        break;
+    }
+    note_step(w, step, true, took_us, detail);
+}
+
+/* --- its end ------------------------------------------------------------------------------ */
+
+static void format_day(int64_t seconds, char out[16])
+{
+    time_t time = (time_t)seconds;
+    struct tm tm;
+    strftime(out, 16, "%Y-%m-%d", gmtime_r(&time, &tm));
+}
+
+/* What is wrong with a certificate is best seen by its dates and its issuer. */
+static void tell_more(struct error *why, const struct transport_certificate *certificate)
+{
+    size_t len = strlen(why->detail), room = sizeof(why->detail) - len;
+    char from[16], until[16];
+    format_day(certificate->not_before_s, from);
+    format_day(certificate->not_after_s, until);
+    if (why->code == ERR_CERTIFICATE_EXPIRED)
+        snprintf(why->detail + len, room, ": it was good until %s", until);
+    else if (why->code == ERR_CERTIFICATE_NOT_YET_VALID)
+        snprintf(why->detail + len, room, ": it is good from %s on", from);
+    else if (why->code == ERR_CERTIFICATE_UNTRUSTED)
+        snprintf(why->detail + len, room, ": its issuer is %s", certificate->issuer);
+}
+
+/* What it offers is not what we want: that was an answer to EHLO all the same. */
+static bool lacks_something(const struct error *why)
+{
+    return why->code == ERR_STARTTLS_NOT_OFFERED || why->code == ERR_AUTH_NEEDS_TLS ||
+           why->code == ERR_AUTH_MECHANISM_UNAVAILABLE;
+}
+
+static void note_failure(struct walk *w, enum smtp_step step, const struct error *why)
+{
+    struct verify_report *report = &w->report;
+    report->error = w->given_up.code != ERR_NONE ? w->given_up : *why;
+    if (report->has_certificate)
+        tell_more(&report->error, &report->certificate);
+    error_at(&report->error, "%s", smtp_step_word(step));
+    note_step(w, step, false, clock_mono_us() - w->step_begun_us, report->error.detail);
+}
+
+static void end(struct walk *w)
+{
+    w->session = NULL;
+    w->running = false;
+    w->ended(w->arg, w);
+}
+
+static void on_closed(void *arg, struct session *session, enum smtp_step step,
+                      const struct error *why)
+{
+    struct walk *w = arg;
+    struct verify_report *report = &w->report;
+    const struct transport *transport = session_transport(session);
+    if (transport != NULL && !report->has_certificate) /* refused, it is shown all the more */
+        report->has_certificate = transport_certificate(transport, &report->certificate);
+    if (step == SMTP_STEP_EHLO && lacks_something(why))
+        note_extensions(w, session);
+    if (!report->ok)
+        note_failure(w, step, why);
+    end(w);
+}
+
+static void on_ready(void *arg, struct session *session)
+{
+    struct walk *w = arg;
+    w->report.ok = true;
+    w->deadline_ms = clock_mono_ms() + FAREWELL_MS;
+    session_quit(session);
+}
+
+/* Never: it carries nothing. */
+static void on_result(void *arg, struct session *session, const struct smtp_result *result)
+{
+}
+
+/* --- its life ----------------------------------------------------------------------------- */
+
+static void shorten(int64_t *timeout_ms, int64_t limit_ms)
+{
+    if (*timeout_ms > limit_ms)
+        *timeout_ms = limit_ms;
+}
+
+static void prepare(struct walk *w, bool login, const struct walk_limits *limits)
+{
+    struct session_settings *settings = &w->settings;
+    connect_settings(&w->relay, settings);
+    settings->tls_context = w->tls;
+    if (!login)
+        settings->smtp.credentials.user = NULL;
+    shorten(&settings->connect_timeout_ms, limits->connect);
+    shorten(&settings->tls_timeout_ms, limits->step);
+    shorten(&settings->smtp.timeouts.greeting, limits->step);
+    shorten(&settings->smtp.timeouts.command, limits->step);
+    w->deadline_ms = clock_mono_ms() + limits->all;
+}
+
+static int begin(struct walk *w, uv_loop_t *loop, bool login, const struct walk_limits *limits,
+                 struct error *err)
+{
+    const struct session_owner owner = {.ready = on_ready,
+                                        .result = on_result,
+                                        .closed = on_closed,
+                                        .step = on_step,
+                                        .said = on_said,
+                                        .arg = w};
+    if (connect_tls_new(&w->relay, &w->tls, err) < 0)
+        return -1;
+    prepare(w, login, limits);
+    w->session = session_open(loop, &w->settings, &owner);
+    return w->session != NULL ? 0 : error_set(err, ERR_NOMEM, "connection");
+}
+
+void walk_start(struct walk *w, uv_loop_t *loop, const struct config_relay *relay, bool login,
+                const struct walk_limits *limits, void (*ended)(void *arg, struct walk *walk),
+                void *arg)
+{
+    struct error why;
+    w->relay = *relay;
+    w->ended = ended;
+    w->arg = arg;
+    w->running = true;
+    w->step_begun_us = clock_mono_us();
+    if (begin(w, loop, login, limits, &why) == 0)
+        return;
+    note_failure(w, why.code == ERR_CONFIG ? SMTP_STEP_TLS : SMTP_STEP_DNS, &why);
+    end(w);
+}
+
+void walk_give_up(struct walk *w, const struct error *why)
+{
+    if (!w->running)
+        return;
+    w->given_up = *why;
+    session_abort(w->session);
+}
+
+void walk_clear(struct walk *w)
+{
+    transport_tls_free(TAKE(w->tls));
+}
+
+int64_t walk_silence_ms(const struct walk *w, int64_t now_ms)
+{
+    const struct verify_report *report = &w->report;
+    bool plain = w->relay.tls == CONFIG_TLS_STARTTLS || w->relay.tls == CONFIG_TLS_NONE;
+    enum smtp_step before = w->settings.proxy.host != NULL ? SMTP_STEP_PROXY : SMTP_STEP_TCP;
+    if (!w->running || !plain || report->n_steps == 0 ||
+        strcmp(report->steps[report->n_steps - 1].name, smtp_step_word(before)) != 0)
+        return 0;
+    return now_ms - w->step_begun_us / 1000;
+}
+
+bool walk_passed(const struct walk *w, const char *step)
+{
+    for (size_t i = 0; i < w->report.n_steps; i++)
+        if (w->report.steps[i].ok && strcmp(w->report.steps[i].name, step) == 0)
+            return true;
+    return false;
+}

@@ -1,0 +1,138 @@
+#include "smtp/addresses.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of these the oldest goes first: a host with more addresses than that has enough good ones. */
+enum { BAD_MAX = 32 };
+
+struct bad_address {
+    sa_family_t family;
+    unsigned char octets[16];
+    int64_t since_ms;
+};
+
+struct addresses {
+    pthread_mutex_t lock; /* guards what follows */
+    struct bad_address bad[BAD_MAX];
+    size_t n_bad; /* in the order they failed */
+};
+
+struct addresses *addresses_new(void)
+{
+    struct addresses *addresses = calloc(1, sizeof(*addresses));
+    if (addresses != NULL)
+        pthread_mutex_init(&addresses->lock, NULL);
+    return addresses;
+}
+
+void addresses_free(struct addresses *addresses)
+{
+    if (addresses == NULL)
+        return;
+    pthread_mutex_destroy(&addresses->lock);
+    free(addresses);
+}
+
+static struct bad_address key_of(const struct sockaddr *address)
+{
+    struct bad_address key = {.family = address->sa_family};
+    if (address->sa_family == AF_INET6)
+        memcpy(key.octets, &((const struct sockaddr_in6 *)address)->sin6_addr, 16);
+    else if (address->sa_family == AF_INET)
+        memcpy(key.octets, &((const struct sockaddr_in *)address)->sin_addr, 4);
+    return key;
+}
+
+/* The three below are called under the lock. */
+static size_t find(const struct addresses *addresses, const struct sockaddr *address)
+{
+    struct bad_address key = key_of(address);
+    size_t i = 0;
+    while (i < addresses->n_bad &&
+           (addresses->bad[i].family != key.family ||
+            memcmp(addresses->bad[i].octets, key.octets, sizeof(key.octets)) != 0))
+        i++;
+    return i;
+}
+
+static void forget(struct addresses *addresses, size_t i)
+{
+    addresses->n_bad--;
+    memmove(&addresses->bad[i], &addresses->bad[i + 1],
+            (addresses->n_bad - i) * sizeof(addresses->bad[0]));
+}
+
+static bool is_bad(const struct addresses *addresses, const struct sockaddr *address,
+                   int64_t now_ms)
+{
+    size_t i = find(addresses, address);
+    return i < addresses->n_bad && now_ms - addresses->bad[i].since_ms < ADDRESSES_BAD_MS;
+}
+
+void addresses_failed(struct addresses *addresses, const struct sockaddr *address, int64_t now_ms)
+{
+    pthread_mutex_lock(&addresses->lock);
+    size_t i = find(addresses, address);
+    if (i < addresses->n_bad)
+        forget(addresses, i);
+    else if (addresses->n_bad == BAD_MAX)
+        forget(addresses, 0);
+    struct bad_address *bad = &addresses->bad[addresses->n_bad++];
+    *bad = key_of(address);
+    bad->since_ms = now_ms;
+    pthread_mutex_unlock(&addresses->lock);
+}
+
+void addresses_worked(struct addresses *addresses, const struct sockaddr *address)
+{
+    pthread_mutex_lock(&addresses->lock);
+    size_t i = find(addresses, address);
+    if (i < addresses->n_bad)
+        forget(addresses, i);
+    pthread_mutex_unlock(&addresses->lock);
+}
+
+/* The next of the list from `from` on that is as bad as asked, and of the one family or of any
+ * other; under the lock. */
+static const struct addrinfo *next_of(const struct addresses *addresses,
+                                      const struct addrinfo *from, int family, bool of_family,
+                                      bool bad, int64_t now_ms)
+{
+    while (from != NULL && ((from->ai_family == family) != of_family ||
+                            (addresses != NULL && is_bad(addresses, from->ai_addr, now_ms)) != bad))
+        from = from->ai_next;
+    return from;
+}
+
+/* Those that are good, or those that are bad, families in turn; under the lock. */
+static size_t interleave(const struct addresses *addresses, const struct addrinfo *list, bool bad,
+                         int64_t now_ms, const struct addrinfo **sorted_out, size_t size)
+{
+    const struct addrinfo *at[2] = {list, list}; /* of the first's family, of others */
+    size_t n = 0;
+    for (unsigned turn = 0; n < size && (at[0] != NULL || at[1] != NULL); turn++) {
+        const struct addrinfo **next = &at[turn % 2];
+        *next = next_of(addresses, *next, list->ai_family, turn % 2 == 0, bad, now_ms);
+        if (*next == NULL)
+            continue;
+        sorted_out[n++] = *next;
+        *next = (*next)->ai_next;
+    }
+    return n;
+}
+
+size_t addresses_sort(struct addresses *addresses, const struct addrinfo *list, int64_t now_ms,
+                      const struct addrinfo **sorted_out, size_t size)
+{
+    if (addresses != NULL)
+        pthread_mutex_lock(&addresses->lock);
+    size_t n = interleave(addresses, list, false, now_ms, sorted_out, size);
+    if (addresses != NULL) {
+        n += interleave(addresses, list, true, now_ms, sorted_out + n, size - n);
+        pthread_mutex_unlock(&addresses->lock);
+    }
+    return n;
+}

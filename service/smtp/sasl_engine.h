@@ -1,0 +1,51 @@
+#ifndef POSTERN_SMTP_SASL_ENGINE_H
+#define POSTERN_SMTP_SASL_ENGINE_H
+
+/* What sasl.c chooses from and drives. The files sasl_*.c hold an engine or two each; only sasl.c
+ * knows base64 and the table of mechanisms. */
+
+#include "smtp/sasl.h"
+
+struct sasl_offer { /* what a login can be made of; borrowed for the login's life */
+    const struct sasl_credentials *credentials;
+    const struct sasl_binding *binding; /* never NULL; its members may be "" */
+    const char *mechanisms;             /* the server's, joined by one space */
+};
+
+struct sasl_engine {
+    /* Sets `sasl->state`, which may be half-built when it fails. */
+    int (*begin)(struct sasl *sasl, const struct sasl_offer *offer, struct error *err);
+    /* `challenge` is decoded, and NULL for the initial response. Appends the response, and sets
+     * `sasl->done` once everything is said and proven. What does not fit into `out` is the
+     * caller's to notice (`out->failed`). */
+    int (*step)(struct sasl *sasl, const char *challenge, size_t len, struct buffer *out,
+                struct error *err);
+    void (*end)(struct sasl *sasl); /* wipes; not called if there is no state */
+};
+
+struct sasl_mechanism {
+    const char *name; /* its setting is the same in lower case */
+    const struct sasl_engine *engine;
+    /* Are there credentials for it? `named`: it was asked for by name. */
+    bool (*fits)(const struct sasl_offer *offer, bool named);
+    bool client_first;   /* RFC 4422, 3: has an initial response */
+    bool goes_alone;     /* ... which waits for a first challenge whose text means nothing */
+    bool reveals_secret; /* whoever listens has the password: TLS only */
+    bool proves_server;  /* no success without the server's own proof */
+};
+
+struct sasl {
+    const struct sasl_mechanism *mechanism;
+    void *state; /* the engine's */
+    bool done;
+};
+
+extern const struct sasl_engine sasl_gsasl;  /* PLAIN LOGIN CRAM-MD5 DIGEST-MD5 EXTERNAL */
+extern const struct sasl_engine sasl_scram;  /* SCRAM-SHA-1, SCRAM-SHA-256, and -PLUS */
+extern const struct sasl_engine sasl_bearer; /* OAUTHBEARER XOAUTH2 */
+extern const struct sasl_engine sasl_krb5;   /* GSSAPI */
+extern const struct sasl_engine sasl_ntlm;   /* NTLM, version 2 */
+
+bool sasl_ntlm_installed(void);
+
+#endif

@@ -1,0 +1,585 @@
+"""`postern verify`: each trouble of contract section 7, told with its step, code and hint; and where
+the hint names a setting, that setting changed as it says makes it work."""
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from certificates import LONG_AGO, Authority
+from fake_relay import FakeRelay
+from gateway import POSTERN, free_port
+from tls_relay import TlsRelay
+
+NAME = "smtp.test"
+LOGIN = {"username": "alice", "password": "a \"hidden\" word"}
+SETTING = re.compile(r"\b(port|tls|tls_options\.server_name|tls_options\.min_version|"
+                     r"auth\.mechanism): (\"?[\w.-]*\w\"?)")
+SECONDS = 25  # no verification takes longer, whatever the relay does
+
+
+class Silent:
+    """Takes connections and says nothing; or, `full`, does not even take them. `says` comes first
+    of all; with `hangs_up` that is the end."""
+
+    def __init__(self, says=b"", hangs_up=False, full=False, host="127.0.0.1"):
+        self.says, self.hangs_up, self.full = says, hangs_up, full
+        self.listener = socket.create_server((host, 0), backlog=0 if full else 16)
+        self.host, self.port = self.listener.getsockname()
+        self.socks = []
+        if full:
+            self.fill()
+        else:
+            threading.Thread(target=self.serve, daemon=True).start()
+
+    def fill(self):
+        """Connections nobody accepts, until one more gets no answer."""
+        for _ in range(64):
+            sock = socket.socket()
+            self.socks.append(sock)
+            sock.settimeout(0.5)
+            try:
+                sock.connect((self.host, self.port))
+            except OSError:
+                return
+        raise AssertionError("the backlog takes everything")
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self.listener.accept()
+                self.socks.append(sock)
+                sock.sendall(self.says)
+                if self.hangs_up:
+                    sock.shutdown(socket.SHUT_WR)
+                    sock.close()
+
+    def settings(self, **more):
+        return {"name": "silent", "host": self.host, "port": self.port, "tls": "starttls", **more}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        for sock in [self.listener, *self.socks]:
+            sock.close()
+
+
+def answers(**replies):
+    """A behaviour: what to say to a command, by its first word in lower case; or to `connect`."""
+    def behaviour(session, event, argument):
+        word = argument.split(" ")[0].lower() if event in ("other", "ehlo") else event
+        return replies.get(word)
+    return behaviour
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = cls.enterClassContext(Authority())
+        cls.good = cls.authority.leaf(f"DNS:{NAME},DNS:localhost,IP:127.0.0.1")
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="postern-verify")
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.relays = []
+        self.addCleanup(self.check_manners)
+
+    def check_manners(self):
+        """No mail was sent, and nobody logged in twice (a trial with another mechanism counts)."""
+        for relay in self.relays:
+            said = [c for s in relay.sessions for c in s.commands]
+            self.assertEqual([c for c in said if c.startswith(("MAIL", "RCPT", "DATA"))], [])
+            self.assertLessEqual(len([c for c in said if c.startswith("AUTH")]), relay.n_logins, said)
+
+    def using(self, relay):
+        relay.n_logins = 1
+        self.relays.append(relay)
+        return self.enterContext(relay)
+
+    def fake(self, behaviour=lambda *_: None, extensions=("PIPELINING", "AUTH PLAIN"), **more):
+        return self.using(FakeRelay(behaviour, extensions, **more))
+
+    def tls(self, leaf=None, **more):
+        return self.using(TlsRelay(leaf or self.good, **more))
+
+    def trusted(self, **more):
+        return {"tls_options": {"ca_file": self.authority.file, "server_name": NAME, **more}}
+
+    def run_verify(self, *args, env=None):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("POSTERN_")}
+        begun = time.monotonic()
+        done = subprocess.run([POSTERN, "verify", *args], env={**clean, **(env or {})},
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=90)
+        self.assertLess(time.monotonic() - begun, 2 * SECONDS)
+        out, err = done.stdout.decode(), done.stderr.decode()
+        self.assertNotIn("hidden", out + err)
+        return done.returncode, out, err
+
+    def configure(self, *relays):
+        path = os.path.join(self.dir, "postern.yaml")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"relays": list(relays)}, f)
+        return path
+
+    def verify(self, settings):
+        status, out, err = self.run_verify("--json", "--config", self.configure(settings))
+        self.assertEqual(err, "")
+        report = json.loads(out)
+        self.assertEqual(status, 0 if report["ok"] else 1)
+        return report
+
+    def assert_ok(self, settings):
+        report = self.verify(settings)
+        self.assertTrue(report["ok"], report)
+        self.assertIsNone(report["error"])
+        self.assertTrue(all(s["ok"] for s in report["steps"]))
+        return report
+
+    def assert_trouble(self, settings, step, code, hint=None, proved=False):
+        report = self.verify(settings)
+        error = report["error"]
+        self.assertFalse(report["ok"])
+        self.assertEqual((error["step"], error["code"]), (step, code), report)
+        self.assertEqual(error["proved"], proved, report)
+        self.assertNotEqual(error["detail"], "")
+        if hint is None:
+            self.assertIsNone(error["hint"], report)
+        else:
+            self.assertRegex(error["hint"], hint)
+        self.assertEqual([s["ok"] for s in report["steps"]],
+                         [True] * (len(report["steps"]) - 1) + [False])
+        self.assertEqual(report["steps"][-1]["step"], step)
+        return error
+
+    def assert_mended(self, settings, step, code, hint):
+        """The hint was proved; and changing what it says makes it work."""
+        error = self.assert_trouble(settings, step, code, hint, proved=True)
+        mended = json.loads(json.dumps(settings))
+        found = SETTING.findall(error["hint"].split("set ", 1)[1])
+        self.assertTrue(found, error["hint"])
+        for path, value in found:
+            *parents, last = path.split(".")
+            at = mended
+            for parent in parents:
+                at = at.setdefault(parent, {})
+            at[last] = int(value) if path == "port" else value.strip('"')
+        self.assertNotEqual(mended, settings)
+        for relay in self.relays:
+            relay.n_logins += 1
+        self.assert_ok(mended)
+
+    def host_with(self, make, *ports):
+        """A loopback address of its own where nothing listens but `make(host, port)` for each."""
+        for _ in range(50):
+            host = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
+            with contextlib.ExitStack() as opened:
+                try:
+                    for port in ports:
+                        opened.enter_context(make(host, port))
+                except OSError:
+                    continue
+                self.addCleanup(opened.pop_all().close)
+                return host
+        raise AssertionError("no loopback address has these ports free")
+
+
+class Works(Case):
+    def test_plain(self):
+        report = self.assert_ok(self.fake().settings())
+        self.assertEqual([s["step"] for s in report["steps"]], ["dns", "tcp", "greeting", "ehlo"])
+        self.assertTrue(all(s["ms"] >= 0 for s in report["steps"]))
+        self.assertRegex(report["steps"][1]["detail"], r"\A127\.0\.0\.1 port \d+\Z")
+        self.assertEqual((report["tls"], report["mechanism"]), (None, None))
+        self.assertEqual((report["extensions"], report["mechanisms"]), (["PIPELINING"], ["PLAIN"]))
+
+    def test_starttls_and_login(self):
+        relay = self.tls(implicit=False)
+        report = self.assert_ok(relay.settings(auth=LOGIN, **self.trusted()))
+        self.assertEqual([s["step"] for s in report["steps"]],
+                         ["dns", "tcp", "greeting", "ehlo", "starttls", "tls", "ehlo", "auth"])
+        certificate = report["tls"]["certificate"]
+        self.assertEqual(report["tls"]["version"], "TLSv1.3")
+        self.assertEqual(certificate["names"], [NAME, "localhost", "127.0.0.1"])
+        self.assertIn("an authority for tests", certificate["issuer"])
+        self.assertRegex(certificate["pin"], r"\Asha256/.{44}\Z")
+        self.assertTrue(certificate["not_before"].startswith("2020-01-01T"))
+        self.assertTrue(certificate["not_after"].startswith("2049-12-31T"))
+        self.assertEqual(report["mechanism"], "PLAIN")
+
+    def test_implicit(self):
+        relay = self.tls()
+        report = self.assert_ok(relay.settings(**self.trusted()))
+        self.assertEqual([s["step"] for s in report["steps"]],
+                         ["dns", "tcp", "tls", "greeting", "ehlo"])
+
+    def test_slow_on_purpose(self):
+        def behaviour(session, event, argument):
+            if event == "connect":
+                time.sleep(4)  # longer than we are patient: the other mode is tried meanwhile
+        self.assert_ok(self.fake(behaviour).settings())
+
+    def test_a_farewell_nobody_answers(self):
+        def behaviour(session, event, argument):
+            if event == "quit":
+                time.sleep(8)
+        begun = time.monotonic()
+        self.assert_ok(self.fake(behaviour).settings())
+        self.assertLess(time.monotonic() - begun, 7)
+
+
+class GettingThere(Case):
+    def test_dns_failed(self):
+        self.assert_trouble({"name": "x", "host": "nothing.invalid", "port": 587}, "dns", "dns_failed",
+                            "check host: \"nothing.invalid\"")
+
+    def test_connect_refused(self):
+        self.assert_trouble({"name": "x", "host": "127.0.0.1", "port": free_port(), "tls": "none"},
+                            "tcp", "connect_refused", "check host and port")
+
+    def tls_at(self, implicit):
+        return lambda host, port: TlsRelay(self.good, implicit=implicit, host=host, port=port)
+
+    def test_connect_refused_but_another_port_is_open(self):
+        for implicit, port in ((False, 2525), (True, 2465), (False, 2587)):
+            with self.subTest(port=port):
+                host = self.host_with(self.tls_at(implicit), port)
+                self.assert_mended({"name": "x", "host": host, "port": 2500, "tls": "starttls",
+                                    **self.trusted()}, "tcp", "connect_refused",
+                                   f"set port: {port} and tls: {'implicit' if implicit else 'starttls'}")
+
+    def test_the_usual_ports_are_tried_in_the_usual_order(self):
+        host = self.host_with(self.tls_at(True), 465)
+        with TlsRelay(self.good, implicit=False, host=host, port=587):
+            self.assert_mended({"name": "x", "host": host, "port": 2500, "tls": "starttls",
+                                **self.trusted()}, "tcp", "connect_refused",
+                               "set port: 465 and tls: implicit")
+
+    def test_connect_timeout(self):
+        with Silent(full=True) as silent:
+            self.assert_trouble(silent.settings(), "tcp", "connect_timeout", "firewall")
+
+    def test_connect_timeout_but_another_port_is_open(self):
+        host = self.host_with(self.tls_at(False), 2525)
+        with Silent(full=True, host=host) as silent:
+            self.assert_mended(silent.settings(**self.trusted()), "tcp", "connect_timeout",
+                               "set port: 2525 and tls: starttls")
+
+
+class TlsModes(Case):
+    def test_tls_required_from_start(self):
+        relay = self.tls()
+        for tls in ("starttls", "none"):
+            with self.subTest(tls=tls):
+                self.assert_mended(relay.settings(**self.trusted(), **{"tls": tls}), "greeting",
+                                   "tls_required_from_start",
+                                   rf"\Aset tls: implicit: port {relay.port} waits for TLS\Z")
+
+    def test_what_waits_behind_tls_is_told_too(self):
+        relay = self.tls(self.authority.leaf("DNS:other.test"))
+        self.assert_trouble(relay.settings(**{**self.trusted(), "tls": "starttls"}), "greeting",
+                            "tls_required_from_start", "set tls: implicit: .*other.test")
+
+    def test_greeting_timeout(self):
+        with Silent() as silent:
+            self.assert_trouble(silent.settings(timeouts={"greeting": "4s"}), "greeting",
+                                "greeting_timeout", "check host and port")
+
+    def test_tls_timeout(self):
+        with Silent() as silent:
+            self.assert_trouble(silent.settings(tls="implicit", timeouts={"tls": "2s"}), "tls",
+                                "tls_timeout", "check host and port")
+
+    def test_hangs_up(self):
+        with Silent(hangs_up=True) as silent:
+            self.assert_trouble(silent.settings(), "greeting", "connection_lost",
+                                "check host and port")
+
+    def test_tls_on_plain_port(self):
+        relay = self.tls(implicit=False)
+        self.assert_mended(relay.settings(**{**self.trusted(), "tls": "implicit"}, auth=LOGIN), "tls",
+                           "tls_on_plain_port",
+                           rf"\Aset tls: starttls: port {relay.port} speaks plain text first\Z")
+
+    def test_tls_on_plain_port_of_a_server_that_hangs_up_on_it(self):
+        def serve(session, event, argument):
+            if event == "other" and not argument.isascii():
+                session.drop()
+            if event == "connect":  # it greets who is silent
+                session.sock.settimeout(0.3)
+                with contextlib.suppress(TimeoutError):
+                    if session.sock.recv(1, socket.MSG_PEEK):
+                        session.drop()
+                session.sock.settimeout(None)
+        relay = self.tls(behaviour=serve, implicit=False)
+        self.assert_mended(relay.settings(**{**self.trusted(), "tls": "implicit"}), "tls",
+                           "tls_on_plain_port", "set tls: starttls")
+
+    def test_tls_on_plain_port_without_starttls(self):
+        relay = self.fake()
+        self.assert_mended(relay.settings(tls="implicit"), "tls", "tls_on_plain_port",
+                           "set tls: none, but only inside a network you trust")
+
+    def test_starttls_not_offered(self):
+        relay = self.fake()
+        self.assert_mended(relay.settings(tls="starttls"), "ehlo", "starttls_not_offered",
+                           "set tls: none, but only inside a network you trust")
+
+    def test_starttls_not_offered_but_elsewhere(self):
+        host = self.host_with(lambda h, p: TlsRelay(self.good, host=h, port=p), 2465)
+        relay = self.fake(host=host)
+        self.assert_mended(relay.settings(**{**self.trusted(), "tls": "starttls"}), "ehlo",
+                           "starttls_not_offered", "set port: 2465 and tls: implicit")
+
+    def test_starttls_refused(self):
+        relay = self.tls(implicit=False, behaviour=answers(starttls="454 4.7.0 not now\r\n"))
+        error = self.assert_trouble(relay.settings(**self.trusted()), "starttls", "starttls_refused",
+                                    "port: 465 with tls: implicit")
+        self.assertIn("454 4.7.0 not now", error["detail"])
+
+    def test_injected_response(self):
+        relay = self.tls(implicit=False, behaviour=answers(starttls="220 go\r\n250 injected\r\n"))
+        self.assert_trouble(relay.settings(**self.trusted()), "tls", "injected_response",
+                            "port: 465 with tls: implicit")
+
+
+class Certificates(Case):
+    def test_name_mismatch(self):
+        """localhost is the same machine as 127.0.0.1, which the certificate is not for."""
+        relay = self.tls(self.authority.leaf("DNS:*.wild.test,DNS:nothing.invalid,DNS:localhost"))
+        settings = relay.settings(tls_options={"ca_file": self.authority.file})
+        self.assert_mended(settings, "tls", "certificate_name_mismatch",
+                           r"\Aset tls_options.server_name: localhost\b")
+
+    def test_name_mismatch_of_somebody_else(self):
+        relay = self.tls(self.authority.leaf("DNS:nothing.invalid,DNS:*.other.test"))
+        settings = relay.settings(tls_options={"ca_file": self.authority.file})
+        error = self.assert_trouble(settings, "tls", "certificate_name_mismatch",
+                                    "tls_options.server_name")
+        self.assertIn("nothing.invalid, *.other.test", error["detail"])
+
+    def test_expired(self):
+        relay = self.tls(self.authority.leaf(f"DNS:{NAME}", ends="20200201000000Z"))
+        error = self.assert_trouble(relay.settings(**self.trusted()), "tls", "certificate_expired",
+                                    "operator has to renew it")
+        self.assertIn("2020-02-01", error["detail"])
+
+    def test_not_yet_valid(self):
+        relay = self.tls(self.authority.leaf(f"DNS:{NAME}", begins="20480101000000Z"))
+        error = self.assert_trouble(relay.settings(**self.trusted()), "tls",
+                                    "certificate_not_yet_valid", "clock")
+        self.assertIn("2048-01-01", error["detail"])
+
+    def test_untrusted(self):
+        relay = self.tls()
+        settings = relay.settings(tls_options={"server_name": NAME})
+        error = self.assert_trouble(settings, "tls", "certificate_untrusted",
+                                    r"tls_options\.ca_file")
+        self.assertIn("an authority for tests", error["detail"])
+        settings["tls_options"]["ca_file"] = self.authority.file
+        self.assert_ok(settings)
+
+    def test_self_signed(self):
+        leaf = self.authority.leaf(f"DNS:{NAME}", signed=False)
+        relay = self.tls(leaf)
+        self.assert_trouble(relay.settings(**self.trusted()), "tls", "certificate_untrusted",
+                            r"tls_options\.ca_file")
+        self.assert_ok(relay.settings(**self.trusted(ca_file=leaf[0])))
+
+    def test_a_refused_certificate_is_shown(self):
+        relay = self.tls(self.authority.leaf("DNS:other.test", ends="20200201000000Z"))
+        report = self.verify(relay.settings(**self.trusted()))
+        self.assertEqual(report["tls"]["certificate"]["names"], ["other.test"])
+
+    def test_version(self):
+        relay = self.tls(version=ssl.TLSVersion.TLSv1_2)
+        self.assert_mended(relay.settings(**self.trusted(min_version="1.3")), "tls", "tls_version",
+                           r'\Aset tls_options.min_version: "1.2"')
+
+    def test_version_too_old_for_us(self):
+        relay = self.tls(version=ssl.TLSVersion.TLSv1_1)
+        self.assert_trouble(relay.settings(**self.trusted()), "tls", "tls_version", "min_version")
+
+
+class Logins(Case):
+    def test_mechanism_unavailable(self):
+        relay = self.fake()
+        self.assert_mended(relay.settings(auth={"mechanism": "login", **LOGIN}), "ehlo",
+                           "auth_mechanism_unavailable",
+                           r"\Aset auth.mechanism: auto: the relay offers PLAIN\Z")
+
+    def test_mechanism_unavailable_and_then_a_wrong_password(self):
+        relay = self.fake(answers(auth="535 5.7.8 wrong\r\n"))
+        self.assert_trouble(relay.settings(auth={"mechanism": "login", **LOGIN}), "ehlo",
+                            "auth_mechanism_unavailable", "set auth.mechanism: auto: .*535 5.7.8")
+
+    def test_none_of_ours(self):
+        relay = self.fake(extensions=("AUTH XYZZY",))
+        error = self.assert_trouble(relay.settings(auth=LOGIN), "ehlo", "auth_mechanism_unavailable",
+                                    "no mechanism that postern has")
+        self.assertIn("XYZZY", error["detail"])
+
+    def test_no_login_here(self):
+        relay = self.fake(extensions=("PIPELINING",))
+        self.assert_trouble(relay.settings(auth=LOGIN), "ehlo", "auth_mechanism_unavailable",
+                            "leave out auth.username")
+
+    def test_needs_tls(self):
+        """Two ways a server has to say so; both mean the same setting."""
+        def no_auth_in_plain(session, event, argument):
+            if event == "ehlo" and not isinstance(session.sock, ssl.SSLSocket):
+                return "250-fake\r\n250 STARTTLS\r\n"
+
+        def refuses_auth_in_plain(session, event, argument):
+            if argument.startswith("AUTH") and not isinstance(session.sock, ssl.SSLSocket):
+                return "538 5.7.11 encryption required\r\n"
+        for behaviour, step in ((no_auth_in_plain, "ehlo"), (refuses_auth_in_plain, "auth")):
+            with self.subTest(step=step):
+                relay = self.tls(behaviour=behaviour, implicit=False)
+                self.assert_mended(relay.settings(auth=LOGIN, **{**self.trusted(), "tls": "none"}),
+                                   step, "auth_needs_tls", "set tls: starttls")
+
+    def test_failed(self):
+        for reply, hint in (
+                ("535 5.7.8 no", "check auth.username and auth.password"),
+                ("535-5.7.8 Username and Password not accepted.\r\n535 5.7.8 BadCredentials x",
+                 "app password"),
+                ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for "
+                 "the Mailbox", "Set-CASMailbox .*-SmtpClientAuthenticationDisabled"),
+                ("535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
+                 "OAuth2")):
+            with self.subTest(reply=reply):
+                relay = self.tls(behaviour=answers(auth=reply + "\r\n"))
+                error = self.assert_trouble(relay.settings(auth=LOGIN, **self.trusted()), "auth",
+                                            "auth_failed", hint)
+                self.assertTrue(error["detail"].startswith("535 5.7."), error)
+
+    def test_throttled(self):
+        relay = self.tls(behaviour=answers(auth="454 4.7.0 Too many login attempts\r\n"))
+        self.assert_trouble(relay.settings(auth=LOGIN, **self.trusted()), "auth", "throttled",
+                            r"connections\.max")
+
+
+class Words(Case):
+    def test_throttled(self):
+        relay = self.fake(answers(connect="421 4.7.0 Too many connections\r\n"))
+        self.assert_trouble(relay.settings(), "greeting", "throttled", r"connections\.max")
+
+    def test_closing(self):
+        """It passes by itself: there is nothing to change."""
+        relay = self.fake(answers(connect="421 4.3.0 going down\r\n"))
+        self.assert_trouble(relay.settings(), "greeting", "relay_closing")
+
+    def test_relay_refused(self):
+        relay = self.fake(answers(connect="554 5.7.1 not you\r\n"))
+        error = self.assert_trouble(relay.settings(), "greeting", "relay_refused", "hostname")
+        self.assertIn("554 5.7.1 not you", error["detail"])
+
+    def test_ehlo_refused(self):
+        relay = self.fake(answers(ehlo="550 5.7.1 what a name\r\n"))
+        self.assert_trouble(relay.settings(), "ehlo", "relay_refused", "hostname")
+
+    def test_protocol_error(self):
+        with Silent(says=b"HTTP/1.1 400 Bad Request\r\n\r\n") as silent:
+            self.assert_trouble(silent.settings(), "greeting", "protocol_error", "is not SMTP")
+
+    def test_no_reply(self):
+        def behaviour(session, event, argument):
+            if event == "ehlo":
+                time.sleep(6)
+        self.assert_trouble(self.fake(behaviour).settings(timeouts={"command": "1s"}), "ehlo",
+                            "timeout")
+
+
+class CommandLine(Case):
+    def test_for_a_person(self):
+        relay = self.tls(implicit=False)
+        path = self.configure(relay.settings(auth=LOGIN, **self.trusted()))
+        status, out, err = self.run_verify("--config", path)
+        self.assertEqual((status, err), (0, ""))
+        for line in (rf"fake +127\.0\.0\.1 port {relay.port}, tls: starttls",
+                     rf"tcp +ok +\d+ ms  127\.0\.0\.1 port {relay.port}", r"tls +ok +\d+ ms  TLSv1\.3.*",
+                     rf"certificate +{NAME}, localhost, 127\.0\.0\.1", "issuer +.*authority.*",
+                     "valid until +2049-12-31", "extensions +PIPELINING.*", "mechanisms +PLAIN",
+                     "auth +ok .*PLAIN", "it could send"):
+            self.assertRegex(out, rf"(?m)^{line}$")
+
+    def test_trouble_for_a_person(self):
+        relay = self.tls(implicit=False)
+        path = self.configure(relay.settings(**{**self.trusted(), "tls": "implicit"}))
+        status, out, err = self.run_verify("--config", path)
+        self.assertEqual((status, err), (1, ""))
+        self.assertRegex(out, r"(?m)^tls +FAILED +\d+ ms  ")
+        self.assertRegex(out, r"(?m)^tls_on_plain_port: the server answered")
+        self.assertRegex(out, r"(?m)^hint, proved: set tls: starttls: port \d+ speaks plain text")
+        self.assertNotIn("could send", out)
+
+    def test_by_name(self):
+        first, second = self.fake(), self.fake()
+        path = self.configure(first.settings(), second.settings(name="other"))
+        for args, relay in (((), first), (("fake",), first), (("other",), second)):
+            status, out, _ = self.run_verify("--config", path, *args)
+            self.assertEqual(status, 0)
+            self.assertIn(f"port {relay.port}, tls: none", out)
+        status, out, err = self.run_verify("--config", path, "nobody")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("nobody", err)
+
+    def test_by_url(self):
+        relay = self.tls(implicit=False)
+        env = {"SSL_CERT_FILE": self.authority.file, "POSTERN_LISTEN": "0.0.0.0:1"}
+        url = f"smtp://alice:a%20hidden%20word@localhost:{relay.port}?auth=plain"
+        status, out, err = self.run_verify("--json", url, env=env)
+        self.assertEqual((status, err), (0, ""), out)
+        self.assertEqual(json.loads(out)["mechanism"], "PLAIN")
+        url = f"smtp://alice@localhost:{relay.port}"
+        env["POSTERN_RELAY_PASSWORD"] = "a hidden word"
+        relay.n_logins += 1
+        self.assertEqual(self.run_verify(url, env=env)[0], 0)
+        self.assertEqual(self.run_verify(f"smtps://localhost:{relay.port}", env=env)[0], 1)
+
+    def test_by_environment(self):
+        relay = self.fake()
+        env = {"POSTERN_RELAY": f"smtp+none://127.0.0.1:{relay.port}"}
+        self.assertEqual(self.run_verify(env=env)[0], 0)
+
+    def test_usage(self):
+        path = self.configure(self.fake().settings())
+        for args in (["a", "b"], ["--config"], ["--colour"],
+                     ["--config", path, "smtp://localhost"]):
+            with self.subTest(args=args):
+                status, out, err = self.run_verify(*args)
+                self.assertEqual((status, out), (2, ""))
+                self.assertIn("usage: postern verify", err)
+
+    def test_configuration(self):
+        for args in (["--config", self.configure()],
+                     ["--config", self.configure({"name": "x", "host": "x", "colour": "red"})],
+                     ["smtp://localhost:x"], ["http://localhost"]):
+            with self.subTest(args=args):
+                status, out, err = self.run_verify(*args)
+                self.assertEqual((status, out), (3, ""))
+                self.assertNotEqual(err, "")
+
+    def test_a_broken_ca_file(self):
+        path = os.path.join(self.dir, "ca.pem")
+        with open(path, "w", encoding="ascii") as f:
+            f.write("no certificate\n")
+        relay = self.tls()
+        error = self.verify(relay.settings(**self.trusted(ca_file=path)))["error"]
+        self.assertEqual((error["step"], error["code"]), ("tls", "configuration"))
+        self.assertIn("ca.pem", error["detail"])
+
+
+if __name__ == "__main__":
+    unittest.main()

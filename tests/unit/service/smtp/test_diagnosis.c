@@ -1,0 +1,277 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "smtp/diagnosis.h"
+
+static const struct diagnosis_context usual = {
+    .host = "smtp.example.com", .port = 2500, .tls = "starttls"};
+
+static const char *hint_in(const struct diagnosis_context *context, enum error_code code,
+                           const char *where, const char *detail)
+{
+    static char hint[DIAGNOSIS_HINT_SIZE];
+    struct error why;
+    error_set(&why, code, "%s", detail);
+    error_at(&why, "%s", where);
+    diagnosis_hint(&why, context, hint, sizeof(hint));
+    return hint;
+}
+
+/* --- one vocabulary ------------------------------------------------------------------------ */
+
+/* Every code of a relay, and what its hint names; NULL: nothing can be changed, it is to wait. */
+static const struct {
+    enum error_code code;
+    const char *names;
+} codes[] = {
+    {ERR_DNS_FAILED, "check host: \"smtp.example.com\""},
+    {ERR_CONNECT_REFUSED, "smtp.example.com port 2500: check host and port"},
+    {ERR_CONNECT_TIMEOUT, "firewall"},
+    {ERR_CONNECT_FAILED, "firewall"},
+    {ERR_PROXY_FAILED, "check proxy"},
+    {ERR_GREETING_TIMEOUT, "set tls: implicit"},
+    {ERR_TLS_REQUIRED_FROM_START, "set tls: implicit: port 2500 waits for TLS"},
+    {ERR_TLS_ON_PLAIN_PORT, "set tls: starttls: port 2500 speaks plain text first"},
+    {ERR_STARTTLS_NOT_OFFERED, "465 with tls: implicit"},
+    {ERR_STARTTLS_REFUSED, "port: 465 with tls: implicit"},
+    {ERR_CERTIFICATE_NAME_MISMATCH, "tls_options.server_name"},
+    {ERR_CERTIFICATE_EXPIRED, "renew"},
+    {ERR_CERTIFICATE_NOT_YET_VALID, "clock"},
+    {ERR_CERTIFICATE_UNTRUSTED, "tls_options.ca_file"},
+    {ERR_TLS_VERSION, "tls_options.min_version"},
+    {ERR_TLS_FAILED, "check host, port and tls"},
+    {ERR_TLS_TIMEOUT, "set tls: starttls"},
+    {ERR_AUTH_MECHANISM_UNAVAILABLE, "mechanism"},
+    {ERR_AUTH_FAILED, "auth.password"},
+    {ERR_AUTH_NEEDS_TLS, "set tls: starttls"},
+    {ERR_RELAY_REFUSED, "hostname"},
+    {ERR_RELAY_CLOSING, NULL},
+    {ERR_THROTTLED, "connections.max"},
+    {ERR_CONNECTION_LOST, NULL},
+    {ERR_TIMEOUT, NULL},
+    {ERR_PROTOCOL, "is not SMTP"},
+    {ERR_INJECTED_RESPONSE, "tls: implicit"},
+};
+
+enum { N_CODES = sizeof(codes) / sizeof(codes[0]) };
+
+Test(diagnosis, every_code_of_a_relay_has_its_hint_or_none)
+{
+    static const enum error_code all[] = {
+#define X(code, word) code,
+        ERROR_CODES(X)
+#undef X
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        size_t k = 0;
+        while (k < N_CODES && codes[k].code != all[i])
+            k++;
+        const char *hint = hint_in(&usual, all[i], "ehlo", "something");
+        if (all[i] < ERR_DNS_FAILED || (k < N_CODES && codes[k].names == NULL)) {
+            cr_expect_str_eq(hint, "", "%s: %s", error_word(all[i]), hint);
+            continue;
+        }
+        cr_assert_lt(k, N_CODES, "%s is not in the table above", error_word(all[i]));
+        cr_expect_not_null(strstr(hint, codes[k].names), "%s: %s", error_word(all[i]), hint);
+        cr_expect_null(strpbrk(hint, "{}"), "%s: %s", error_word(all[i]), hint);
+    }
+}
+
+Test(diagnosis, the_contract_s_words_are_ours)
+{
+    static const char *const words[] = {"dns_failed",
+                                        "connect_refused",
+                                        "connect_timeout",
+                                        "greeting_timeout",
+                                        "tls_required_from_start",
+                                        "tls_on_plain_port",
+                                        "starttls_not_offered",
+                                        "starttls_refused",
+                                        "certificate_name_mismatch",
+                                        "certificate_expired",
+                                        "certificate_not_yet_valid",
+                                        "certificate_untrusted",
+                                        "tls_version",
+                                        "auth_mechanism_unavailable",
+                                        "auth_failed",
+                                        "auth_needs_tls",
+                                        "relay_refused",
+                                        "throttled",
+                                        "protocol_error",
+                                        "injected_response"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        size_t k = 0;
+        while (k < N_CODES && strcmp(error_word(codes[k].code), words[i]) != 0)
+            k++;
+        cr_expect_lt(k, N_CODES, "%s", words[i]);
+    }
+}
+
+/* --- where the code is not enough ----------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    struct diagnosis_context context;
+    enum error_code code;
+    const char *where, *detail, *names;
+} details[] = {
+    {"silence on a port that was to speak TLS",
+     {.tls = "implicit"},
+     ERR_GREETING_TIMEOUT,
+     "greeting",
+     "no greeting",
+     "check host and port"},
+    {"silence, and TLS was tried",
+     {.tls = "starttls", .tried = true},
+     ERR_GREETING_TIMEOUT,
+     "greeting",
+     "no greeting",
+     "check host and port"},
+    {"no end of the handshake, and plain text was tried",
+     {.tls = "implicit", .tried = true},
+     ERR_TLS_TIMEOUT,
+     "tls",
+     "x",
+     "check host and port"},
+    {"hangs up", {.tls = "none"}, ERR_CONNECTION_LOST, "greeting", "closed", "check host and port"},
+    {"client certificate, TLS 1.2",
+     {.tls = "implicit"},
+     ERR_TLS_FAILED,
+     "tls",
+     "TLS handshake: sslv3 alert bad certificate",
+     "tls_options.certificate"},
+    {"client certificate, TLS 1.3",
+     {.tls = "implicit"},
+     ERR_CONNECTION_LOST,
+     "greeting",
+     "TLS: tlsv13 alert certificate required",
+     "tls_options.certificate"},
+    {"source address",
+     {.tls = "none"},
+     ERR_CONNECT_FAILED,
+     "tcp",
+     "source_address 192.0.2.1: Cannot assign requested address",
+     "set source_address"},
+    {"proxy refuses",
+     {.tls = "none", .proxy = "proxy.test"},
+     ERR_CONNECT_REFUSED,
+     "tcp",
+     "x",
+     "check proxy: proxy.test"},
+    {"proxy has no address",
+     {.tls = "none", .proxy = "proxy.test"},
+     ERR_DNS_FAILED,
+     "dns",
+     "x",
+     "check proxy: proxy.test"},
+    {"another mechanism",
+     {.tls = "none", .mechanism = "login", .offered = "PLAIN"},
+     ERR_AUTH_MECHANISM_UNAVAILABLE,
+     "ehlo",
+     "x",
+     "or to auto"},
+    {"no AUTH at all",
+     {.tls = "none", .mechanism = "login", .offered = ""},
+     ERR_AUTH_MECHANISM_UNAVAILABLE,
+     "ehlo",
+     "x",
+     "leave out auth.username"},
+    {"only OAuth2",
+     {.tls = "none", .mechanism = "auto", .offered = "XOAUTH2 OAUTHBEARER"},
+     ERR_AUTH_MECHANISM_UNAVAILABLE,
+     "ehlo",
+     "x",
+     "OAuth2 (it offers XOAUTH2 OAUTHBEARER)"},
+    {"Microsoft's switch",
+     {.tls = "starttls"},
+     ERR_AUTH_FAILED,
+     "auth",
+     "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the "
+     "Mailbox.",
+     "Set-CASMailbox"},
+    {"Microsoft's end of passwords",
+     {.tls = "starttls"},
+     ERR_AUTH_FAILED,
+     "auth",
+     "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
+     "OAuth2"},
+    {"Google's",
+     {.tls = "starttls"},
+     ERR_AUTH_FAILED,
+     "auth",
+     "535 5.7.8 Username and Password not accepted. BadCredentials",
+     "app password"},
+    {"a login is wanted",
+     {.tls = "starttls"},
+     ERR_RELAY_REFUSED,
+     "ehlo",
+     "530 5.7.57 Client not authenticated",
+     "set auth.username and auth.password"},
+    {"a login wants TLS",
+     {.tls = "none"},
+     ERR_AUTH_NEEDS_TLS,
+     "auth",
+     "530 5.7.0 Must issue a STARTTLS command first",
+     "set tls: starttls"},
+};
+
+Test(diagnosis, details_are_told_apart)
+{
+    for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++) {
+        struct diagnosis_context context = details[i].context;
+        context.host = "smtp.example.com";
+        context.port = 25;
+        const char *hint = hint_in(&context, details[i].code, details[i].where, details[i].detail);
+        cr_expect_not_null(strstr(hint, details[i].names), "%s: %s", details[i].name, hint);
+    }
+}
+
+/* --- what was tried ------------------------------------------------------------------------ */
+
+static const struct {
+    struct diagnosis_change change;
+    const char *hint;
+} changes[] = {
+    {{.tls = "implicit"}, "set tls: implicit: port 2500 waits for TLS"},
+    {{.tls = "starttls"}, "set tls: starttls: port 2500 speaks plain text first"},
+    {{.tls = "none"}, "set tls: none, but only inside a network you trust: port 2500 has no TLS"},
+    {{.port = 465, .tls = "implicit"},
+     "set port: 465 and tls: implicit: there smtp.example.com answers"},
+    {{.server_name = "mx.example.net"},
+     "set tls_options.server_name: mx.example.net, if you know it: the certificate is for it, and "
+     "it has the same address as smtp.example.com"},
+    {{.min_version = "1.2"}, "set tls_options.min_version: \"1.2\": the relay speaks no newer TLS"},
+    {{.mechanism = "auto"}, "set auth.mechanism: auto: the relay offers PLAIN LOGIN"},
+};
+
+Test(diagnosis, a_change_that_was_tried_is_named)
+{
+    struct diagnosis_context context = usual;
+    context.offered = "PLAIN LOGIN";
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        char hint[DIAGNOSIS_HINT_SIZE];
+        diagnosis_hint_change(&changes[i].change, &context, hint, sizeof(hint));
+        cr_expect_str_eq(hint, changes[i].hint);
+    }
+}
+
+/* A host's name may be as long as it likes, the hint keeps to its room. */
+Test(diagnosis, hints_are_cut_to_their_size)
+{
+    char host[600], hint[32 + 1];
+    memset(host, 'h', sizeof(host) - 1);
+    host[sizeof(host) - 1] = '\0';
+    struct diagnosis_context context = usual;
+    context.host = host;
+    for (size_t size = 1; size < sizeof(hint); size++) {
+        struct error why;
+        error_set(&why, ERR_DNS_FAILED, "x");
+        memset(hint, '!', sizeof(hint));
+        diagnosis_hint(&why, &context, hint, size);
+        cr_expect_eq(strlen(hint), size - 1);
+        cr_expect_eq(hint[size], '!');
+        diagnosis_hint_change(&(struct diagnosis_change){.server_name = "x"}, &context, hint, size);
+        cr_expect_eq(strlen(hint), size - 1);
+        cr_expect_eq(hint[size], '!');
+    }
+}

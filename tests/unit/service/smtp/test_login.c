@@ -1,0 +1,100 @@
+#include "smtp/login.h"
+
+#include <criterion/criterion.h>
+#include <gsasl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "smtp/dialogue.h"
+
+/* Logins whose lines are not the same every time, so that no conversation can be written down. */
+
+struct talk {
+    struct smtp_options options;
+    struct smtp_dialogue *dialogue;
+    struct error err;
+    char line[12288 + 3]; /* what the client said last, without CRLF */
+};
+
+static int say(struct talk *t, const char *text)
+{
+    int rc = smtp_dialogue_feed(t->dialogue, text, strlen(text), 0, &t->err);
+    size_t len = smtp_dialogue_pull(t->dialogue, t->line, sizeof(t->line) - 1);
+    smtp_dialogue_written(t->dialogue, len, 0);
+    t->line[len >= 2 ? len - 2 : 0] = '\0';
+    return rc;
+}
+
+static void begin(struct talk *t, const char *mechanism, const char *offered)
+{
+    *t = (struct talk){
+        .options = {.hostname = "client.example",
+                    .tls = true,
+                    .credentials = {.mechanism = mechanism,
+                                    .user = "alice",
+                                    .password = "wonderland",
+                                    .host = "mx.example"},
+                    .binding = {.tls_exporter = "ZXhwb3J0ZXI="},
+                    .timeouts = {1000, 1000, 1000, 1000}},
+    };
+    t->dialogue = smtp_dialogue_new(&t->options, 0);
+    char ehlo[256];
+    snprintf(ehlo, sizeof(ehlo), "250-mx.example\r\n250 AUTH %s\r\n", offered);
+    cr_assert_eq(say(t, "220 mx.example\r\n"), 0);
+    cr_assert_eq(say(t, ehlo), 0, "%s", t->err.detail);
+}
+
+static bool decodes_to(const char *base64, const char *beginning)
+{
+    char *octets = NULL;
+    size_t len = 0;
+    bool does = gsasl_base64_from(base64, strlen(base64), &octets, &len) == GSASL_OK &&
+                len >= strlen(beginning) && memcmp(octets, beginning, strlen(beginning)) == 0;
+    gsasl_free(octets);
+    return does;
+}
+
+static bool said(const struct talk *t, const char *command, const char *beginning)
+{
+    size_t n = strlen(command);
+    return strncmp(t->line, command, n) == 0 && decodes_to(t->line + n, beginning);
+}
+
+Test(login, scram_yes_without_proof_is_refused)
+{
+    struct talk t;
+    begin(&t, "auto", "PLAIN SCRAM-SHA-256");
+    cr_expect(said(&t, "AUTH SCRAM-SHA-256 ", "y,,n=alice,r="), "%s", t.line);
+    cr_expect_eq(say(&t, "235 2.7.0 welcome\r\n"), -1);
+    cr_expect_eq(t.err.code, ERR_PROTOCOL);
+    cr_expect_str_eq(t.err.where, "auth");
+    cr_expect_not(smtp_dialogue_ready(t.dialogue));
+    smtp_dialogue_free(t.dialogue);
+}
+
+/* Who strikes the -PLUS after having offered it is told nothing that it could take for "none was
+ * offered". */
+Test(login, plus_refused_goes_on_unbound)
+{
+    struct talk t;
+    begin(&t, "scram-sha-256", "SCRAM-SHA-256 SCRAM-SHA-256-PLUS");
+    cr_expect(said(&t, "AUTH SCRAM-SHA-256-PLUS ", "p=tls-exporter,,n=alice,r="), "%s", t.line);
+    cr_expect_eq(say(&t, "504 5.5.4 not that one\r\n"), 0);
+    cr_expect(said(&t, "AUTH SCRAM-SHA-256 ", "n,,n=alice,r="), "%s", t.line);
+    cr_expect_eq(say(&t, "504 5.5.4 nor that one\r\n"), -1);
+    cr_expect_eq(t.err.code, ERR_AUTH_MECHANISM_UNAVAILABLE);
+    smtp_dialogue_free(t.dialogue);
+}
+
+/* Exchange announces itself in words that are not base64 ([MS-SMTPNTLM], 2.2). */
+Test(login, ntlm_is_announced_in_words)
+{
+    struct talk t;
+    begin(&t, "ntlm", "NTLM LOGIN");
+    cr_expect_str_eq(t.line, "AUTH NTLM");
+    cr_expect_eq(say(&t, "334 ntlm supported\r\n"), 0, "%s", t.err.detail);
+    cr_expect(decodes_to(t.line, "NTLMSSP"), "%s", t.line);
+    cr_expect_eq(say(&t, "334 still in words\r\n"), -1);
+    cr_expect_eq(t.err.code, ERR_PROTOCOL, "%s", t.err.detail);
+    smtp_dialogue_free(t.dialogue);
+}
