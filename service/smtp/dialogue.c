@@ -51,6 +51,7 @@ struct smtp_dialogue {
     char line[LINE_SIZE];
 
     struct smtp_login login;
+    bool login_away; /* taken, to be run */
     bool tls, wants_tls;
     bool ready, quitting;
     bool unclear;    /* the last transaction may have left something open at the server */
@@ -255,13 +256,31 @@ static int on_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed, st
 static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, false, put_starttls,
                                              on_starttls};
 
+/* What it came to. */
+static int say_login(struct smtp_dialogue *d, struct error *err)
+{
+    const struct error *why = &d->login.err;
+    if (why->code != ERR_NONE)
+        return error_set(err, why->code, "%s", why->detail);
+    ask(d, d->login.bare ? &AUTH : &AUTH_LINE);
+    return 0;
+}
+
+/* What may take its time is taken away to be run: smtp_dialogue_take_login(). */
+static int go_on_with_login(struct smtp_dialogue *d, struct error *err)
+{
+    if (smtp_login_waits(&d->login))
+        return 0;
+    smtp_login_run(&d->login);
+    return say_login(d, err);
+}
+
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
     if (smtp_login_start(&d->login, &d->options->credentials, &d->options->binding, &d->extensions,
                          d->tls || d->options->allow_plaintext_auth, err) < 0)
         return -1;
-    ask(d, d->login.bare ? &AUTH : &AUTH_LINE);
-    return 0;
+    return go_on_with_login(d, err);
 }
 
 /* 504: offered, but not to be had after all. */
@@ -301,10 +320,9 @@ static void put_auth_line(struct smtp_dialogue *d, const struct smtp_owed *owed)
 static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     if (d->said.code == 334) {
-        if (smtp_login_answer(&d->login, smtp_reply_text(&d->reply), err) < 0)
+        if (smtp_login_challenge(&d->login, smtp_reply_text(&d->reply), err) < 0)
             return -1;
-        ask(d, &AUTH_LINE);
-        return 0;
+        return go_on_with_login(d, err);
     }
     if (d->said.code == 504)
         return try_next_mechanism(d, err);
@@ -734,6 +752,30 @@ void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms)
     ask(d, &EHLO);
 }
 
+bool smtp_dialogue_take_login(struct smtp_dialogue *d, struct smtp_login *login_out)
+{
+    if (d->closed || !smtp_login_waits(&d->login))
+        return false;
+    *login_out = d->login;
+    d->login = (struct smtp_login){0};
+    d->login_away = true;
+    return true;
+}
+
+int smtp_dialogue_give_login(struct smtp_dialogue *d, struct smtp_login *login, int64_t now_ms,
+                             struct error *err)
+{
+    assert(d->login_away && !d->closed);
+    d->login = *login;
+    *login = (struct smtp_login){0};
+    d->login_away = false;
+    begin_wait(d, now_ms);
+    if (say_login(d, err) == 0)
+        return 0;
+    d->closed = true;
+    return error_at(err, "%s", smtp_step_word(SMTP_STEP_AUTH));
+}
+
 bool smtp_dialogue_ready(const struct smtp_dialogue *d)
 {
     return d->ready && !d->quitting && !d->over && !d->closed;
@@ -879,11 +921,19 @@ static int64_t slowest_ms(const struct smtp_dialogue *d, const struct smtp_owed 
            (int64_t)(d->written - d->first_written) * 1000 / CONTENT_RATE_MIN;
 }
 
+/* Then nothing is owed: it is our turn to say something. */
+static bool login_runs(const struct smtp_dialogue *d)
+{
+    return d->login_away || smtp_login_waits(&d->login);
+}
+
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out)
 {
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (step_out != NULL)
         *step_out = smtp_dialogue_step(d);
+    if (login_runs(d))
+        return d->since_ms + d->options->timeouts.command;
     if (first == NULL)
         return INT64_MAX;
     int64_t stalled_ms = d->since_ms + timeout_ms(d, first), slow_ms = slowest_ms(d, first);
@@ -895,6 +945,8 @@ enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d)
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (d->wants_tls)
         return SMTP_STEP_TLS;
+    if (login_runs(d))
+        return SMTP_STEP_AUTH;
     return first != NULL ? first->command->step : d->last_step;
 }
 

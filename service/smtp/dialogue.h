@@ -114,6 +114,7 @@ struct smtp_result { /* valid until the next call */
 };
 
 struct smtp_dialogue;
+struct smtp_login; /* smtp/login.h */
 
 struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int64_t now_ms);
 void smtp_dialogue_free(struct smtp_dialogue *d);
@@ -143,6 +144,14 @@ void smtp_dialogue_written(struct smtp_dialogue *d, size_t len, int64_t now_ms);
 /* The server agreed to STARTTLS: do the handshake, then say so. Until then nothing is to be fed. */
 bool smtp_dialogue_wants_tls(const struct smtp_dialogue *d);
 void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms);
+
+/* A step of the login that may wait for others or compute for long is not made here: when there is
+ * one, take the login, smtp_login_run() it on a thread that has time, and give it back. Meanwhile
+ * the dialogue may be fed (though nothing is owed) and lost; then the login is the taker's to
+ * clear. Errors as of smtp_dialogue_feed(). */
+bool smtp_dialogue_take_login(struct smtp_dialogue *d, struct smtp_login *login_out);
+int smtp_dialogue_give_login(struct smtp_dialogue *d, struct smtp_login *login, int64_t now_ms,
+                             struct error *err);
 
 bool smtp_dialogue_ready(const struct smtp_dialogue *d); /* logged in: transactions may begin */
 bool smtp_dialogue_idle(const struct smtp_dialogue *d);  /* ... and none is under way */

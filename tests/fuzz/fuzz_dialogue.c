@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "smtp/dialogue.h"
+#include "smtp/login.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -127,6 +128,19 @@ static void pull_all(struct talk *talk, size_t piece)
     }
 }
 
+/* False: it came to nothing. */
+static bool run_login(struct talk *talk)
+{
+    struct error err = {0};
+    struct smtp_login login;
+    if (!smtp_dialogue_take_login(talk->dialogue, &login))
+        return true;
+    smtp_login_run(&login);
+    bool lives = smtp_dialogue_give_login(talk->dialogue, &login, talk->now_ms, &err) == 0;
+    require(lives || err.code != ERR_NONE);
+    return lives;
+}
+
 /* False: the connection has come to its end. */
 static bool exchange(struct talk *talk, const char *data, size_t len, size_t piece)
 {
@@ -142,6 +156,8 @@ static bool exchange(struct talk *talk, const char *data, size_t len, size_t pie
         talk->tls = true;
         smtp_dialogue_tls_done(talk->dialogue, talk->now_ms);
     }
+    if (!run_login(talk))
+        return false;
     begin_where_there_is_room(talk);
     pull_all(talk, piece);
     return true;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "smtp/dialogue.h"
+#include "smtp/login.h"
 
 enum { MAX_WORDS = 64, OUT_MAX = 64 * 1024 };
 
@@ -107,6 +108,18 @@ static void lose(struct player *p)
     smtp_dialogue_lost(p->dialogue);
 }
 
+static void run_login(struct player *p)
+{
+    struct smtp_login login;
+    if (p->has_error || !smtp_dialogue_take_login(p->dialogue, &login))
+        return;
+    smtp_login_run(&login);
+    if (smtp_dialogue_give_login(p->dialogue, &login, 0, &p->error) < 0) {
+        p->has_error = true;
+        lose(p);
+    }
+}
+
 static bool server_says(struct player *p, const char *data, size_t len)
 {
     size_t piece = p->pace->feed > 0 ? p->pace->feed : len;
@@ -118,6 +131,7 @@ static bool server_says(struct player *p, const char *data, size_t len)
             p->has_error = true;
             lose(p);
         }
+        run_login(p);
         free(copy);
     }
     return true;
