@@ -222,9 +222,9 @@ Test(reaction, only_to_what_the_server_said)
 Test(reaction, none_to_an_enhanced_code_of_another_shape)
 {
     struct error why;
-    error_set(&why, ERR_RELAY_REFUSED, "550 5.7.30.1.2.3.4.5.6 Basic");
+    error_set(&why, ERR_RELAY_REFUSED, "550 5.7.57.1.2.3.4.5.6 Basic");
     cr_assert_eq(reaction_to_error(&why)->kind, REACTION_NONE);
-    error_set(&why, ERR_RELAY_REFUSED, "550 5.7.30"); /* without words */
+    error_set(&why, ERR_RELAY_REFUSED, "550 5.7.57"); /* without words */
     cr_assert_eq(reaction_to_error(&why)->kind, REACTION_LOGIN);
 }
 
