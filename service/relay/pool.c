@@ -274,7 +274,7 @@ void pool_opened(struct relay *relay)
     bool was_down = relay->down;
     relay->down = relay->wanted = relay->explained = false;
     relay->knocking_ms = 0;
-    relay->limit = smaller(relay->limit * 2, max);
+    relay->limit = backoff_widen(relay->limit, relay->n_connections - relay->n_opening, max);
     backoff_succeeded(&relay->entry);
     if (was_down)
         relay->trouble.error = (struct error){0};

@@ -20,6 +20,13 @@ static uint32_t dice(void)
     return number;
 }
 
+/* So long, and up to a fifth more, so that many who were told the same do not come back at once. */
+static int64_t rest(struct backoff *backoff, int64_t now_ms, int64_t pause_ms)
+{
+    backoff_pause(backoff, now_ms, pause_ms + pause_ms * (int64_t)(dice() % 201) / 1000);
+    return backoff->until_ms - now_ms;
+}
+
 /* What to change: as the reply's row says, else as the code does. */
 static void find_hint(const struct relay *relay, const struct reaction *reaction,
                       struct trouble *trouble)
@@ -99,7 +106,7 @@ int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
         relay->explained = false;
     }
     if (reaction->pause_ms > 0)
-        return backoff_pause(&relay->entry, now_ms, reaction->pause_ms, dice());
+        return rest(&relay->entry, now_ms, reaction->pause_ms);
     bool login = ending->why->code == ERR_AUTH_FAILED || reaction->kind == REACTION_LOGIN;
     return backoff_failed(&relay->entry, now_ms, login, dice());
 }
@@ -119,7 +126,7 @@ static int64_t keep_to_rate(struct relay *relay, const struct reaction *reaction
     if (reaction->rate_n > 0)
         rate_learn(relay->messages, reaction->rate_n, reaction->rate_ms, now_ms);
     int64_t pause_ms = reaction->pause_ms > 0 ? reaction->pause_ms : RATE_PAUSE_MS;
-    return backoff_pause(&relay->traffic, now_ms, pause_ms, dice());
+    return rest(&relay->traffic, now_ms, pause_ms);
 }
 
 /* What the reaction's kind asks for; the pause it means. */
@@ -130,12 +137,12 @@ static int64_t react(struct relay *relay, const struct reaction *reaction)
     case REACTION_FEWER:
         return have_fewer(relay, now_ms);
     case REACTION_NO_NEW:
-        backoff_pause(&relay->entry, now_ms, reaction->pause_ms, dice());
+        rest(&relay->entry, now_ms, reaction->pause_ms);
         return backoff_failed(&relay->traffic, now_ms, false, dice());
     case REACTION_RATE:
         return keep_to_rate(relay, reaction, now_ms);
     case REACTION_QUOTA:
-        return backoff_pause(&relay->traffic, now_ms, reaction->pause_ms, dice());
+        return rest(&relay->traffic, now_ms, reaction->pause_ms);
     case REACTION_LOGIN:
         return backoff_failed(&relay->traffic, now_ms, true, dice());
     case REACTION_SLOW_DOWN:

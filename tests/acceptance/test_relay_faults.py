@@ -119,11 +119,13 @@ class RelayFaults(unittest.TestCase):
                 self.assertEqual(events(record), ["queued", "sent"])
 
     def test_content_that_nobody_reads(self):  # fault 73
-        large = {**MESSAGE, "attachments": [{"content": "QUJD" * 4000000}]}
-        release = threading.Event()
+        large = {**MESSAGE, "to": ["large@example.net"],
+                 "attachments": [{"content": "QUJD" * 4000000}]}
+        release, stalls = threading.Event(), [1]
 
         def stall(session, event, argument):
-            if event == "data" and session is relay.sessions[0]:
+            if event == "data" and session.recipients == ["large@example.net"] and stalls:
+                stalls.pop()
                 session.send("354 go\r\n")
                 release.wait(30)
                 session.drop()
