@@ -9,6 +9,7 @@ from fake_relay import FakeRelay
 from gateway import Gateway
 
 WINDOW = 16
+
 N_MESSAGES = 16
 CUTS_EACH_WAY = 6
 PLAIN = ("8BITMIME", "ENHANCEDSTATUSCODES")
@@ -34,7 +35,8 @@ class HeldRelay(FakeRelay):
         return None
 
     def settings(self, **more):
-        return super().settings(connections={"max": 1, "max_messages": 0}, **more)
+        return super().settings(connections={"max": 1, "max_messages": 0},
+                                **{"window": WINDOW, **more})
 
 
 def number(address):
@@ -48,10 +50,10 @@ def post_all(gateway, addresses):
 
 
 class RoundTrips(unittest.TestCase):
-    def assert_trips(self, extensions, window, n, least, most):
+    def assert_trips(self, extensions, n, least, most, **settings):
         """Flights of the client behind EHLO, until the last message was taken."""
         with HeldRelay(extensions, gathers=True) as relay, Gateway({
-                "relays": [relay.settings(window=window)]}) as gateway:
+                "relays": [relay.settings(**settings)]}) as gateway:
             ids = post_all(gateway, [f"r-{i}@example.net" for i in range(n)])
             relay.released.set()
             for id in ids.values():
@@ -60,19 +62,19 @@ class RoundTrips(unittest.TestCase):
             trips = relay.sessions[0].wire.n_dry - 1
             self.assertTrue(least <= trips <= most, f"{trips} for {n} messages")
 
-    def test_four_a_message_without_extensions(self):
-        self.assert_trips(PLAIN, WINDOW, 6, 24, 24)
+    def test_without_extensions(self):
+        self.assert_trips(PLAIN, 6, 24, 24)
 
-    def test_one_message_at_a_time(self):
-        self.assert_trips(PIPELINING, 1, 12, 24, 24)
-        self.assert_trips(CHUNKING, 1, 20, 20, 20)
+    def test_a_window_of_one(self):
+        self.assert_trips(PIPELINING, 12, 24, 24, window=1)
+        self.assert_trips(CHUNKING, 20, 20, 20, window=1)
 
-    def test_one_a_message_with_pipelining(self):
-        self.assert_trips(PIPELINING, WINDOW, 30, 30, 34)  # the first two have each one more
+    def test_pipelining(self):
+        self.assert_trips(PIPELINING, 30, 30, 34)  # the first two have each one more
 
-    def test_one_a_window_with_chunking(self):
+    def test_chunking(self):
         opening = 1 + 2 + 8  # the window doubles with each message taken
-        self.assert_trips(CHUNKING, WINDOW, opening + 3 * WINDOW, 6, 10)
+        self.assert_trips(CHUNKING, opening + 3 * WINDOW, 6, 10)
 
 
 class Breaks(unittest.TestCase):
@@ -110,20 +112,21 @@ class Breaks(unittest.TestCase):
     def sweep(self, extensions):
         dice = random.Random(1)
         with HeldRelay(extensions, refuses=True) as relay, Gateway({
-                "queue": {"retry": ["100ms"]}, "relays": [relay.settings(window=WINDOW)]}) as gateway:
+                "queue": {"retry": ["100ms"]}, "relays": [relay.settings()]}) as gateway:
             records, whole = self.exchange(gateway, relay, 0, (None, None))
             self.assert_ledger(records, relay, "whole")
             cuts = []
             for i in range(CUTS_EACH_WAY):
                 part = (i + dice.random()) / CUTS_EACH_WAY
                 cuts += [(int(part * whole.n_in), None), (None, int(part * whole.n_out))]
-            n_broken = 0
+            n_reached = 0
             for round, cut in enumerate(cuts, 1):
                 records, wire = self.exchange(gateway, relay, round, cut)
                 self.assert_ledger(records, relay, cut)
-                n_broken += cut in ((wire.n_in, None), (None, wire.n_out))
-            # Those near the end may lie behind it: how much is said twice differs by timing.
-            self.assertGreaterEqual(n_broken, len(cuts) - 2)
+                n_reached += cut in ((wire.n_in, None), (None, wire.n_out))
+            # how many replies and RSETs there are depends on what was in flight: the last octets
+            # of one exchange are not always there in another
+            self.assertGreaterEqual(n_reached, len(cuts) - 2, "it broke elsewhere")
 
     def test_without_extensions(self):
         self.sweep(PLAIN)
