@@ -5,14 +5,14 @@
 
 #include "config/config.h"
 #include "queue/queue.h"
-#include "relay/relay.h"
+#include "relay/relays.h"
 #include "sandbox/sandbox.h"
 
 struct api_context { /* borrowed for the API's life */
     const struct config *config;
     struct queue *queue;
     struct sandbox *sandbox; /* NULL: none */
-    struct relay *relay;
+    struct relays *relays;
 };
 
 struct api;

@@ -6,6 +6,12 @@
 void messages_post(struct api_request *request);
 void messages_get(struct api_request *request);
 
+void relays_list(struct api_request *request);
+void relays_get(struct api_request *request);
+void relays_verify(struct api_request *request);
+void relays_pause(struct api_request *request);
+void relays_resume(struct api_request *request);
+
 void sandbox_messages_list(struct api_request *request);
 void sandbox_messages_get(struct api_request *request);
 void sandbox_messages_raw(struct api_request *request);

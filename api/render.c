@@ -28,7 +28,7 @@ json_t *render_text(const char *s)
     return text;
 }
 
-static json_t *render_time(int64_t ms)
+json_t *render_time(int64_t ms)
 {
     char text[CLOCK_RFC3339_SIZE];
     if (ms == 0)

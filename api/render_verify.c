@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "api/render.h"
-#include "base/clock.h"
 
 static json_t *render_steps(const struct verify_report *report)
 {
@@ -17,15 +16,13 @@ static json_t *render_steps(const struct verify_report *report)
     return steps;
 }
 
-static json_t *render_error(const struct verify_report *report)
+json_t *render_trouble(const struct error *error, const char *hint, bool proved)
 {
-    const struct error *error = &report->error;
     if (error->code == ERR_NONE)
         return json_null();
     return json_pack("{s:s, s:s, s:o, s:o, s:b}", "step", error->where, "code",
                      error_word(error->code), "detail", render_text(error->detail), "hint",
-                     report->hint[0] != '\0' ? render_text(report->hint) : json_null(), "proved",
-                     report->hint_proved);
+                     hint[0] != '\0' ? render_text(hint) : json_null(), "proved", proved);
 }
 
 /* The pieces of `text` between `separator`s. */
@@ -43,13 +40,6 @@ static json_t *render_list(const char *text, const char *separator)
     return list;
 }
 
-static json_t *render_time(int64_t seconds)
-{
-    char text[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339(seconds * 1000, text);
-    return json_string(text);
-}
-
 static json_t *render_certificate(const struct verify_report *report)
 {
     const struct transport_certificate *certificate = &report->certificate;
@@ -57,8 +47,8 @@ static json_t *render_certificate(const struct verify_report *report)
         return json_null();
     return json_pack("{s:o, s:o, s:o, s:o, s:s}", "names", render_list(certificate->names, ", "),
                      "issuer", render_text(certificate->issuer), "not_before",
-                     render_time(certificate->not_before_s), "not_after",
-                     render_time(certificate->not_after_s), "pin", certificate->pin);
+                     render_time(certificate->not_before_s * 1000), "not_after",
+                     render_time(certificate->not_after_s * 1000), "pin", certificate->pin);
 }
 
 static json_t *render_tls(const struct verify_report *report)
@@ -79,10 +69,10 @@ static json_t *render_extensions(const struct verify_report *report)
 
 json_t *render_verify(const struct verify_report *report)
 {
-    return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:s?}", "ok", report->ok, "steps",
-                     render_steps(report), "error", render_error(report), "tls", render_tls(report),
-                     "extensions", render_extensions(report), "mechanisms",
-                     report->has_extensions ? render_list(report->extensions.auth, " ")
-                                            : json_null(),
-                     "mechanism", report->mechanism[0] != '\0' ? report->mechanism : NULL);
+    return json_pack(
+        "{s:b, s:o, s:o, s:o, s:o, s:o, s:s?}", "ok", report->ok, "steps", render_steps(report),
+        "error", render_trouble(&report->error, report->hint, report->hint_proved), "tls",
+        render_tls(report), "extensions", render_extensions(report), "mechanisms",
+        report->has_extensions ? render_list(report->extensions.auth, " ") : json_null(),
+        "mechanism", report->mechanism[0] != '\0' ? report->mechanism : NULL);
 }

@@ -32,13 +32,16 @@ struct api_request {
     const struct api_context *context;
     struct arena *arena;
     const char *method, *path;
-    const char *param; /* what stood in place of {id}; "": the route has none */
+    const char *param; /* what stood in place of {id} or {name}; "": the route has none */
     struct buffer body;
     const struct config_api_key *api_key; /* NULL: the gateway has none and is open */
     char id[129];                         /* X-Request-Id */
     struct api_response response;
 
     const char *(*header)(const struct api_request *request, const char *name); /* or NULL */
+    const char *(*query)(const struct api_request *request,
+                         const char *name); /* or NULL; "?name" is
+                                               "" */
     void (*complete)(struct api_request *request);
 };
 

@@ -7,8 +7,13 @@
 #include "api/problem.h"
 
 const struct route routes[] = {
-    {"POST", "/v1/messages", SCOPE_SEND, messages_post},
+    {"POST", "/v1/messages", SCOPE_SEND, messages_post, .takes_json = true},
     {"GET", "/v1/messages/{id}", SCOPE_READ, messages_get},
+    {"GET", "/v1/relays", SCOPE_READ, relays_list},
+    {"GET", "/v1/relays/{name}", SCOPE_READ, relays_get},
+    {"POST", "/v1/relays/{name}/verify", SCOPE_ADMIN, relays_verify},
+    {"POST", "/v1/relays/{name}/pause", SCOPE_ADMIN, relays_pause},
+    {"POST", "/v1/relays/{name}/resume", SCOPE_ADMIN, relays_resume},
     {"GET", "/v1/sandbox/messages", SCOPE_READ, sandbox_messages_list},
     {"DELETE", "/v1/sandbox/messages", SCOPE_ADMIN, sandbox_messages_delete},
     {"GET", "/v1/sandbox/messages/{id}", SCOPE_READ, sandbox_messages_get},

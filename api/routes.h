@@ -11,6 +11,7 @@ struct route {
     const char *method, *path; /* "/v1/messages/{id}": one segment for {id} */
     unsigned scope;            /* enum config_scope; 0: open to all */
     api_handler *handler;
+    bool takes_json; /* a body, which must be JSON; a POST without it takes none */
 };
 
 enum { ROUTES_MAX = 64 };

@@ -66,6 +66,15 @@ static const char *get_header(const struct api_request *request, const char *nam
     return MHD_lookup_connection_value(exchange_of(request)->connection, MHD_HEADER_KIND, name);
 }
 
+static const char *get_query(const struct api_request *request, const char *name)
+{
+    struct MHD_Connection *connection = exchange_of(request)->connection;
+    const char *value = NULL;
+    enum MHD_Result found = MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, name,
+                                                          strlen(name), &value, NULL);
+    return found == MHD_YES && value == NULL ? "" : value;
+}
+
 static enum MHD_Result send_response(struct exchange *x)
 {
     struct api_response *r = &x->request.response;
@@ -165,6 +174,7 @@ static struct exchange *new_exchange(struct api *api, struct MHD_Connection *con
     x->request.method = method;
     x->request.path = path_of(url);
     x->request.header = get_header;
+    x->request.query = get_query;
     x->request.complete = complete_now;
     buffer_init(&x->request.body, api->context.config->http.max_body + 1);
     set_request_id(x);
@@ -212,7 +222,7 @@ static enum MHD_Result admit_body(struct exchange *x)
     const char *length = get_header(&x->request, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (get_header(&x->request, MHD_HTTP_HEADER_CONTENT_ENCODING) != NULL)
         return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not taken.");
-    if (strcmp(x->route->method, MHD_HTTP_METHOD_POST) == 0 &&
+    if (x->route->takes_json &&
         !guard_is_json(get_header(&x->request, MHD_HTTP_HEADER_CONTENT_TYPE)))
         return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
                       "Content-Type: application/json (UTF-8) is wanted.");

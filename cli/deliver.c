@@ -130,6 +130,20 @@ static int post(const struct api_context *context, const json_t *message, json_t
     return *answer_out != NULL ? status : error_set(err, ERR_NOMEM, "no answer");
 }
 
+/* Why it could not be had: what the first relay that has trouble says. */
+static json_t *why_not(const struct relays *relays)
+{
+    for (size_t i = 0; i < relays_count(relays); i++) {
+        struct relay_status status;
+        relay_status(relays_at(relays, i), &status);
+        if (status.last_error.code != ERR_NONE)
+            return json_sprintf("%s: %s: %s%s%s", status.name, error_word(status.last_error.code),
+                                status.last_error.detail, status.hint[0] != '\0' ? "; " : "",
+                                status.hint);
+    }
+    return json_string("the relay did not answer in time");
+}
+
 int deliver_from_here(const struct config *config, const json_t *message, json_t **answer_out,
                       struct error *err)
 {
@@ -141,16 +155,10 @@ int deliver_from_here(const struct config *config, const json_t *message, json_t
     if (engine.sandbox != NULL)
         fputs("postern: no relay is configured: this goes to the sandbox and no further\n", stderr);
     const struct api_context context = {
-        .config = &in_memory, .queue = engine.queue, .relay = engine.relay};
+        .config = &in_memory, .queue = engine.queue, .relays = engine.relays};
     int status = post(&context, message, answer_out, err);
-    struct relay_status relay;
-    relay_status(engine.relay, &relay);
-    if (status == 504) /* why it could not be had */
-        json_object_set_new(
-            *answer_out, "detail",
-            relay.last_error.code != ERR_NONE
-                ? json_sprintf("%s: %s", error_word(relay.last_error.code), relay.last_error.detail)
-                : json_string("the relay did not answer in time"));
+    if (status == 504)
+        json_object_set_new(*answer_out, "detail", why_not(engine.relays));
     engine_stop(&engine);
     return status;
 }

@@ -142,8 +142,10 @@ int cli_serve(int argc, char **argv)
     log_configure((enum log_level)config->log_level, (enum log_format)config->log_format);
     if (engine_start(config, &engine, &err) < 0)
         return report(&err);
-    const struct api_context context = {
-        .config = config, .queue = engine.queue, .sandbox = engine.sandbox, .relay = engine.relay};
+    const struct api_context context = {.config = config,
+                                        .queue = engine.queue,
+                                        .sandbox = engine.sandbox,
+                                        .relays = engine.relays};
     if (api_start(&context, &api, &err) < 0) {
         engine_stop(&engine);
         return report(&err);

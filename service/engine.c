@@ -32,36 +32,41 @@ static int start_sandbox(struct engine *engine, struct error *err)
         .tls = CONFIG_TLS_NONE,
         .auth = {.mechanism = "none"},
         .connections = {.max = 4, .idle_ms = 30000, .lifetime_ms = 300000},
+        .window = 16,
         .hostname = "localhost",
         .timeouts = {10000, 15000, 30000, 60000, 120000, 600000},
     };
     return 0;
 }
 
-static const struct config_relay *choose_relay(struct engine *engine, struct error *err)
+static int have_somewhere_to_go(struct engine *engine, struct error *err)
 {
     const struct config *config = engine->config;
-    if (wants_sandbox(config) && start_sandbox(engine, err) < 0)
-        return NULL;
-    if (engine->sandbox != NULL && config->n_relays == 0)
-        return &engine->sandbox_relay;
-    if (config->n_relays == 1)
-        return &config->relays[0];
+    if (wants_sandbox(config))
+        return start_sandbox(engine, err);
     if (config->n_relays == 0)
-        error_set(err, ERR_CONFIG,
-                  "no relay is configured and the sandbox is off: set POSTERN_RELAY, or relays");
-    else
-        error_set(err, ERR_CONFIG, "more than one relay is not supported yet: leave one in relays");
-    return NULL;
+        return error_set(
+            err, ERR_CONFIG,
+            "no relay is configured and the sandbox is off: set POSTERN_RELAY, or relays");
+    return 0;
+}
+
+/* After a power failure nobody knows which relay had what: the careful way, if any is careful. */
+static bool any_holds(const struct config *config)
+{
+    for (size_t i = 0; i < config->n_relays; i++)
+        if (config->relays[i].on_in_doubt == 1)
+            return true;
+    return false;
 }
 
 static void on_ready(void *arg, struct delivery *list)
 {
     struct engine *engine = arg;
-    relay_push(engine->relay, list);
+    relays_push(engine->relays, list);
 }
 
-static int open_queue(struct engine *engine, bool hold_in_doubt, struct error *err)
+static int open_queue(struct engine *engine, struct error *err)
 {
     const struct config *config = engine->config;
     const struct queue_settings settings = {
@@ -73,51 +78,59 @@ static int open_queue(struct engine *engine, bool hold_in_doubt, struct error *e
         .retain_record_ms = config->queue.retain_record_ms,
         .min_free_bytes = config->queue.min_free,
         .in_memory_bytes = config->queue.in_memory,
-        .hold_in_doubt = hold_in_doubt,
+        .hold_in_doubt = any_holds(config),
         .ready = on_ready,
         .arg = engine,
     };
     return queue_open(&settings, &engine->queue, err);
 }
 
+static void describe(struct engine *engine)
+{
+    size_t n = engine->config->n_relays;
+    const struct config_relay *first = n > 0 ? &engine->config->relays[0] : &engine->sandbox_relay;
+    int len = snprintf(engine->relay_description, sizeof(engine->relay_description), "%s (%s:%u)",
+                       first->name, first->host, first->port);
+    if (n > 1 && len > 0 && (size_t)len < sizeof(engine->relay_description))
+        snprintf(engine->relay_description + len, sizeof(engine->relay_description) - (size_t)len,
+                 " and %zu more", n - 1);
+}
+
 int engine_start(const struct config *config, struct engine *engine, struct error *err)
 {
     *engine = (struct engine){.config = config};
-    const struct config_relay *relay = choose_relay(engine, err);
-    if (relay == NULL || open_queue(engine, relay->on_in_doubt == 1, err) < 0 ||
+    if (have_somewhere_to_go(engine, err) < 0 || open_queue(engine, err) < 0 ||
         workers_start(worker_count(), &engine->workers, err) < 0 ||
-        relay_new(relay, engine->queue, engine->workers, &engine->relay, err) < 0 ||
+        relays_new(config, engine->sandbox != NULL ? &engine->sandbox_relay : NULL, engine->queue,
+                   engine->workers, &engine->relays, err) < 0 ||
         queue_start(engine->queue, err) < 0) {
         engine_stop(engine);
         return -1;
     }
-    snprintf(engine->relay_description, sizeof(engine->relay_description), "%s (%s:%u)",
-             relay->name, relay->host, relay->port);
+    describe(engine);
     return 0;
 }
 
 void engine_drain(struct engine *engine)
 {
     queue_drain(engine->queue);
-    relay_drain(engine->relay);
+    relays_drain(engine->relays);
 }
 
 bool engine_at_rest(struct engine *engine)
 {
-    struct relay_status status;
-    relay_status(engine->relay, &status);
-    return status.n_connections == 0;
+    return relays_at_rest(engine->relays);
 }
 
 void engine_stop(struct engine *engine)
 {
-    if (engine->relay != NULL) {
+    if (engine->relays != NULL) {
         engine_drain(engine);
-        relay_abort(engine->relay);
+        relays_abort(engine->relays);
     }
     workers_stop(engine->workers);
     queue_free(engine->queue);
-    relay_free(engine->relay);
+    relays_free(engine->relays);
     sandbox_stop(engine->sandbox);
     *engine = (struct engine){0};
 }

@@ -2,13 +2,13 @@
 #define POSTERN_ENGINE_H
 
 /*
- * Everything behind the HTTP face, put together: sandbox, queue, workers, relay. `serve` runs one
+ * Everything behind the HTTP face, put together: sandbox, queue, workers, relays. `serve` runs one
  * with the configured store, `send` one in memory.
  */
 
 #include "config/config.h"
 #include "queue/queue.h"
-#include "relay/relay.h"
+#include "relay/relays.h"
 #include "sandbox/sandbox.h"
 
 struct engine {
@@ -17,7 +17,7 @@ struct engine {
     struct config_relay sandbox_relay;
     struct workers *workers;
     struct queue *queue;
-    struct relay *relay;
+    struct relays *relays;
     char relay_description[160]; /* for a person: where mail goes */
 };
 

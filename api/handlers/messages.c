@@ -8,6 +8,7 @@
 #include "api/handlers.h"
 #include "api/problem.h"
 #include "api/render.h"
+#include "api/render_relay.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/nearest.h"
@@ -398,13 +399,32 @@ void messages_post(struct api_request *request)
 
 /* --- GET /v1/messages/{id} ---------------------------------------------------------------- */
 
+/* `?transcript=1`: what was said at the last attempt, if that is still known. */
+static json_t *find_transcript(const struct api_request *request, const char *id)
+{
+    const char *relay;
+    int64_t at_ms;
+    char *text = transcripts_find(relays_transcripts(request->context->relays), id, &relay, &at_ms);
+    if (text == NULL)
+        return json_null();
+    json_t *json = json_pack("{s:s, s:o, s:o}", "relay", relay, "at", render_time(at_ms), "lines",
+                             render_lines(text));
+    free(text);
+    return json;
+}
+
 static void on_found(void *arg, const struct message_record *record, const struct error *err)
 {
     struct api_request *request = arg;
-    if (record == NULL)
+    if (record == NULL) {
         problem_respond_error(request, err);
-    else
-        api_respond_json(request, 200, render_record(record));
+        return;
+    }
+    json_t *json = render_record(record);
+    const char *wanted = request->query(request, "transcript");
+    if (wanted != NULL && strcmp(wanted, "1") == 0)
+        json_object_set_new(json, "transcript", find_transcript(request, record->id));
+    api_respond_json(request, 200, json);
 }
 
 void messages_get(struct api_request *request)

@@ -17,18 +17,16 @@ void status_livez(struct api_request *request)
     api_respond_json(request, 200, json_pack("{s:s}", "status", "ok"));
 }
 
-static json_t *render_relay(struct relay *relay)
+/* Open to all: no more than which are up. /v1/relays says why one is not. */
+static json_t *render_states(const struct relays *relays)
 {
-    struct relay_status status;
-    relay_status(relay, &status);
-    json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:I}", "name", status.name, "state",
-                             status.state, "connections", (json_int_t)status.n_connections, "idle",
-                             (json_int_t)status.n_idle, "ready", (json_int_t)status.n_ready);
-    if (json != NULL && status.last_error.code != ERR_NONE)
-        json_object_set_new(json, "last_error",
-                            json_pack("{s:s, s:s}", "code", error_word(status.last_error.code),
-                                      "detail", status.last_error.detail));
-    return json;
+    json_t *states = json_object();
+    for (size_t i = 0; i < relays_count(relays); i++) {
+        struct relay_status status;
+        relay_status(relays_at(relays, i), &status);
+        json_object_set_new(states, status.name, json_string(status.state));
+    }
+    return states;
 }
 
 /* Whether mail is taken in: a relay that is down does not count, the mail waits. */
@@ -39,7 +37,7 @@ void status_readyz(struct api_request *request)
     bool ready = queue_ready(context->queue, &err);
     json_t *json =
         json_pack("{s:s, s:b, s:o}", "status", ready ? "ready" : error_word(err.code), "sandbox",
-                  context->sandbox != NULL, "relay", render_relay(context->relay));
+                  context->sandbox != NULL, "relays", render_states(context->relays));
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     request->response.status = text == NULL || !ready ? 503 : 200;

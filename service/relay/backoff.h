@@ -8,6 +8,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -17,13 +18,26 @@ enum {
 };
 
 struct backoff {
-    unsigned n_failures; /* in a row */
+    unsigned n_failures; /* in a row; above 0: only a probe may go */
     int64_t until_ms;    /* monotonic; no attempt before */
 };
 
-/* Returns the pause, in ms. `dice` is any random number. */
+/*
+ * Returns the pause that is left, in ms. `dice` is any random number. A failure during a pause adds
+ * nothing to it: it is of an attempt from before, and ten connections that end at once are one
+ * failure.
+ */
 int64_t backoff_failed(struct backoff *backoff, int64_t now_ms, bool login, uint32_t dice);
+/* A pause that the relay or its documents name: at least so long, then one probe. */
+void backoff_pause(struct backoff *backoff, int64_t now_ms, int64_t pause_ms);
 void backoff_succeeded(struct backoff *backoff);
 bool backoff_open(const struct backoff *backoff, int64_t now_ms); /* may an attempt be made? */
+
+/*
+ * Slow start: how many connections to have at most, when `n_open` have got through: twice as many
+ * as `limit` once that many have; `max` is the most ever wanted. After an outage the limit is 1, so
+ * the relay sees 1, 2, 4, ... of us.
+ */
+size_t backoff_widen(size_t limit, size_t n_open, size_t max);
 
 #endif

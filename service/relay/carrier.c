@@ -1,23 +1,27 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "relay/outcome.h"
 #include "relay/pool.h"
+#include "relay/shipment.h"
 
-/* One connection, and the delivery it carries. Lives from carrier_open() to on_closed(). */
+enum { OPENING_MAX = 8 * 1024 };
+
+/* One connection, and the shipments on it. Lives from carrier_open() to on_closed(). */
 struct carrier {
     struct berth *berth;
     struct session *session;
+    struct identity *identity;             /* a reference */
     struct carrier *next, *prev;           /* of the berth's carriers */
     struct carrier *next_idle, *prev_idle; /* of the idle ones */
     bool opened, idle;
-    int64_t opened_ms, idle_since_ms, departed_us, begun_us;
-    int64_t n_carried;         /* transactions the server answered to the end */
-    struct delivery *delivery; /* owned while a transaction is under way */
-    const char **addresses;    /* of the envelope; grown as needed */
-    size_t addresses_size;
+    int64_t opened_ms, idle_since_ms, departed_us;
+    int64_t n_carried;       /* transactions the server answered to the end */
+    size_t n_under_way;      /* shipments */
+    struct shipment *spare;  /* those that are not */
+    struct buffer opening;   /* what was said until the login was done; then: the last remark */
+    struct bytes *opened_as; /* that, for the transcripts of what it carries; NULL: nothing */
 };
 
 /* --- lists -------------------------------------------------------------------------------- */
@@ -50,177 +54,150 @@ static void unlink_carrier(struct carrier *c)
     *(c->prev != NULL ? &c->prev->next : &c->berth->carriers) = c->next;
 }
 
-/* --- a transaction ------------------------------------------------------------------------ */
+static struct shipment *take_spare(struct carrier *c)
+{
+    struct shipment *spare = c->spare;
+    if (spare == NULL)
+        return shipment_new();
+    c->spare = spare->next;
+    return spare;
+}
+
+static void put_spare(struct carrier *c, struct shipment *shipment)
+{
+    shipment->next = c->spare;
+    c->spare = shipment;
+}
+
+/* --- what is said ------------------------------------------------------------------------- */
+
+static void on_said(void *arg, void *owner, char who, const char *text)
+{
+    struct carrier *c = arg;
+    struct shipment *shipment = owner;
+    if (shipment == NULL && c->opened)
+        buffer_reset(&c->opening);
+    buffer_printf(shipment != NULL ? &shipment->said : &c->opening, "%c: %s\n", who, text);
+}
+
+static void keep_transcript(struct carrier *c, struct shipment *shipment, bool good)
+{
+    struct relay *relay = c->berth->relay;
+    if (!good) /* perhaps the connection's last words explain it */
+        buffer_append(&shipment->said, c->opening.data, c->opening.len);
+    if (relay->around.transcripts != NULL)
+        transcripts_keep(relay->around.transcripts, shipment->delivery->id, relay->settings->name,
+                         good, c->opened_as, shipment->said.data, shipment->said.len);
+}
+
+/* --- carrying ----------------------------------------------------------------------------- */
 
 static int carry(struct carrier *c, struct delivery *delivery)
 {
     struct error err;
-    if (delivery->n_recipients > c->addresses_size) {
-        const char **addresses =
-            realloc(c->addresses, delivery->n_recipients * sizeof(*c->addresses));
-        if (addresses == NULL)
-            return -1;
-        c->addresses = addresses;
-        c->addresses_size = delivery->n_recipients;
+    struct smtp_envelope envelope;
+    struct shipment *shipment = take_spare(c);
+    if (shipment == NULL || shipment_load(shipment, delivery, &envelope) < 0) {
+        shipment_free(shipment);
+        return -1;
     }
-    for (size_t i = 0; i < delivery->n_recipients; i++)
-        c->addresses[i] = delivery->recipients[i].address;
-
-    const struct smtp_envelope envelope = {
-        .sender = delivery->sender,
-        .recipients = c->addresses,
-        .n_recipients = delivery->n_recipients,
-        .content = delivery->content->data,
-        .content_len = delivery->content->len,
-        .smtputf8 = delivery->smtputf8,
-        .owner = c,
-    };
-    c->delivery = delivery;
-    c->begun_us = clock_mono_us();
+    c->n_under_way++;
     if (session_carry(c->session, &envelope, &err) == 0)
         return 0; /* `c` may be gone by now */
-    c->delivery = NULL;
+    c->n_under_way--;
+    shipment_unload(shipment);
+    put_spare(c, shipment);
     return -1;
 }
 
 void carrier_carry(struct carrier *c, struct delivery *delivery)
 {
-    struct queue *queue = c->berth->relay->queue;
+    struct relay *relay = c->berth->relay;
     set_idle(c, false);
-    metric_add(c->berth->relay->metrics.attempts, 1);
-    if (carry(c, delivery) < 0) {
-        queue_settle(queue, delivery); /* no memory: its verdicts are still UNTRIED */
-        set_idle(c, true);
-    }
+    metric_add(relay->metrics.attempts, 1);
+    if (carry(c, delivery) == 0)
+        return;
+    pool_not_sent(relay, 1, (int64_t)delivery->n_recipients, clock_mono_ms());
+    queue_settle(relay->around.queue, delivery); /* no memory: its verdicts are still UNTRIED */
+    set_idle(c, c->n_under_way == 0);
 }
 
-static void count_reply(struct relay *relay, const struct reply_record *reply)
+static bool worn_out(const struct carrier *c)
 {
-    int class = reply->code / 100;
-    if (class >= 2 && class <= 5)
-        metric_add(relay->metrics.replies[class], 1);
-}
-
-static void log_outcome(const struct relay *relay, const struct delivery *delivery,
-                        const struct delivery_recipient *recipient, enum smtp_step step)
-{
-    static const struct {
-        const char *msg;
-        enum log_level level;
-    } of_verdict[] = {
-        [DELIVERY_UNTRIED] = {"recipient again", LOG_LEVEL_DEBUG},
-        [DELIVERY_SENT] = {"recipient sent", LOG_LEVEL_INFO},
-        [DELIVERY_DEFERRED] = {"recipient deferred", LOG_LEVEL_INFO},
-        [DELIVERY_FAILED] = {"recipient failed", LOG_LEVEL_WARN},
-        [DELIVERY_IN_DOUBT] = {"recipient in doubt", LOG_LEVEL_WARN},
-    };
-    const struct reply_record *reply = &recipient->reply;
-    char id[4 + ID_SIZE], text[sizeof(reply->text) + 24];
-    snprintf(id, sizeof(id), "msg_%s", delivery->id);
-    snprintf(text, sizeof(text), "%d %s%s%s", reply->code, reply->enhanced,
-             reply->enhanced[0] != '\0' ? " " : "", reply->text);
-    LOG_AT(of_verdict[recipient->verdict].level, of_verdict[recipient->verdict].msg,
-           LOG_STR("message", id), LOG_STR("relay", relay->settings->name),
-           LOG_STR("recipient", recipient->address), LOG_STR("step", smtp_step_word(step)),
-           LOG_STR("reply", reply->code != 0 ? text : NULL));
-}
-
-static struct metric *counter_of(const struct relay_metrics *metrics, enum delivery_verdict verdict)
-{
-    switch (verdict) {
-    case DELIVERY_UNTRIED:
-        return metrics->untried;
-    case DELIVERY_SENT:
-        return metrics->sent;
-    case DELIVERY_DEFERRED:
-        return metrics->deferred;
-    case DELIVERY_FAILED:
-        return metrics->failed;
-    case DELIVERY_IN_DOUBT:
-        return metrics->in_doubt;
-    }
-    return NULL;
-}
-
-static bool any_accepted(const struct smtp_result *result)
-{
-    for (size_t i = 0; i < result->n_recipients; i++)
-        if (result->recipients[i].step > SMTP_STEP_RCPT)
-            return true;
-    return false;
-}
-
-/* Fill in the verdicts; returns the reply that is of the relay rather than the message, or NULL. */
-static const struct reply_record *judge(struct relay *relay, struct delivery *delivery,
-                                        const struct smtp_result *result)
-{
-    const struct reply_record *trouble = NULL;
-    bool some_accepted = any_accepted(result);
-    for (size_t i = 0; i < result->n_recipients; i++) {
-        struct delivery_recipient *recipient = &delivery->recipients[i];
-        struct outcome outcome = outcome_of(&result->recipients[i], result, some_accepted);
-        recipient->verdict = outcome.verdict;
-        recipient->reply = result->recipients[i].reply;
-        if (reaction_is_of_relay(outcome.reaction))
-            trouble = &recipient->reply;
-        count_reply(relay, &recipient->reply);
-        metric_add(counter_of(&relay->metrics, outcome.verdict), 1);
-        if (outcome.verdict == DELIVERY_SENT)
-            metric_observe(relay->metrics.latency_seconds,
-                           (double)(clock_wall_ms() - delivery->created_ms) / 1000);
-        log_outcome(relay, delivery, recipient, result->recipients[i].step);
-    }
-    return trouble;
+    if (pool_is_outdated(c->berth->relay, c->identity))
+        return true;
+    const struct config_relay *settings = c->berth->relay->settings;
+    return (settings->connections.max_messages > 0 &&
+            c->n_carried + (int64_t)c->n_under_way >= settings->connections.max_messages) ||
+           (settings->connections.lifetime_ms > 0 &&
+            clock_mono_ms() - c->opened_ms >= settings->connections.lifetime_ms);
 }
 
 /* --- what the session says ---------------------------------------------------------------- */
+
+/* A reused connection that is told goodbye at its first command was only idle for too long. */
+static bool is_worth_a_pause(const struct carrier *c, const struct shipment_news *news)
+{
+    return news->reaction != NULL && !(news->reaction->kind == REACTION_RECONNECT &&
+                                       c->n_carried > 0 && news->step == SMTP_STEP_MAIL);
+}
 
 static void on_result(void *arg, struct session *session, const struct smtp_result *result)
 {
     struct carrier *c = arg;
     struct relay *relay = c->berth->relay;
-    struct delivery *delivery = TAKE(c->delivery);
-    const struct reply_record *trouble = judge(relay, delivery, result);
-    if (!result->untouched)
-        metric_observe(relay->metrics.transaction_seconds,
-                       (double)(clock_mono_us() - c->begun_us) / 1e6);
+    struct shipment *shipment = result->owner;
+    struct shipment_news news;
+    shipment_judge(shipment, relay, result, &news);
+    keep_transcript(c, shipment,
+                    news.reaction == NULL && result->recipients[0].reply.code / 100 == 2);
+    bool end = news.reaction != NULL;
+    if (is_worth_a_pause(c, &news))
+        end = trouble_by_reply(relay, news.step, news.reaction, news.reply);
+    else if (news.n_untried == 0)
+        trouble_none(relay);
     if (!result->untouched && result->recipients[0].reply.code != 0)
         c->n_carried++;
-    pool_traffic_result(relay, trouble != NULL, trouble);
-    if (trouble != NULL)
-        session_quit(session);
-    queue_settle(relay->queue, delivery);
-}
+    if (news.n_untried > 0)
+        pool_not_sent(relay, news.none_tried, news.n_untried, shipment->begun_us / 1000);
 
-static bool worn_out(const struct carrier *c)
-{
-    const struct config_relay *settings = c->berth->relay->settings;
-    return (settings->connections.max_messages > 0 &&
-            c->n_carried >= settings->connections.max_messages) ||
-           (settings->connections.lifetime_ms > 0 &&
-            clock_mono_ms() - c->opened_ms >= settings->connections.lifetime_ms);
+    struct delivery *delivery = shipment_unload(shipment);
+    put_spare(c, shipment);
+    c->n_under_way--;
+    if (end || (c->n_under_way == 0 && !session_has_room(session))) /* it takes no more: MAILMAX */
+        session_quit(session);
+    queue_settle(relay->around.queue, delivery);
 }
 
 static void greet_pool(struct carrier *c)
 {
     c->opened = true;
+    c->opened_as = bytes_copy(c->opening.data, c->opening.len);
+    buffer_reset(&c->opening);
     metric_observe(c->berth->relay->metrics.login_seconds,
                    (double)(clock_mono_us() - c->departed_us) / 1e6);
     pool_opened(c->berth->relay);
 }
 
+/* As many as there is room for; the first may come before the pool hears that we are in, so that it
+ * does not open another connection for what this one carries. */
 static void on_ready(void *arg, struct session *session)
 {
     struct carrier *c = arg;
-    bool spent = c->opened && worn_out(c);
-    struct delivery *delivery = spent ? NULL : pool_pull(c->berth->relay);
-    if (!c->opened) /* after the pull: the pool must not open another for what this one carries */
-        greet_pool(c);
-    set_idle(c, delivery == NULL && !spent);
-    if (spent)
-        session_quit(session);
-    else if (delivery != NULL)
+    struct relay *relay = c->berth->relay;
+    struct delivery *delivery = NULL;
+    while (!worn_out(c) && session_has_room(session) &&
+           (delivery = pool_pull(relay, c->n_under_way)) != NULL) {
         carrier_carry(c, delivery);
+        if (!c->opened)
+            greet_pool(c);
+    }
+    if (!c->opened)
+        greet_pool(c);
+    if (c->n_under_way == 0 && worn_out(c))
+        session_quit(session);
+    else
+        set_idle(c, c->n_under_way == 0);
 }
 
 static void on_closed(void *arg, struct session *session, enum smtp_step step,
@@ -229,8 +206,23 @@ static void on_closed(void *arg, struct session *session, enum smtp_step step,
     struct carrier *c = arg;
     set_idle(c, false);
     unlink_carrier(c);
-    pool_closed(c->berth, c->opened, c->n_carried > 0, step, why);
-    free(c->addresses);
+    char *said = buffer_steal_str(&c->opening);
+    const struct pool_ending ending = {
+        .opened = c->opened,
+        .carried = c->n_carried > 0,
+        .step = step,
+        .why = why,
+        .transcript = c->opened ? NULL : said,
+    };
+    pool_closed(c->berth, &ending);
+    free(said);
+    pool_drop_identity(c->berth->relay, c->identity);
+    for (struct shipment *next; c->spare != NULL; c->spare = next) {
+        next = c->spare->next;
+        shipment_free(c->spare);
+    }
+    bytes_unref(c->opened_as);
+    buffer_clear(&c->opening);
     free(c);
 }
 
@@ -242,10 +234,13 @@ int carrier_open(struct berth *berth, uv_loop_t *loop)
     c->berth = berth;
     c->opened_ms = clock_mono_ms();
     c->departed_us = clock_mono_us();
+    buffer_init(&c->opening, OPENING_MAX);
     const struct session_owner owner = {
-        .ready = on_ready, .result = on_result, .closed = on_closed, .arg = c};
-    c->session = session_open(loop, &berth->relay->session, &owner);
+        .ready = on_ready, .result = on_result, .closed = on_closed, .said = on_said, .arg = c};
+    c->identity = pool_identity(berth->relay);
+    c->session = session_open(loop, &c->identity->session, &owner);
     if (c->session == NULL) {
+        pool_drop_identity(berth->relay, c->identity);
         free(c);
         return -1;
     }
@@ -261,7 +256,7 @@ void carriers_quit_idle(struct berth *berth, int64_t before_ms)
 {
     for (struct carrier *c = berth->idle, *next; c != NULL; c = next) {
         next = c->next_idle;
-        if (c->idle_since_ms > before_ms)
+        if (c->idle_since_ms > before_ms && !pool_is_outdated(berth->relay, c->identity))
             continue;
         set_idle(c, false);
         session_quit(c->session);

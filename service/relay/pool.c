@@ -1,23 +1,41 @@
 #include "relay/pool.h"
 
 #include "base/clock.h"
-#include "base/id.h"
 #include "base/log.h"
-#include "relay/connect.h"
 
-enum { TICK_MS = 250 };
+enum {
+    TICK_MS = 250,
+    CAP_RAISE_MS = 60 * 1000,    /* a cap that was learned is tried again by one, that often */
+    KNOCKING_MS = 3 * 1000,      /* who has not let us in by then keeps us waiting at the door */
+    RATE_PATIENCE_MS = 10 * 1000 /* mail waits so long for its turn, rather than go elsewhere */
+};
 
 /* --- how many connections ----------------------------------------------------------------- */
 
-/* How many connections may be opened right now; under the lock. */
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* May a transaction begin now? */
+static bool carries_now(const struct relay *relay, int64_t now_ms)
+{
+    return !relay->paused && !relay->draining && !relay->aborting &&
+           backoff_open(&relay->traffic, now_ms) &&
+           rate_open_at(relay->messages, now_ms) <= now_ms &&
+           rate_open_at(relay->recipients, now_ms) <= now_ms;
+}
+
+/* How many connections may be opened right now. */
 static size_t openable(const struct relay *relay, int64_t now_ms)
 {
-    if (relay->draining || relay->aborting || !backoff_open(&relay->entry, now_ms) ||
-        !backoff_open(&relay->traffic, now_ms))
+    if (!carries_now(relay, now_ms) || !backoff_open(&relay->entry, now_ms))
         return 0;
-    if (relay->entry.n_failures > 0) /* one probe, beyond what the relay is known to bear */
-        return relay->n_opening == 0 ? 1 : 0;
-    return relay->n_connections < relay->limit ? relay->limit - relay->n_connections : 0;
+    size_t most = smaller(relay->limit, relay->cap);
+    size_t room = relay->n_connections < most ? most - relay->n_connections : 0;
+    if (relay->entry.n_failures > 0) /* one probe */
+        return relay->n_opening == 0 ? smaller(room, 1) : 0;
+    return room;
 }
 
 static struct berth *emptiest(struct relay *relay)
@@ -29,30 +47,46 @@ static struct berth *emptiest(struct relay *relay)
     return best;
 }
 
+static uint64_t open_one(struct relay *relay, int64_t now_ms)
+{
+    struct berth *berth = emptiest(relay);
+    if (relay->n_connections == 0)
+        relay->knocking_ms = now_ms;
+    berth->to_open++;
+    berth->n_connections++;
+    relay->n_connections++;
+    relay->n_opening++;
+    return UINT64_C(1) << berth->worker;
+}
+
+static uint64_t wake_idle(struct relay *relay, size_t *wanted)
+{
+    uint64_t wake = 0;
+    for (size_t i = 0; i<relay->n_berths && * wanted> 0; i++)
+        if (relay->berths[i].n_idle > 0) {
+            wake |= UINT64_C(1) << i;
+            *wanted -= smaller(relay->berths[i].n_idle, *wanted);
+        }
+    return wake;
+}
+
+/* A relay that is down is knocked at for mail that went elsewhere, too. */
+static size_t connections_wanted(const struct relay *relay)
+{
+    return relay->ready.n == 0 && relay->down && relay->wanted ? 1 : relay->ready.n;
+}
+
 /* Which berths to call, as bits; under the lock. */
 static uint64_t plan(struct relay *relay)
 {
     int64_t now_ms = clock_mono_ms();
-    size_t wanted = relay->ready.n;
-    uint64_t wake = 0;
-    if (backoff_open(&relay->traffic, now_ms))
-        for (size_t i = 0; i < relay->n_berths && wanted > 0; i++)
-            if (relay->berths[i].n_idle > 0) {
-                wake |= UINT64_C(1) << i;
-                wanted -= relay->berths[i].n_idle < wanted ? relay->berths[i].n_idle : wanted;
-            }
-
-    /* Those already opening will each take one. */
-    wanted -= relay->n_opening < wanted ? relay->n_opening : wanted;
-    for (size_t n = openable(relay, now_ms); n > 0 && wanted > 0; n--, wanted--) {
-        struct berth *berth = emptiest(relay);
-        berth->to_open++;
-        berth->n_connections++;
-        relay->n_connections++;
-        relay->n_opening++;
-        wake |= UINT64_C(1) << berth->worker;
-    }
-    if (wake == 0 && relay->ready.n > 0 && relay->n_connections == 0)
+    size_t wanted = connections_wanted(relay);
+    bool waits = wanted > 0 && !relay->draining && !relay->paused;
+    uint64_t wake = carries_now(relay, now_ms) ? wake_idle(relay, &wanted) : 0;
+    wanted -= smaller(relay->n_opening, wanted); /* those will each take one */
+    for (size_t n = openable(relay, now_ms); n > 0 && wanted > 0; n--, wanted--)
+        wake |= open_one(relay, now_ms);
+    if (wake == 0 && waits && relay->n_connections == 0)
         wake = 1; /* somebody must watch the clock */
     return wake;
 }
@@ -61,7 +95,7 @@ static void wake_berths(struct relay *relay, uint64_t wake)
 {
     for (size_t i = 0; i < relay->n_berths; i++)
         if (wake & UINT64_C(1) << i)
-            workers_post(relay->workers, i, &relay->berths[i].job);
+            workers_post(relay->around.workers, i, &relay->berths[i].job);
 }
 
 void pool_plan(struct relay *relay)
@@ -72,26 +106,146 @@ void pool_plan(struct relay *relay)
     wake_berths(relay, wake);
 }
 
-static struct delivery *take_ready(struct relay *relay)
+/* --- who gets the next delivery ----------------------------------------------------------- */
+
+/* More goes onto a connection that is busy only if every other one could have some too: no message
+ * waits behind a slow reply while another connection could carry it. */
+static bool may_deepen(const struct relay *relay, int64_t now_ms)
 {
+    return relay->ready.n >= relay->n_connections && openable(relay, now_ms) == 0;
+}
+
+static int64_t smallest(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t n_carried(const struct delivery *delivery)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < delivery->n_recipients; i++)
+        n += !delivery->recipients[i].held_back;
+    return n;
+}
+
+/* How many recipients go now; the others are held back until the delivery comes round again. */
+static void hold_back_excess(struct relay *relay, struct delivery *delivery, int64_t now_ms)
+{
+    int64_t n_wanted = n_carried(delivery), most = relay->settings->max_recipients;
+    if (most > 0)
+        n_wanted = smallest(n_wanted, most);
+    rate_take(relay->messages, 1, now_ms);
+    int64_t n = rate_take(relay->recipients, n_wanted, now_ms);
+    for (size_t i = 0; i < delivery->n_recipients; i++)
+        if (!delivery->recipients[i].held_back && n-- <= 0)
+            delivery->recipients[i].held_back = true;
+}
+
+static struct delivery *take_ready(struct relay *relay, size_t n_under_way)
+{
+    int64_t now_ms = clock_mono_ms();
+    struct delivery *delivery = NULL;
     pthread_mutex_lock(&relay->lock);
-    bool wanted = !relay->draining && backoff_open(&relay->traffic, clock_mono_ms());
-    struct delivery *delivery = wanted ? ready_take(&relay->ready) : NULL;
+    if (carries_now(relay, now_ms) && (n_under_way == 0 || may_deepen(relay, now_ms)))
+        delivery = ready_take(&relay->ready);
+    if (delivery != NULL)
+        hold_back_excess(relay, delivery, now_ms);
     pthread_mutex_unlock(&relay->lock);
     return delivery;
 }
 
-struct delivery *pool_pull(struct relay *relay)
+struct delivery *pool_pull(struct relay *relay, size_t n_under_way)
 {
     struct delivery *delivery;
-    while ((delivery = take_ready(relay)) != NULL) {
+    while ((delivery = take_ready(relay, n_under_way)) != NULL) {
         delivery->relay = relay->settings->name;
         delivery->hold_in_doubt = relay->settings->on_in_doubt == 1;
-        if (queue_depart(relay->queue, delivery))
+        if (queue_depart(relay->around.queue, delivery))
             return delivery;
-        queue_settle(relay->queue, delivery); /* withdrawn: its verdicts are still UNTRIED */
+        pool_not_sent(relay, 1, n_carried(delivery), clock_mono_ms());
+        queue_settle(relay->around.queue, delivery); /* withdrawn: its verdicts are UNTRIED */
     }
     return NULL;
+}
+
+void pool_not_sent(struct relay *relay, int64_t n_messages, int64_t n_recipients, int64_t pulled_ms)
+{
+    pthread_mutex_lock(&relay->lock);
+    rate_give_back(relay->messages, n_messages, pulled_ms);
+    rate_give_back(relay->recipients, n_recipients, pulled_ms);
+    pthread_mutex_unlock(&relay->lock);
+}
+
+/* --- as whom ------------------------------------------------------------------------------ */
+
+static void renew_identity(struct relay *relay)
+{
+    struct error err;
+    pthread_mutex_lock(&relay->lock);
+    struct identity *renewed = identity_renew(relay->identity, clock_mono_ms(), &err);
+    if (renewed != NULL) {
+        identity_unref(relay->identity);
+        relay->identity = renewed;
+        relay->entry.until_ms = 0; /* a login that was refused may be right now */
+    }
+    pthread_mutex_unlock(&relay->lock);
+    if (renewed != NULL)
+        log_info("password read again", LOG_STR("relay", relay->settings->name));
+    else if (err.code != ERR_NONE)
+        log_warn("the password could not be read again; the old one stays",
+                 LOG_STR("relay", relay->settings->name), LOG_STR("code", error_word(err.code)),
+                 LOG_STR("detail", err.detail));
+}
+
+struct identity *pool_identity(struct relay *relay)
+{
+    renew_identity(relay);
+    pthread_mutex_lock(&relay->lock);
+    struct identity *identity = relay->identity;
+    identity->refs++;
+    pthread_mutex_unlock(&relay->lock);
+    return identity;
+}
+
+void pool_drop_identity(struct relay *relay, struct identity *identity)
+{
+    pthread_mutex_lock(&relay->lock);
+    identity_unref(identity);
+    pthread_mutex_unlock(&relay->lock);
+}
+
+bool pool_is_outdated(struct relay *relay, const struct identity *identity)
+{
+    pthread_mutex_lock(&relay->lock);
+    bool outdated = identity != relay->identity;
+    pthread_mutex_unlock(&relay->lock);
+    return outdated;
+}
+
+/* --- is it a good place to go? ------------------------------------------------------------ */
+
+bool pool_available(const struct relay *relay, int64_t now_ms)
+{
+    if (relay->paused || relay->draining || relay->down || !backoff_open(&relay->traffic, now_ms))
+        return false;
+    bool inside = relay->n_connections > relay->n_opening;
+    if (!inside && !backoff_open(&relay->entry, now_ms))
+        return false;
+    if (!inside && relay->knocking_ms > 0 && now_ms - relay->knocking_ms > KNOCKING_MS)
+        return false;
+    return rate_open_at(relay->messages, now_ms) <= now_ms + RATE_PATIENCE_MS &&
+           rate_open_at(relay->recipients, now_ms) <= now_ms + RATE_PATIENCE_MS;
+}
+
+void pool_tell_changes(struct relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    bool is_available = pool_available(relay, clock_mono_ms());
+    bool changed = is_available != relay->was_available;
+    relay->was_available = is_available;
+    pthread_mutex_unlock(&relay->lock);
+    if (changed)
+        relay->around.changed(relay->around.arg);
 }
 
 /* --- what carriers report ----------------------------------------------------------------- */
@@ -103,12 +257,12 @@ void pool_idle_changed(struct berth *berth, bool idle)
     relay->n_idle += idle ? 1 : (size_t)-1;
     berth->n_idle += idle ? 1 : (size_t)-1;
     /* What arrived between the last pull and now saw nobody idle; nor did the end of it all. */
-    bool missed = idle && (relay->draining ||
-                           (relay->ready.n > 0 && backoff_open(&relay->traffic, clock_mono_ms())));
+    bool missed =
+        idle && (relay->draining || (relay->ready.n > 0 && carries_now(relay, clock_mono_ms())));
     pthread_mutex_unlock(&relay->lock);
     metric_add(relay->metrics.idle, idle ? 1 : -1);
     if (missed)
-        workers_post(relay->workers, berth->worker, &berth->job);
+        workers_post(relay->around.workers, berth->worker, &berth->job);
 }
 
 void pool_opened(struct relay *relay)
@@ -118,91 +272,59 @@ void pool_opened(struct relay *relay)
     relay->n_opening--;
     relay->tried = true;
     bool was_down = relay->down;
-    relay->down = false;
-    relay->limit = relay->limit * 2 < max ? relay->limit * 2 : max;
+    relay->down = relay->wanted = relay->explained = false;
+    relay->knocking_ms = 0;
+    relay->limit = backoff_widen(relay->limit, relay->n_connections - relay->n_opening, max);
     backoff_succeeded(&relay->entry);
     if (was_down)
-        relay->last_error = (struct error){0};
+        relay->trouble.error = (struct error){0};
     uint64_t wake = plan(relay);
     pthread_mutex_unlock(&relay->lock);
     metric_add(relay->metrics.open, 1);
     if (was_down)
         log_info("relay up", LOG_STR("relay", relay->settings->name));
     wake_berths(relay, wake);
+    pool_tell_changes(relay);
 }
 
-static void log_trouble(const struct relay *relay, enum smtp_step step, const struct error *why,
-                        int64_t pause_ms)
+/* A connection that has carried mail and then ends is the ordinary course of things. */
+static bool is_trouble(const struct relay *relay, const struct pool_ending *ending)
 {
-    char hint[DIAGNOSIS_HINT_SIZE];
-    struct diagnosis_context context;
-    connect_diagnosis(relay->settings, &context);
-    diagnosis_hint(why, &context, hint, sizeof(hint));
-    log_warn("relay trouble", LOG_STR("relay", relay->settings->name),
-             LOG_STR("step", smtp_step_word(step)), LOG_STR("code", error_word(why->code)),
-             LOG_STR("detail", why->detail), LOG_STR("hint", hint[0] != '\0' ? hint : NULL),
-             LOG_INT("pause_ms", pause_ms));
+    return !relay->aborting && !relay->draining && ending->why->code != ERR_NONE &&
+           !ending->carried;
 }
 
-/* A refusal while others are connected teaches how many the relay bears; else it is down. */
-static int64_t entry_failed(struct relay *relay, const struct error *why)
-{
-    uint32_t dice;
-    id_random(&dice, sizeof(dice));
-    size_t live = relay->n_connections - relay->n_opening;
-    relay->limit = live > 0 ? live : 1;
-    relay->down = live == 0;
-    relay->last_error = *why;
-    relay->last_error_ms = clock_wall_ms();
-    return backoff_failed(&relay->entry, clock_mono_ms(), why->code == ERR_AUTH_FAILED, dice);
-}
-
-void pool_closed(struct berth *berth, bool opened, bool carried, enum smtp_step step,
-                 const struct error *why)
+void pool_closed(struct berth *berth, const struct pool_ending *ending)
 {
     struct relay *relay = berth->relay;
+    struct trouble told = {0};
     int64_t pause_ms = 0;
     pthread_mutex_lock(&relay->lock);
     relay->n_connections--;
     berth->n_connections--;
-    if (!opened)
-        relay->n_opening--;
+    relay->n_opening -= !ending->opened;
+    if (relay->n_opening == 0)
+        relay->knocking_ms = 0;
     relay->tried = true;
-    /* One that has carried mail and then ends is the ordinary course of things. */
-    bool trouble = !relay->aborting && !relay->draining && why->code != ERR_NONE && !carried;
-    if (trouble)
-        pause_ms = entry_failed(relay, why);
+    bool trouble = is_trouble(relay, ending);
+    if (trouble) {
+        pause_ms = trouble_at_entry(relay, ending);
+        told = relay->trouble;
+    }
     uint64_t wake = plan(relay);
     pthread_mutex_unlock(&relay->lock);
 
-    metric_add(opened ? relay->metrics.open : relay->metrics.connect_failures, opened ? -1 : 1);
+    metric_add(ending->opened ? relay->metrics.open : relay->metrics.connect_failures,
+               ending->opened ? -1 : 1);
     if (trouble)
-        log_trouble(relay, step, why, pause_ms);
-    else if (why->code != ERR_NONE)
+        trouble_log(relay, &told, pause_ms);
+    else if (ending->why->code != ERR_NONE)
         log_debug("connection ended", LOG_STR("relay", relay->settings->name),
-                  LOG_STR("step", smtp_step_word(step)), LOG_STR("code", error_word(why->code)),
-                  LOG_STR("detail", why->detail));
+                  LOG_STR("step", smtp_step_word(ending->step)),
+                  LOG_STR("code", error_word(ending->why->code)),
+                  LOG_STR("detail", ending->why->detail));
     wake_berths(relay, wake);
-}
-
-void pool_traffic_result(struct relay *relay, bool trouble, const struct reply_record *reply)
-{
-    struct error why;
-    int64_t pause_ms = 0;
-    pthread_mutex_lock(&relay->lock);
-    if (trouble) {
-        uint32_t dice;
-        id_random(&dice, sizeof(dice));
-        error_set(&why, ERR_THROTTLED, "%d %s %s", reply->code, reply->enhanced, reply->text);
-        relay->last_error = why;
-        relay->last_error_ms = clock_wall_ms();
-        pause_ms = backoff_failed(&relay->traffic, clock_mono_ms(), false, dice);
-    } else if (relay->traffic.n_failures > 0 && backoff_open(&relay->traffic, clock_mono_ms())) {
-        backoff_succeeded(&relay->traffic);
-    }
-    pthread_mutex_unlock(&relay->lock);
-    if (trouble)
-        log_trouble(relay, SMTP_STEP_MAIL, &why, pause_ms);
+    pool_tell_changes(relay);
 }
 
 /* --- on the worker's thread --------------------------------------------------------------- */
@@ -215,20 +337,46 @@ static void settle_expired(struct relay *relay)
     for (struct delivery *next; expired != NULL; expired = next) {
         next = expired->next;
         expired->next = NULL;
-        queue_settle(relay->queue, expired); /* UNTRIED and expired: the queue fails them */
+        queue_settle(relay->around.queue, expired); /* UNTRIED and expired: the queue fails them */
     }
+}
+
+static void raise_cap(struct relay *relay, int64_t now_ms)
+{
+    pthread_mutex_lock(&relay->lock);
+    if (relay->cap < (size_t)relay->settings->connections.max &&
+        now_ms - relay->cap_ms >= CAP_RAISE_MS) {
+        relay->cap++;
+        relay->cap_ms = now_ms;
+    }
+    pthread_mutex_unlock(&relay->lock);
+}
+
+/* Is there still something that only the clock will tell? */
+static bool has_to_watch(const struct berth *berth)
+{
+    const struct relay *relay = berth->relay;
+    bool waits = relay->ready.n > 0 || (relay->down && relay->wanted) ||
+                 relay->was_available != pool_available(relay, clock_mono_ms());
+    return berth->carriers != NULL || berth->explaining != NULL ||
+           (waits && !relay->draining && !relay->aborting);
 }
 
 static void on_tick(uv_timer_t *tick)
 {
     struct berth *berth = tick->data;
     struct relay *relay = berth->relay;
-    if (relay->settings->connections.idle_ms > 0) /* 0: no bound */
-        carriers_quit_idle(berth, clock_mono_ms() - relay->settings->connections.idle_ms);
+    int64_t now_ms = clock_mono_ms();
+    int64_t idle_ms = relay->settings->connections.idle_ms; /* 0: no bound */
+    carriers_quit_idle(berth, idle_ms > 0 ? now_ms - idle_ms : INT64_MIN);
+    renew_identity(relay);
     settle_expired(relay);
+    raise_cap(relay, now_ms);
+    pool_tell_changes(relay);
+    trouble_explain(berth, tick->loop);
     pool_plan(relay);
     pthread_mutex_lock(&relay->lock);
-    bool more = berth->carriers != NULL || (relay->ready.n > 0 && !relay->draining);
+    bool more = has_to_watch(berth);
     pthread_mutex_unlock(&relay->lock);
     if (!more) {
         uv_timer_stop(tick);
@@ -251,8 +399,21 @@ static void keep_ticking(struct berth *berth, uv_loop_t *loop)
 static void stop_berth(struct berth *berth)
 {
     carriers_abort(berth);
+    inspections_abort(berth);
+    if (berth->explaining != NULL)
+        verify_abort(TAKE(berth->explaining));
     if (berth->has_tick && !uv_is_closing((uv_handle_t *)&berth->tick))
         uv_close((uv_handle_t *)&berth->tick, NULL);
+}
+
+static void open_carriers(struct berth *berth, size_t n, uv_loop_t *loop)
+{
+    for (; n > 0; n--)
+        if (carrier_open(berth, loop) < 0) {
+            struct error why;
+            error_set(&why, ERR_NOMEM, "no memory for a connection");
+            pool_closed(berth, &(struct pool_ending){.step = SMTP_STEP_TCP, .why = &why});
+        }
 }
 
 void berth_tend(struct worker_job *job, uv_loop_t *loop)
@@ -265,12 +426,7 @@ void berth_tend(struct worker_job *job, uv_loop_t *loop)
     bool draining = relay->draining, aborting = relay->aborting;
     pthread_mutex_unlock(&relay->lock);
 
-    for (; to_open > 0; to_open--)
-        if (carrier_open(berth, loop) < 0) {
-            struct error why;
-            error_set(&why, ERR_NOMEM, "no memory for a connection");
-            pool_closed(berth, false, false, SMTP_STEP_TCP, &why);
-        }
+    open_carriers(berth, to_open, loop);
     if (aborting) {
         stop_berth(berth);
         return;
@@ -278,7 +434,7 @@ void berth_tend(struct worker_job *job, uv_loop_t *loop)
     if (draining)
         carriers_quit_idle(berth, INT64_MAX);
     struct delivery *delivery;
-    while (berth->idle != NULL && (delivery = pool_pull(relay)) != NULL)
+    while (berth->idle != NULL && (delivery = pool_pull(relay, 0)) != NULL)
         carrier_carry(berth->idle, delivery);
     keep_ticking(berth, loop);
 }

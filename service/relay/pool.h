@@ -2,8 +2,14 @@
 #define POSTERN_RELAY_POOL_H
 
 /*
- * The inside of a relay, shared by relay.c (settings, status), pool.c (how many connections, and
- * who opens and wakes them) and carrier.c (one connection and the delivery it carries).
+ * The inside of a relay, shared by its files alone:
+ *
+ *   relay.c     set-up, status, pause and resume, the end
+ *   pool.c      how many connections, who opens and wakes them, who gets the next delivery
+ *   trouble.c   the breaker: connections that fail, replies that ask something of us
+ *   carrier.c   one connection and what it carries
+ *   shipment.c  one delivery in a transaction, from its envelope to its verdicts
+ *   inspection.c  a verify that somebody asked for
  *
  * Each worker has a berth: its carriers, touched by that worker's thread alone. What the berths
  * share stands in struct relay under one short lock.
@@ -14,14 +20,17 @@
 
 #include "base/metric.h"
 #include "relay/backoff.h"
+#include "relay/identity.h"
 #include "relay/ready.h"
 #include "relay/relay.h"
+#include "smtp/addresses.h"
+#include "smtp/reaction.h"
 #include "smtp/session.h"
 
 struct carrier;
 
 struct berth {
-    struct worker_job job; /* pool_tend(), when somebody has something for this berth */
+    struct worker_job job; /* berth_tend(), when somebody has something for this berth */
     struct relay *relay;
     size_t worker;
     size_t to_open;       /* under the relay's lock */
@@ -29,9 +38,11 @@ struct berth {
     size_t n_idle;        /* under the relay's lock */
 
     /* the worker's own */
-    struct carrier *carriers; /* all, doubly linked */
-    struct carrier *idle;     /* those without work, the one used last first */
-    uv_timer_t tick;          /* runs while there is something to watch */
+    struct carrier *carriers;       /* all, doubly linked */
+    struct carrier *idle;           /* those without work, the one used last first */
+    struct inspection *inspections; /* verifies that somebody asked for */
+    struct verify *explaining;      /* finds out what is wrong; NULL: nothing is, or we know */
+    uv_timer_t tick;                /* runs while there is something to watch */
     bool has_tick, ticking;
 };
 
@@ -43,51 +54,100 @@ struct relay_metrics {
     struct metric *login_seconds, *transaction_seconds, *latency_seconds;
 };
 
+struct trouble {
+    struct error error; /* ERR_NONE: none; `where` is the step */
+    char hint[VERIFY_HINT_SIZE];
+    bool hint_proved;
+    int64_t at_ms;    /* wall clock */
+    char *transcript; /* of the connection; owned; NULL: none */
+};
+
 struct relay {
     const struct config_relay *settings;
-    struct queue *queue;
-    struct workers *workers;
-    struct session_settings session;
+    struct relay_surroundings around;
     struct transport_tls *tls;
+    struct addresses *addresses;
     struct relay_metrics metrics;
 
-    pthread_mutex_t lock; /* guards everything below, and the berths' counts */
+    pthread_mutex_t lock;      /* guards everything below, and the berths' counts */
+    struct identity *identity; /* of new connections */
     struct ready ready;
+    struct rate *messages, *recipients;
     size_t n_connections, n_opening, n_idle;
-    size_t limit;           /* connections wanted at most now: slow start, learned caps */
+    size_t limit;           /* connections wanted at most now: slow start after an outage */
+    size_t cap;             /* connections it bears, as its refusals taught us */
+    int64_t cap_ms;         /* when it was learned, or last raised again */
+    int64_t knocking_ms;    /* since when nobody has let us in; 0: we are in, or do not try */
     struct backoff entry;   /* for opening connections */
     struct backoff traffic; /* for transactions: replies that ask us to slow down */
-    bool draining, aborting;
-    bool down, tried;
-    struct error last_error;
-    int64_t last_error_ms;
+    bool paused, draining, aborting;
+    bool down, tried, wanted; /* wanted: mail that would rather come here waits for it to be up */
+    bool explained;           /* a verify looks, or has looked, at this outage */
+    enum error_code explained_code; /* how it looked from here; ERR_NONE: not known yet */
+    bool was_available;             /* as others were told */
+    struct trouble trouble;         /* the last */
 
     size_t n_berths;
     struct berth berths[];
 };
 
+/* --- pool.c ------------------------------------------------------------------------------- */
+
 /* Look whether connections should be opened or idle ones woken, and post it to their berths. */
 void pool_plan(struct relay *relay);
-/* The next delivery for a session; NULL: none, or none wanted now. Noted as departed. */
-struct delivery *pool_pull(struct relay *relay);
+/* The next delivery for a session that carries `n_under_way` already; NULL: none, or none wanted
+ * now. Noted as departed; recipients there is no room for now are held back. */
+struct delivery *pool_pull(struct relay *relay, size_t n_under_way);
+/* So much of what was pulled at `pulled_ms` (monotonic) did not go: it counts against no rate. */
+void pool_not_sent(struct relay *relay, int64_t n_messages, int64_t n_recipients,
+                   int64_t pulled_ms);
+bool pool_available(const struct relay *relay, int64_t now_ms); /* under the lock */
+/* Tells the others if it has changed since they were told last. Under no lock. */
+void pool_tell_changes(struct relay *relay);
+
+/* As whom to connect now; a reference, to be given back. */
+struct identity *pool_identity(struct relay *relay);
+void pool_drop_identity(struct relay *relay, struct identity *identity);
+bool pool_is_outdated(struct relay *relay, const struct identity *identity);
 
 /* Told by carriers, on their worker's thread. */
 void pool_opened(struct relay *relay);
 void pool_idle_changed(struct berth *berth, bool idle);
-/* `opened`: it got through login once. `carried`: it had a message accepted. */
-void pool_closed(struct berth *berth, bool opened, bool carried, enum smtp_step step,
-                 const struct error *why);
-void pool_traffic_result(struct relay *relay, bool trouble, const struct reply_record *reply);
+
+struct pool_ending {
+    bool opened;  /* it got through login once */
+    bool carried; /* ... and had a message answered */
+    enum smtp_step step;
+    const struct error *why;
+    const char *transcript; /* NULL: none */
+};
+void pool_closed(struct berth *berth, const struct pool_ending *ending);
 
 void berth_tend(struct worker_job *job, uv_loop_t *loop);
 
-/* --- carrier.c --- */
+/* --- trouble.c ---------------------------------------------------------------------------- */
+
+/* A connection failed before it was of use; under the lock. Returns the pause. */
+int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending);
+void trouble_log(const struct relay *relay, const struct trouble *trouble, int64_t pause_ms);
+/* What a transaction was answered. true: that connection should end. Under no lock. */
+bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct reaction *reaction,
+                      const struct reply_record *reply);
+void trouble_none(struct relay *relay); /* a transaction was answered well */
+/* Find out, without logging in, what is wrong with a relay that nobody gets into. On its loop. */
+void trouble_explain(struct berth *berth, uv_loop_t *loop);
+
+/* --- inspection.c -------------------------------------------------------------------------------
+ */
+
+void inspections_abort(struct berth *berth);
+
+/* --- carrier.c ---------------------------------------------------------------------------- */
 
 int carrier_open(struct berth *berth, uv_loop_t *loop);
 /* Give the delivery to the idle carrier `carrier`. */
 void carrier_carry(struct carrier *carrier, struct delivery *delivery);
-struct carrier *carrier_next(const struct carrier *carrier);
-/* Say QUIT to those idle since before `before_ms` (monotonic). */
+/* Say QUIT to those idle since before `before_ms` (monotonic), and to those of an old identity. */
 void carriers_quit_idle(struct berth *berth, int64_t before_ms);
 void carriers_abort(struct berth *berth);
 

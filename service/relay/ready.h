@@ -1,22 +1,38 @@
 #ifndef POSTERN_RELAY_READY_H
 #define POSTERN_RELAY_READY_H
 
-/* The deliveries that sessions pull from, first in, first out. No lock of its own: the relay's. */
+/*
+ * The deliveries that sessions pull from. High priority overtakes normal, normal overtakes low;
+ * within a priority first in, first out. Nothing starves: of any READY_SHARE pulls in a row at
+ * least one goes to each priority that waits all the while. No lock of its own: the relay's.
+ */
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include "queue/delivery.h"
 
+enum { READY_SHARE = 8, READY_PRIORITIES = PRIORITY_LOW + 1 };
+
 struct ready {
-    struct delivery *first, **last;
-    size_t n;
+    size_t n; /* of all priorities */
+    /* private */
+    struct ready_lane {
+        struct delivery *first, **last;
+    } lanes[READY_PRIORITIES];
+    size_t turn;
+    int64_t soonest_ms; /* nothing here expires before; wall clock */
+    int64_t looked_ms;  /* when all were looked through; wall clock */
 };
 
 void ready_init(struct ready *ready);
 void ready_append(struct ready *ready, struct delivery *list); /* takes the list */
 struct delivery *ready_take(struct ready *ready);              /* the caller's; NULL: none */
-struct delivery *ready_take_all(struct ready *ready);
+struct delivery *ready_take_all(struct ready *ready);          /* in the order of priority */
+/*
+ * Those that have expired, at most a second late. Costs nothing while none can have: only then is
+ * the queue looked through, and not more than once a second.
+ */
 struct delivery *ready_take_expired(struct ready *ready, int64_t wall_ms);
 
 #endif

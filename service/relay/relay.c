@@ -1,77 +1,13 @@
 #include "relay/relay.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/log.h"
+#include "relay/connect.h"
 #include "relay/pool.h"
-
-static int min_version(const char *word, int *version_out, struct error *err)
-{
-    if (word == NULL || strcmp(word, "1.2") == 0)
-        *version_out = TLS1_2_VERSION;
-    else if (strcmp(word, "1.3") == 0)
-        *version_out = TLS1_3_VERSION;
-    else
-        return error_set(err, ERR_CONFIG, "tls_options.min_version: write \"1.2\" or \"1.3\"");
-    return 0;
-}
-
-static enum session_tls session_tls_of(enum config_tls tls)
-{
-    switch (tls) {
-    case CONFIG_TLS_IMPLICIT:
-        return SESSION_TLS_IMPLICIT;
-    case CONFIG_TLS_STARTTLS:
-        return SESSION_TLS_STARTTLS;
-    case CONFIG_TLS_NONE:
-        return SESSION_TLS_NONE;
-    case CONFIG_TLS_AUTO:
-        return SESSION_TLS_AUTO;
-    }
-    return SESSION_TLS_STARTTLS;
-}
-
-static int prepare_tls(struct relay *relay, struct error *err)
-{
-    const struct config_relay *settings = relay->settings;
-    if (settings->tls == CONFIG_TLS_NONE)
-        return 0;
-    struct transport_tls_settings tls = {
-        .ca_file = settings->tls_options.ca_file,
-        .certificate = settings->tls_options.certificate,
-        .key = settings->tls_options.key,
-        .server_name = settings->tls_options.server_name != NULL ? settings->tls_options.server_name
-                                                                 : settings->host,
-        .verify = settings->tls_options.verify != 0,
-    };
-    if (min_version(settings->tls_options.min_version, &tls.min_version, err) < 0)
-        return -1;
-    return transport_tls_new(&tls, &relay->tls, err);
-}
-
-static void prepare_session(struct relay *relay)
-{
-    const struct config_relay *settings = relay->settings;
-    relay->session = (struct session_settings){
-        .host = settings->host,
-        .port = settings->port,
-        .tls = session_tls_of(settings->tls),
-        .tls_context = relay->tls,
-        .smtp = {.hostname = settings->hostname,
-                 .allow_plaintext_auth = settings->allow_plaintext_auth != 0,
-                 .credentials = {.mechanism = settings->auth.mechanism,
-                                 .user = settings->auth.username,
-                                 .password = settings->auth.password,
-                                 .domain = settings->auth.domain,
-                                 .host = settings->host},
-                 .timeouts = {.greeting = settings->timeouts.greeting_ms,
-                              .command = settings->timeouts.command_ms,
-                              .data = settings->timeouts.data_ms,
-                              .final = settings->timeouts.final_ms}},
-        .connect_timeout_ms = settings->timeouts.connect_ms,
-        .tls_timeout_ms = settings->timeouts.tls_ms,
-    };
-}
 
 static struct metric *outcome_counter(const char *relay, const char *outcome)
 {
@@ -111,30 +47,63 @@ static void prepare_metrics(struct relay_metrics *m, const char *relay)
                          "From the request to the relay's acceptance.", of_relay, METRIC_SECONDS);
 }
 
-int relay_new(const struct config_relay *settings, struct queue *queue, struct workers *workers,
-              struct relay **relay_out, struct error *err)
+static struct rate *new_rate(const struct config_rates *rates, struct error *err)
 {
-    size_t n = workers_count(workers);
+    struct rate_limit limits[RELAY_RATES_MAX / 2];
+    struct rate *rate = NULL;
+    size_t n = 0;
+    for (; n < rates->n_items && n < RELAY_RATES_MAX / 2; n++)
+        limits[n] = (struct rate_limit){rates->items[n].n, rates->items[n].per_ms};
+    return rate_new(limits, n, &rate, err) == 0 ? rate : NULL;
+}
+
+static int prepare(struct relay *relay, struct error *err)
+{
+    const struct config_relay *settings = relay->settings;
+    relay->messages = new_rate(&settings->rate.messages, err);
+    relay->recipients = relay->messages != NULL ? new_rate(&settings->rate.recipients, err) : NULL;
+    relay->addresses = addresses_new();
+    if (relay->recipients == NULL)
+        return -1;
+    if (relay->addresses == NULL)
+        return error_set(err, ERR_NOMEM, "relay");
+    if (connect_tls_new(settings, &relay->tls, err) < 0)
+        return -1;
+    return identity_new(settings, relay->tls, relay->addresses, &relay->identity, err);
+}
+
+static struct relay *allocate(const struct config_relay *settings,
+                              const struct relay_surroundings *surroundings)
+{
+    size_t n = workers_count(surroundings->workers);
     struct relay *relay = calloc(1, sizeof(*relay) + n * sizeof(relay->berths[0]));
     if (relay == NULL)
-        return error_set(err, ERR_NOMEM, "relay");
+        return NULL;
     pthread_mutex_init(&relay->lock, NULL);
     ready_init(&relay->ready);
     relay->settings = settings;
-    relay->queue = queue;
-    relay->workers = workers;
-    relay->limit = (size_t)settings->connections.max;
+    relay->around = *surroundings;
+    relay->limit = relay->cap = (size_t)settings->connections.max;
+    relay->was_available = true;
     relay->n_berths = n;
     for (size_t i = 0; i < n; i++) {
         relay->berths[i].job.run = berth_tend;
         relay->berths[i].relay = relay;
         relay->berths[i].worker = i;
     }
-    if (prepare_tls(relay, err) < 0) {
+    return relay;
+}
+
+int relay_new(const struct config_relay *settings, const struct relay_surroundings *surroundings,
+              struct relay **relay_out, struct error *err)
+{
+    struct relay *relay = allocate(settings, surroundings);
+    if (relay == NULL)
+        return error_set(err, ERR_NOMEM, "relay");
+    if (prepare(relay, err) < 0) {
         relay_free(relay);
         return -1;
     }
-    prepare_session(relay);
     prepare_metrics(&relay->metrics, settings->name);
     *relay_out = relay;
     return 0;
@@ -148,10 +117,29 @@ void relay_free(struct relay *relay)
         next = d->next;
         delivery_free(d);
     }
+    rate_free(relay->messages);
+    rate_free(relay->recipients);
+    identity_unref(relay->identity);
     transport_tls_free(relay->tls);
+    addresses_free(relay->addresses);
+    free(relay->trouble.transcript);
     pthread_mutex_destroy(&relay->lock);
     free(relay);
 }
+
+const char *relay_name(const struct relay *relay)
+{
+    return relay->settings->name;
+}
+
+void relay_remember(struct relay *relay, int64_t n_messages, int64_t n_recipients, int64_t hour_ms)
+{
+    int64_t now_ms = clock_mono_ms(), then_ms = now_ms - (clock_wall_ms() - hour_ms);
+    rate_remember(relay->messages, n_messages, then_ms, now_ms);
+    rate_remember(relay->recipients, n_recipients, then_ms, now_ms);
+}
+
+/* --- its ready queue ---------------------------------------------------------------------- */
 
 void relay_push(struct relay *relay, struct delivery *list)
 {
@@ -161,10 +149,62 @@ void relay_push(struct relay *relay, struct delivery *list)
     pool_plan(relay);
 }
 
+struct delivery *relay_take_back(struct relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    struct delivery *all = ready_take_all(&relay->ready);
+    pthread_mutex_unlock(&relay->lock);
+    return all;
+}
+
+bool relay_available(struct relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    bool available = pool_available(relay, clock_mono_ms());
+    pthread_mutex_unlock(&relay->lock);
+    return available;
+}
+
+void relay_want(struct relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    bool news = !relay->wanted;
+    relay->wanted = true;
+    pthread_mutex_unlock(&relay->lock);
+    if (news)
+        pool_plan(relay);
+}
+
+/* --- pause and the end -------------------------------------------------------------------- */
+
+static void set_paused(struct relay *relay, bool paused)
+{
+    pthread_mutex_lock(&relay->lock);
+    relay->paused = paused;
+    if (!paused) { /* whoever says resume has mended something */
+        relay->entry.until_ms = relay->traffic.until_ms = 0;
+        relay->cap = (size_t)relay->settings->connections.max;
+    }
+    pthread_mutex_unlock(&relay->lock);
+    log_info(paused ? "relay paused" : "relay resumed", LOG_STR("relay", relay->settings->name));
+    pool_tell_changes(relay);
+    pool_plan(relay);
+}
+
+void relay_pause(struct relay *relay)
+{
+    set_paused(relay, true);
+}
+
+void relay_resume(struct relay *relay)
+{
+    set_paused(relay, false);
+}
+
 static void tell_berths(struct relay *relay)
 {
     for (size_t i = 0; i < relay->n_berths; i++)
-        workers_post(relay->workers, i, &relay->berths[i].job);
+        workers_post(relay->around.workers, i, &relay->berths[i].job);
 }
 
 void relay_drain(struct relay *relay)
@@ -176,7 +216,7 @@ void relay_drain(struct relay *relay)
     for (struct delivery *next; left != NULL; left = next) {
         next = left->next;
         left->next = NULL;
-        queue_settle(relay->queue, left); /* UNTRIED: they stay in the store */
+        queue_settle(relay->around.queue, left); /* UNTRIED: they stay in the store */
     }
     tell_berths(relay);
 }
@@ -189,19 +229,77 @@ void relay_abort(struct relay *relay)
     tell_berths(relay);
 }
 
-void relay_status(struct relay *relay, struct relay_status *status_out)
+bool relay_at_rest(struct relay *relay)
 {
     pthread_mutex_lock(&relay->lock);
-    *status_out = (struct relay_status){
-        .name = relay->settings->name,
-        .state = !relay->tried ? "idle"
-                 : relay->down ? "down"
-                               : "up",
-        .n_connections = relay->n_connections,
-        .n_idle = relay->n_idle,
-        .n_ready = relay->ready.n,
-        .last_error = relay->last_error,
-        .last_error_ms = relay->last_error_ms,
-    };
+    bool at_rest = relay->n_connections == 0;
     pthread_mutex_unlock(&relay->lock);
+    return at_rest;
+}
+
+/* --- what is known of it ------------------------------------------------------------------ */
+
+static const char *state_word(const struct relay *relay, int64_t now_ms)
+{
+    if (relay->paused)
+        return "paused";
+    if (!relay->tried)
+        return "idle";
+    if (relay->down)
+        return "down";
+    return backoff_open(&relay->traffic, now_ms) ? "up" : "throttled";
+}
+
+static int64_t retry_in_ms(const struct relay *relay, int64_t now_ms)
+{
+    int64_t until_ms = relay->traffic.until_ms;
+    if (relay->down && relay->entry.until_ms > until_ms)
+        until_ms = relay->entry.until_ms;
+    return relay->paused || until_ms <= now_ms ? 0 : until_ms - now_ms;
+}
+
+static void add_rates(struct relay_status *status, const char *of, const struct rate *rate,
+                      int64_t now_ms)
+{
+    for (size_t i = 0; i < rate_n_limits(rate) && status->n_rates < RELAY_RATES_MAX; i++)
+        status->rates[status->n_rates++] =
+            (struct relay_rate){of, rate_limit_at(rate, i), rate_used(rate, i, now_ms)};
+}
+
+void relay_status(struct relay *relay, struct relay_status *status_out)
+{
+    const struct config_relay *settings = relay->settings;
+    int64_t now_ms = clock_mono_ms();
+    pthread_mutex_lock(&relay->lock);
+    *status_out = (struct relay_status){
+        .name = settings->name,
+        .host = settings->host,
+        .service = settings->service,
+        .port = settings->port,
+        .tls = settings->tls,
+        .state = state_word(relay, now_ms),
+        .n_connections = relay->n_connections,
+        .n_opening = relay->n_opening,
+        .n_idle = relay->n_idle,
+        .n_max = (size_t)settings->connections.max,
+        .n_cap = relay->cap,
+        .n_ready = relay->ready.n,
+        .retry_in_ms = retry_in_ms(relay, now_ms),
+        .last_error = relay->trouble.error,
+        .hint_proved = relay->trouble.hint_proved,
+        .last_error_ms = relay->trouble.at_ms,
+    };
+    if (relay->trouble.error.code != ERR_NONE)
+        snprintf(status_out->hint, sizeof(status_out->hint), "%s", relay->trouble.hint);
+    add_rates(status_out, "messages", relay->messages, now_ms);
+    add_rates(status_out, "recipients", relay->recipients, now_ms);
+    pthread_mutex_unlock(&relay->lock);
+}
+
+char *relay_transcript(struct relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    char *copy = relay->trouble.transcript != NULL ? strdup(relay->trouble.transcript) : NULL;
+    pthread_mutex_unlock(&relay->lock);
+    return copy;
 }

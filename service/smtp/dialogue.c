@@ -9,13 +9,17 @@
 #include "base/log.h"
 #include "smtp/login.h"
 #include "smtp/owed.h"
+#include "smtp/parameters.h"
 #include "smtp/reply.h"
+#include "smtp/trace.h"
 #include "smtp/transaction.h"
 
 enum {
     OWED_FIRST = 16,            /* more than a login or a QUIT ever needs at once */
     OWED_BESIDE_RECIPIENTS = 4, /* RSET MAIL DATA content */
-    LINE_SIZE = 640,            /* addresses are bounded in transaction.c, host names below */
+    /* RFC 5321 has 512, and each parameter adds to it. Addresses are bounded in transaction.c, host
+     * names below. */
+    LINE_SIZE = 512 + SMTP_PARAMETERS_SIZE,
     /* A content that takes longer than a round trip waits until somebody wants it: with BDAT it
      * must go out whole even if every recipient was refused (RFC 3030, 2). */
     CHUNK_UNASKED_MAX = 256 * 1024,
@@ -47,6 +51,7 @@ struct smtp_dialogue {
     char line[LINE_SIZE];
 
     struct smtp_login login;
+    bool login_away; /* taken, to be run */
     bool tls, wants_tls;
     bool ready, quitting;
     bool unclear;    /* the last transaction may have left something open at the server */
@@ -251,13 +256,31 @@ static int on_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed, st
 static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, false, put_starttls,
                                              on_starttls};
 
+/* What it came to. */
+static int say_login(struct smtp_dialogue *d, struct error *err)
+{
+    const struct error *why = &d->login.err;
+    if (why->code != ERR_NONE)
+        return error_set(err, why->code, "%s", why->detail);
+    ask(d, d->login.bare ? &AUTH : &AUTH_LINE);
+    return 0;
+}
+
+/* What may take its time is taken away to be run: smtp_dialogue_take_login(). */
+static int go_on_with_login(struct smtp_dialogue *d, struct error *err)
+{
+    if (smtp_login_waits(&d->login))
+        return 0;
+    smtp_login_run(&d->login);
+    return say_login(d, err);
+}
+
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
     if (smtp_login_start(&d->login, &d->options->credentials, &d->options->binding, &d->extensions,
                          d->tls || d->options->allow_plaintext_auth, err) < 0)
         return -1;
-    ask(d, d->login.bare ? &AUTH : &AUTH_LINE);
-    return 0;
+    return go_on_with_login(d, err);
 }
 
 /* 504: offered, but not to be had after all. */
@@ -297,10 +320,9 @@ static void put_auth_line(struct smtp_dialogue *d, const struct smtp_owed *owed)
 static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     if (d->said.code == 334) {
-        if (smtp_login_answer(&d->login, smtp_reply_text(&d->reply), err) < 0)
+        if (smtp_login_challenge(&d->login, smtp_reply_text(&d->reply), err) < 0)
             return -1;
-        ask(d, &AUTH_LINE);
-        return 0;
+        return go_on_with_login(d, err);
     }
     if (d->said.code == 504)
         return try_next_mechanism(d, err);
@@ -322,12 +344,9 @@ static const struct smtp_command AUTH_LINE = {SMTP_STEP_AUTH, true, false, put_a
 
 static void put_mail(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
-    const struct smtp_envelope *envelope = &owed->tx->envelope;
-    char size[32] = "";
-    if (d->extensions.has_size)
-        snprintf(size, sizeof(size), " SIZE=%zu", envelope->content_len);
-    put(d, "MAIL FROM:<%s>%s%s%s\r\n", envelope->sender, size, owed->tx->utf8 ? " SMTPUTF8" : "",
-        owed->tx->utf8 && d->extensions.eightbitmime ? " BODY=8BITMIME" : "");
+    char parameters[SMTP_PARAMETERS_SIZE];
+    smtp_mail_parameters(owed->tx, &d->extensions, parameters);
+    put(d, "MAIL FROM:<%s>%s\r\n", owed->tx->envelope.sender, parameters);
 }
 
 static int on_mail(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
@@ -353,7 +372,9 @@ static const struct smtp_command MAIL = {SMTP_STEP_MAIL, false, false, put_mail,
 
 static void put_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
-    put(d, "RCPT TO:<%s>\r\n", owed->tx->envelope.recipients[owed->rcpt]);
+    char parameters[SMTP_PARAMETERS_SIZE];
+    smtp_rcpt_parameters(owed->tx, owed->rcpt, &d->extensions, parameters);
+    put(d, "RCPT TO:<%s>%s\r\n", owed->tx->envelope.recipients[owed->rcpt], parameters);
 }
 
 static int on_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
@@ -470,6 +491,52 @@ static int on_quit(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 
 static const struct smtp_command QUIT = {SMTP_STEP_QUIT, true, false, put_quit, on_quit};
 
+/* ---- what is told of it ---- */
+
+static void *owner_of(const struct smtp_tx *tx)
+{
+    return tx != NULL ? tx->envelope.owner : NULL;
+}
+
+/* A command that goes out now. */
+static void trace_sent(const struct smtp_dialogue *d, const struct smtp_owed *owed)
+{
+    const struct smtp_trace *trace = &d->options->trace;
+    const struct smtp_tx *tx = owed->tx;
+    if (trace->line == NULL)
+        return;
+    if (owed->command->step == SMTP_STEP_AUTH)
+        smtp_trace_login(trace, d->text, d->text_len);
+    else if (d->text_len > 0)
+        smtp_trace_line(trace, owner_of(tx), 'C', d->text, d->text_len);
+    if (owed->command == &CONTENT)
+        smtp_trace_say(trace, owner_of(tx), 'C', "(%zu octets of content)",
+                       (size_t)(tx->content.end - tx->content.begin));
+    else if (carries_content(owed->command))
+        smtp_trace_say(trace, owner_of(tx), 'C', "(chunk of %zu octets)",
+                       (size_t)(tx->content.end - tx->content.begin) + strlen(tx->content.trailer));
+    if (owed->command == &MAIL && !d->extensions.dsn && smtp_dsn_is_asked(&tx->envelope.dsn))
+        smtp_trace_say(trace, owner_of(tx), '*',
+                       "the server has no DSN: no notification can be asked for");
+}
+
+/* What was decided without the server. */
+static void trace_own_refusals(const struct smtp_dialogue *d, const struct smtp_tx *tx)
+{
+    const struct smtp_trace *trace = &d->options->trace;
+    for (size_t i = 0; trace->line != NULL && i < tx->envelope.n_recipients; i++) {
+        const struct smtp_recipient_result *r = &tx->recipients[i];
+        bool of_message = r->step == SMTP_STEP_MAIL;
+        if (!smtp_tx_decided(tx, i))
+            continue;
+        smtp_trace_say(trace, owner_of(tx), '*', "%s is not sent: %d %s %s",
+                       of_message ? "the message" : tx->envelope.recipients[i], r->reply.code,
+                       r->reply.enhanced, r->reply.text);
+        if (of_message)
+            return;
+    }
+}
+
 /* ---- a connection's life ---- */
 
 struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int64_t now_ms)
@@ -508,12 +575,21 @@ void smtp_dialogue_free(struct smtp_dialogue *d)
     free(d);
 }
 
-/* What a server says is shown in logs and events, where a password it repeats has no business. */
+/* What a server says is shown in logs and events, where a password it repeats has no business, and
+ * in traces, where a challenge has none either. */
 static void take_record(struct smtp_dialogue *d)
 {
+    const struct smtp_owed *first = smtp_owed_first(&d->owed);
+    const char *instead = NULL;
     smtp_reply_record(&d->reply, &d->said);
-    if (sasl_text_reveals(&d->options->credentials, smtp_reply_text(&d->reply)))
+    if (sasl_text_reveals(&d->options->credentials, smtp_reply_text(&d->reply))) {
         snprintf(d->said.text, sizeof(d->said.text), "(not shown: it repeats the password)");
+        instead = d->said.text;
+    }
+    if (d->said.code == 334)
+        instead = "...";
+    smtp_trace_reply(&d->options->trace, first != NULL ? owner_of(first->tx) : NULL, &d->reply,
+                     instead);
 }
 
 /* That it goes may be said at any moment (RFC 5321, 3.8); 451 4.4.2 is how some say it. */
@@ -617,6 +693,7 @@ static size_t pull_some(struct smtp_dialogue *d, struct smtp_owed *owed, char *b
         owed->begins = d->pulled;
         if (owed->command->put != NULL)
             owed->command->put(d, owed);
+        trace_sent(d, owed);
     }
     size_t n = pull_text(d, buf, size);
     if (content)
@@ -675,6 +752,30 @@ void smtp_dialogue_tls_done(struct smtp_dialogue *d, int64_t now_ms)
     ask(d, &EHLO);
 }
 
+bool smtp_dialogue_take_login(struct smtp_dialogue *d, struct smtp_login *login_out)
+{
+    if (d->closed || !smtp_login_waits(&d->login))
+        return false;
+    *login_out = d->login;
+    d->login = (struct smtp_login){0};
+    d->login_away = true;
+    return true;
+}
+
+int smtp_dialogue_give_login(struct smtp_dialogue *d, struct smtp_login *login, int64_t now_ms,
+                             struct error *err)
+{
+    assert(d->login_away && !d->closed);
+    d->login = *login;
+    *login = (struct smtp_login){0};
+    d->login_away = false;
+    begin_wait(d, now_ms);
+    if (say_login(d, err) == 0)
+        return 0;
+    d->closed = true;
+    return error_at(err, "%s", smtp_step_word(SMTP_STEP_AUTH));
+}
+
 bool smtp_dialogue_ready(const struct smtp_dialogue *d)
 {
     return d->ready && !d->quitting && !d->over && !d->closed;
@@ -728,13 +829,15 @@ int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *env
                         int64_t now_ms, struct error *err)
 {
     assert(smtp_dialogue_room(d));
-    CLEANUP(smtp_tx_free) struct smtp_tx *tx = smtp_tx_new(envelope, &d->extensions);
+    CLEANUP(smtp_tx_free)
+    struct smtp_tx *tx = smtp_tx_new(envelope, &d->extensions, d->tls && d->options->tls_verified);
     if (tx == NULL ||
         smtp_owed_reserve(&d->owed, envelope->n_recipients + OWED_BESIDE_RECIPIENTS) < 0)
         return error_set(err, ERR_NOMEM, "a transaction of %zu recipients", envelope->n_recipients);
     if (smtp_owed_none(&d->owed))
         begin_wait(d, now_ms);
 
+    trace_own_refusals(d, tx);
     size_t n_decided = 0;
     while (n_decided < envelope->n_recipients && smtp_tx_decided(tx, n_decided))
         n_decided++;
@@ -818,11 +921,19 @@ static int64_t slowest_ms(const struct smtp_dialogue *d, const struct smtp_owed 
            (int64_t)(d->written - d->first_written) * 1000 / CONTENT_RATE_MIN;
 }
 
+/* Then nothing is owed: it is our turn to say something. */
+static bool login_runs(const struct smtp_dialogue *d)
+{
+    return d->login_away || smtp_login_waits(&d->login);
+}
+
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out)
 {
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (step_out != NULL)
         *step_out = smtp_dialogue_step(d);
+    if (login_runs(d))
+        return d->since_ms + d->options->timeouts.command;
     if (first == NULL)
         return INT64_MAX;
     int64_t stalled_ms = d->since_ms + timeout_ms(d, first), slow_ms = slowest_ms(d, first);
@@ -834,6 +945,8 @@ enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d)
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (d->wants_tls)
         return SMTP_STEP_TLS;
+    if (login_runs(d))
+        return SMTP_STEP_AUTH;
     return first != NULL ? first->command->step : d->last_step;
 }
 

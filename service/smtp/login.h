@@ -6,6 +6,10 @@
  * goes with the command if the line stays within what any server takes; else it is held back for
  * the server's first challenge, which says nothing then (NTLM's is always held back: Exchange
  * announces itself in words there). Zero-initialised is "not logging in".
+ *
+ * What is to be said is worked out by smtp_login_run(), apart from what makes it due: it may take
+ * its time (a KDC that does not answer: 30 s; SCRAM as the server likes), which belongs on another
+ * thread. A login is therefore complete in itself and may be moved.
  */
 
 #include <stdbool.h>
@@ -20,6 +24,9 @@ struct smtp_login {
     struct buffer line; /* the secret line to send next, with its CRLF; empty: none yet */
     bool bare;          /* "AUTH NAME" goes first, without a secret */
     bool unbound;       /* a -PLUS was offered and then refused: no binding any more */
+    enum { SMTP_LOGIN_NONE, SMTP_LOGIN_FIRST, SMTP_LOGIN_NEXT } due; /* what run() is to do */
+    char *challenge;                                                 /* owned; to the next step */
+    struct error err; /* of the last run; ERR_NONE: go on */
 };
 
 /* Begins anew with the best mechanism that is offered. Errors of sasl_start(). */
@@ -30,8 +37,13 @@ int smtp_login_start(struct smtp_login *login, const struct sasl_credentials *cr
 /* The server does not have the mechanism after all (504): it is struck from `extensions`. */
 void smtp_login_strike(struct smtp_login *login, struct smtp_extensions *extensions);
 
-/* To a 334: then `line` is to be sent. */
-int smtp_login_answer(struct smtp_login *login, const char *challenge, struct error *err);
+/* The text of a 334. */
+int smtp_login_challenge(struct smtp_login *login, const char *text, struct error *err);
+
+/* Something is due that may wait for others or compute for long. */
+bool smtp_login_waits(const struct smtp_login *login);
+/* Does what is due: then `line` is to be sent, or `err` says why not. On any thread. */
+void smtp_login_run(struct smtp_login *login);
 
 void smtp_login_wipe_line(struct smtp_login *login); /* it was sent */
 void smtp_login_clear(struct smtp_login *login);

@@ -178,6 +178,11 @@ bool sasl_is_bound(const struct sasl *sasl)
     return sasl->mechanism->fits == has_binding;
 }
 
+bool sasl_waits(const struct sasl *sasl)
+{
+    return sasl->mechanism->engine->waits;
+}
+
 static int append_base64(struct buffer *out, const struct buffer *octets, struct error *err)
 {
     if (octets->len == 0)

@@ -41,13 +41,12 @@ bool sasl_wanted(const struct sasl_credentials *credentials);
 struct sasl;
 
 /*
- * Choose a mechanism both sides have (`offered`: smtp_extensions.auth) and start it. All that is
- * given is borrowed until sasl_free().
- * ERR_AUTH_MECHANISM_UNAVAILABLE names what the server offers and what was wanted, or what is not
- * installed here;
- * ERR_AUTH_NEEDS_TLS if a secret would go out in the clear and that is not allowed (for TLS is up,
- * or the user said so);
- * ERR_AUTH_FAILED if the credentials cannot be used with it (no ticket, a token with a line end).
+ * Choose a mechanism both sides have (`offered`: smtp_extensions.auth) and start it. The
+ * credentials are borrowed until sasl_free(), but not by one that sasl_waits(): that may outlive
+ * them. ERR_AUTH_MECHANISM_UNAVAILABLE names what the server offers and what was wanted, or what is
+ * not installed here; ERR_AUTH_NEEDS_TLS if a secret would go out in the clear and that is not
+ * allowed (for TLS is up, or the user said so); ERR_AUTH_FAILED if the credentials cannot be used
+ * with it (no ticket, a token with a line end).
  */
 int sasl_start(const struct sasl_credentials *credentials, const struct sasl_binding *binding,
                const char *offered, bool clear_allowed, struct sasl **sasl_out, struct error *err);
@@ -58,6 +57,7 @@ const char *sasl_mechanism(const struct sasl *sasl); /* "PLAIN" */
 bool sasl_client_first(const struct sasl *sasl);     /* has an initial response */
 bool sasl_goes_alone(const struct sasl *sasl);       /* ... that is not sent with the command */
 bool sasl_is_bound(const struct sasl *sasl);         /* a -PLUS one */
+bool sasl_waits(const struct sasl *sasl); /* a step may wait for others, or compute for long */
 
 /* One step: the server's challenge (base64, as it stood behind "334 "; NULL for the initial
  * response) to our response in base64, appended to `out`. `out` then holds a secret: wipe it when

@@ -6,7 +6,7 @@
 
 #include "smtp/sasl.h"
 
-struct sasl_offer { /* what a login can be made of; borrowed for the login's life */
+struct sasl_offer { /* what a login can be made of */
     const struct sasl_credentials *credentials;
     const struct sasl_binding *binding; /* never NULL; its members may be "" */
     const char *mechanisms;             /* the server's, joined by one space */
@@ -21,6 +21,7 @@ struct sasl_engine {
     int (*step)(struct sasl *sasl, const char *challenge, size_t len, struct buffer *out,
                 struct error *err);
     void (*end)(struct sasl *sasl); /* wipes; not called if there is no state */
+    bool waits; /* a step may take long; the state then borrows nothing of the offer */
 };
 
 struct sasl_mechanism {

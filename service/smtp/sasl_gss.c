@@ -4,10 +4,10 @@
  * servers refuse; its GSSAPI goes through another library, which keeps the reason of a failure to
  * itself ("no ticket", "no such server in the realm").
  *
- * The library may wait. Kerberos: for the resolver, to make the host's name canonical and to find a
- * KDC, and for the KDC itself, once for each server and ticket; then it has the server's ticket in
- * the cache and waits for nothing but files (KRB5CCNAME; /etc/krb5.conf says how long it tries).
- * NTLM: for a socket of winbindd, if one runs here.
+ * The library waits, so its steps are not made on a loop's thread. Kerberos: for the resolver, to
+ * make the host's name canonical and to find a KDC, and for the KDC itself (27 s when that says
+ * nothing, 6 ms when it answers), once for each server and ticket; then it has the server's ticket
+ * in the cache and waits for nothing but files. NTLM: for winbindd, if one runs here.
  */
 #include <gssapi/gssapi.h>
 #include <gssapi/gssapi_ext.h>
@@ -26,7 +26,7 @@ struct context {
     gss_name_t target;
     gss_ctx_id_t gss;
     bool established;
-    const char *user; /* borrowed; as whom we want to act */
+    char *user; /* as whom we want to act; NULL: the ticket's */
 };
 
 /* --- errors ------------------------------------------------------------------------------- */
@@ -74,7 +74,8 @@ static int begin_context(struct sasl *sasl, const struct sasl_offer *offer, gss_
     if (c == NULL)
         return error_set(err, ERR_NOMEM, "AUTH %s", sasl->mechanism->name);
     c->mechanism = mechanism;
-    c->user = credentials->user;
+    if (credentials->user != NULL && (c->user = strdup(credentials->user)) == NULL)
+        return error_set(err, ERR_NOMEM, "AUTH %s", sasl->mechanism->name);
     char service[320];
     snprintf(service, sizeof(service), "smtp@%.255s",
              credentials->host != NULL ? credentials->host : "localhost");
@@ -139,6 +140,7 @@ static void end(struct sasl *sasl)
     gss_delete_sec_context(&minor, &c->gss, GSS_C_NO_BUFFER);
     gss_release_name(&minor, &c->target);
     gss_release_cred(&minor, &c->credential);
+    free(c->user);
     free(c);
 }
 
@@ -210,5 +212,5 @@ static int step_ntlm(struct sasl *sasl, const char *challenge, size_t len, struc
     return 0;
 }
 
-const struct sasl_engine sasl_krb5 = {begin_krb5, step_krb5, end};
-const struct sasl_engine sasl_ntlm = {begin_ntlm, step_ntlm, end};
+const struct sasl_engine sasl_krb5 = {begin_krb5, step_krb5, end, .waits = true};
+const struct sasl_engine sasl_ntlm = {begin_ntlm, step_ntlm, end, .waits = true};

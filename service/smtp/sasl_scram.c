@@ -3,8 +3,8 @@
  *
  * Why not libgsasl's: 2.2 never sends the flag 'y', by which the server finds out that somebody in
  * between took the -PLUS mechanisms from its offer (it fails instead when it knows a binding and
- * the mechanism has none); and it computes as many iterations as a server likes to ask for, on the
- * thread that serves other connections. The tests have its server side as the peer.
+ * the mechanism has none); and it computes as many iterations as a server likes to ask for. The
+ * tests have its server side as the peer.
  */
 #include <gsasl.h>
 #include <openssl/crypto.h>
@@ -19,7 +19,7 @@
 enum {
     NONCE_OCTETS = 18,
     ITERATIONS_MIN = 4096,    /* RFC 7677, 4: fewer would serve who wants to guess passwords */
-    ITERATIONS_MAX = 2000000, /* about a second, for which other connections stand still */
+    ITERATIONS_MAX = 2000000, /* about a second of a thread's time */
     SALT_MAX = 1024,
     MESSAGES_MAX = 16 * 1024,
     BINDING_MAX = 64,
@@ -30,7 +30,7 @@ struct key {
 };
 
 struct scram {
-    const char *password; /* borrowed */
+    char *password;
     const EVP_MD *hash;
     unsigned hash_len;
     enum { FIRST, FINAL, PROOF } next;  /* the message to be sent, or the server's to be read */
@@ -114,7 +114,6 @@ static int begin(struct sasl *sasl, const struct sasl_offer *offer, struct error
     if (s == NULL)
         return error_set(err, ERR_NOMEM, "AUTH %s", sasl->mechanism->name);
     buffer_init(&s->messages, MESSAGES_MAX);
-    s->password = offer->credentials->password;
     s->hash = strstr(sasl->mechanism->name, "256") != NULL ? EVP_sha256() : EVP_sha1();
     s->hash_len = (unsigned)EVP_MD_get_size(s->hash);
 
@@ -124,7 +123,8 @@ static int begin(struct sasl *sasl, const struct sasl_offer *offer, struct error
     if (choose_binding(s, offer, sasl_is_bound(sasl)) < 0)
         return error_set(err, ERR_INTERNAL, "AUTH %s: a binding that is not base64",
                          sasl->mechanism->name);
-    if (begin_messages(s, offer->credentials->user) < 0)
+    s->password = prepared(offer->credentials->password);
+    if (s->password == NULL || begin_messages(s, offer->credentials->user) < 0)
         return error_set(err, ERR_NOMEM, "AUTH %s", sasl->mechanism->name);
     return 0;
 }
@@ -206,15 +206,9 @@ static bool sign(const struct scram *s, const struct key *key, const char *text,
 static bool hash_password(const struct scram *s, const struct challenge *challenge,
                           struct key *salted)
 {
-    char *password = prepared(s->password);
-    if (password == NULL)
-        return false;
-    int good = PKCS5_PBKDF2_HMAC(password, (int)strlen(password), challenge->salt,
-                                 (int)challenge->salt_len, challenge->iterations, s->hash,
-                                 (int)s->hash_len, salted->octets);
-    explicit_bzero(password, strlen(password));
-    free(password);
-    return good == 1;
+    return PKCS5_PBKDF2_HMAC(s->password, (int)strlen(s->password), challenge->salt,
+                             (int)challenge->salt_len, challenge->iterations, s->hash,
+                             (int)s->hash_len, salted->octets) == 1;
 }
 
 /* RFC 5802, 3. `proof` shows that we know the password, the server's signature that it does. */
@@ -320,9 +314,12 @@ static int step(struct sasl *sasl, const char *challenge, size_t len, struct buf
 static void end(struct sasl *sasl)
 {
     struct scram *s = sasl->state;
+    if (s->password != NULL)
+        explicit_bzero(s->password, strlen(s->password));
+    free(s->password);
     buffer_clear(&s->messages);
     explicit_bzero(s, sizeof(*s));
     free(s);
 }
 
-const struct sasl_engine sasl_scram = {begin, step, end};
+const struct sasl_engine sasl_scram = {begin, step, end, .waits = true};

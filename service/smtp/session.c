@@ -8,6 +8,8 @@
 
 #include "base/clock.h"
 #include "smtp/connector.h"
+#include "smtp/errand.h"
+#include "smtp/login.h"
 #include "smtp/proxy.h"
 
 enum {
@@ -39,6 +41,7 @@ struct session {
     struct connector *connector; /* NULL: not getting there any more */
     struct proxy *proxy;         /* while it is asked */
     struct smtp_dialogue *dialogue;
+    struct errand *login; /* a step of it, under way; NULL: none */
     struct transport *transport;
     struct watch *watch;
     uv_timer_t timer;
@@ -175,6 +178,8 @@ static void close_session_at(struct session *s, enum smtp_step step, const struc
     assert(s->phase != CLOSED);
     if (s->connector != NULL)
         connector_cancel(TAKE(s->connector));
+    if (s->login != NULL)
+        errand_forget(TAKE(s->login));
     if (s->transport != NULL)
         transport_shutdown_tls(s->transport);
     stop_watching(s);
@@ -197,6 +202,49 @@ static void close_session(struct session *s, const struct error *why)
 
 /* --- talking ------------------------------------------------------------------------------ */
 
+static void work_on_login(void *task)
+{
+    smtp_login_run(task);
+}
+
+static void drop_login(void *task)
+{
+    smtp_login_clear(task);
+    free(task);
+}
+
+static void take_login_back(void *owner, void *task)
+{
+    struct session *s = owner;
+    struct error err = {0};
+    s->login = NULL;
+    int rc = smtp_dialogue_give_login(s->dialogue, task, clock_mono_ms(), &err);
+    free(task);
+    if (rc < 0)
+        close_session(s, &err);
+    else
+        advance(s);
+}
+
+/* A step of the login that may take its time is made elsewhere. */
+static int send_login_away(struct session *s, struct error *err)
+{
+    static const struct errand_kind kind = {work_on_login, take_login_back, drop_login};
+    struct smtp_login taken;
+    if (!smtp_dialogue_take_login(s->dialogue, &taken))
+        return 0;
+    struct smtp_login *login = malloc(sizeof(*login));
+    if (login != NULL) {
+        *login = taken;
+        s->login = errand_run(s->loop, &kind, s, login);
+    }
+    if (s->login != NULL)
+        return 0;
+    smtp_login_clear(&taken);
+    free(login);
+    return error_set(err, ERR_NOMEM, "a thread for the login");
+}
+
 /* Both return -1 on trouble, else how much there was. */
 static int read_some(struct session *s, struct error *err)
 {
@@ -208,6 +256,8 @@ static int read_some(struct session *s, struct error *err)
     if (smtp_dialogue_feed(s->dialogue, in, (size_t)n, clock_mono_ms(), err) < 0)
         return -1;
     notice_steps(s);
+    if (send_login_away(s, err) < 0)
+        return -1;
     return (int)n;
 }
 

@@ -119,11 +119,13 @@ class RelayFaults(unittest.TestCase):
                 self.assertEqual(events(record), ["queued", "sent"])
 
     def test_content_that_nobody_reads(self):  # fault 73
-        large = {**MESSAGE, "attachments": [{"content": "QUJD" * 4000000}]}
-        release = threading.Event()
+        large = {**MESSAGE, "to": ["large@example.net"],
+                 "attachments": [{"content": "QUJD" * 4000000}]}
+        release, stalls = threading.Event(), [1]
 
         def stall(session, event, argument):
-            if event == "data" and session is relay.sessions[0]:
+            if event == "data" and session.recipients == ["large@example.net"] and stalls:
+                stalls.pop()
                 session.send("354 go\r\n")
                 release.wait(30)
                 session.drop()
@@ -241,7 +243,7 @@ class RelayFaults(unittest.TestCase):
                 record = gateway.wait_for(id)
                 self.assertEqual((record["status"], events(record)), ("sent", ["queued", "sent"]))
                 relay.sessions[-1].sock.sendall(farewell)
-                relay.sessions[-1].sock.shutdown(2)
+                relay.hang_up()
             self.assertEqual(len(relay.sessions), 4)
             self.assertNotIn("relay trouble", gateway.log())
 

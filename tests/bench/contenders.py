@@ -1,6 +1,7 @@
 """Who is compared. Each says how many messages a second went from the client to the receiver."""
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -60,12 +61,12 @@ class Contender:
 
 
 class Postern(Contender):
-    def __init__(self, mode, port, prefer=None, ca=None):
+    def __init__(self, mode, port, prefer=None, ca=None, connections=CONNECTIONS, **settings):
         self.name = f"postern, {mode}"
         self.prefer = prefer
         relay = {"name": "bench", "host": "localhost", "port": port,
                  "tls": "none" if ca is None else "starttls",
-                 "connections": {"max": CONNECTIONS}}
+                 "connections": {"max": connections, "max_messages": 0}, **settings}
         if ca is not None:
             relay["tls_options"] = {"ca_file": ca}
         self.gateway = Gateway({"relays": [relay]})
@@ -101,7 +102,7 @@ class Postern(Contender):
 class HandWritten(Contender):
     name = "Fastify and Nodemailer"
 
-    def __init__(self, port, tls=False):
+    def __init__(self, port, tls=False, connections=CONNECTIONS):
         folder = os.path.join(ROOT, "build", "bench", "peer")
         if not os.path.isdir(os.path.join(folder, "node_modules")):
             os.makedirs(folder, exist_ok=True)
@@ -109,7 +110,7 @@ class HandWritten(Contender):
                            shell=True, cwd=folder, check=True)
         self.port = free_port()
         env = {**os.environ, "PORT": str(self.port), "SMTP_PORT": str(port),
-               "CONNECTIONS": str(CONNECTIONS), "TLS": "starttls" if tls else "none"}
+               "CONNECTIONS": str(connections), "TLS": "starttls" if tls else "none"}
         self.process = subprocess.Popen(["node", "gateway.mjs"], cwd=folder, env=env)
         wait_for_port(self.port)
         self.clients = Clients(self.port, 64)
@@ -138,3 +139,94 @@ class SmtpSource(Contender):
                         "4096", "-f", "alice@example.com", "-t", "bob@example.net",
                         f"127.0.0.1:{self.port}"], check=True)
         return n / (time.monotonic() - begun)
+
+
+class Smarthost(Contender):
+    """Postfix in between: it queues what smtp-source gives it, and relays with as many connections
+    at once. Timed from the first message to the last that its log calls sent."""
+    name = "Postfix relaying"
+
+    MAIN = """compatibility_level = 3.6
+queue_directory = {dir}/queue
+data_directory = {dir}/data
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = {dir}/log/mail.log
+maillog_file_prefixes = {dir}/log
+myhostname = smarthost.test
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+alias_maps =
+alias_database =
+disable_dns_lookups = yes
+default_database_type = texthash
+relayhost = [127.0.0.1]:{relay}
+smtp_tls_security_level = none
+default_process_limit = 20
+initial_destination_concurrency = {connections}
+default_destination_concurrency_limit = {connections}
+smtpd_relay_restrictions = permit_mynetworks, reject
+"""
+    MASTER = """127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+    def __init__(self, relay_port, connections):
+        self.dir = tempfile.mkdtemp(prefix="sh", dir="/tmp")
+        os.chmod(self.dir, 0o755)
+        self.port = free_port()
+        for name in ("etc", "queue", "data", "log"):
+            os.mkdir(f"{self.dir}/{name}", 0o755)
+        shutil.chown(f"{self.dir}/data", "postfix")
+        for name, text in (("main", self.MAIN), ("master", self.MASTER)):
+            with open(f"{self.dir}/etc/{name}.cf", "w", encoding="ascii") as f:
+                f.write(text.format(dir=self.dir, relay=relay_port, port=self.port,
+                                    connections=connections))
+        self.postfix("start")
+        wait_for_port(self.port)
+
+    def postfix(self, command):
+        subprocess.run(["/usr/sbin/postfix", "-c", f"{self.dir}/etc", command], check=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+
+    def share(self, n):
+        return max(60, n // 8)
+
+    def sent(self):
+        with open(f"{self.dir}/log/mail.log", errors="replace") as f:
+            return f.read().count("status=sent")
+
+    def run(self, n):
+        before, begun = self.sent(), time.monotonic()
+        subprocess.run(["/usr/sbin/smtp-source", "-d", "-s", "8", "-m", str(n), "-l", "4096", "-f",
+                        "alice@example.com", "-t", "bob@example.net", f"127.0.0.1:{self.port}"],
+                       check=True)
+        while self.sent() < before + n:
+            if time.monotonic() - begun > 300:
+                raise RuntimeError("the smarthost did not relay")
+            time.sleep(0.02)
+        return n / (time.monotonic() - begun)
+
+    def close(self):
+        self.postfix("stop")
+        shutil.rmtree(self.dir, ignore_errors=True)

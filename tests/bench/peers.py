@@ -79,3 +79,26 @@ class Postfix:
         with open(os.path.join(self.dir, "peers.log"), "a", encoding="utf-8") as log:
             subprocess.run([os.path.join(SHARED, "peers", name), *args], env=self.env, check=True,
                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+class Link:
+    """A way of so many ms there and back in front of a server: the delay proxy of the peers."""
+
+    def __init__(self, target, rtt_ms):
+        self.target, self.rtt_ms = target, rtt_ms
+
+    def __enter__(self):
+        self.dir = tempfile.mkdtemp(prefix="dp", dir="/tmp")
+        self.port = free_port()
+        self.script("start", self.dir, str(self.rtt_ms),
+                    f"127.0.0.1:{self.port}=127.0.0.1:{self.target}")
+        return self
+
+    def __exit__(self, *_):
+        self.script("stop", self.dir)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def script(self, *args):
+        with open(os.path.join(self.dir, "peers.log"), "a", encoding="utf-8") as log:
+            subprocess.run([os.path.join(SHARED, "peers", "delay-proxy.sh"), *args], check=True,
+                           stdin=subprocess.DEVNULL, stdout=log, stderr=log)

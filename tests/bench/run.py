@@ -2,7 +2,8 @@
 """The gateway beside what people use today, in turn in one run: absolute figures of a shared
 machine mean little, the medians of the ratios do.
 
-BENCH_MESSAGES (4000), BENCH_ROUNDS (5): less of both for a quick look.
+BENCH_MESSAGES (4000), BENCH_ROUNDS (5): less of both for a quick look. BENCH_ONLY=distance: that
+part alone.
 """
 import os
 import sys
@@ -13,6 +14,7 @@ sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "support")]
 os.environ.setdefault("POSTERN", os.path.join(ROOT, "build", "release", "postern"))
 
 import contenders  # noqa: E402
+import distance  # noqa: E402
 import footprint  # noqa: E402
 import peers  # noqa: E402
 import report  # noqa: E402
@@ -42,6 +44,12 @@ def compare(title, makers, n):
 def main():
     if not peers.present():
         sys.exit("the benches need ../shared/bench and ../shared/peers beside the project")
+    if os.environ.get("BENCH_ONLY", "") != "distance":
+        side_by_side()
+    distance.run(N, ROUNDS)
+
+
+def side_by_side():
     footprint.idle()
     with peers.Sink() as sink:
         compare(f"into smtp-sink, no TLS, 20 connections, {N} messages of 4 KB", [

@@ -3,6 +3,7 @@ import glob
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -305,6 +306,23 @@ class Kerberos(Peers):
                "KRB5CCNAME": f"FILE:{self.kdc.path('absent')}"}
         log = self.refused(self.gssapi(), "auth_failed", env)
         self.assertIn(self.kdc.path("absent"), log)
+
+    def test_silent_kdc_holds_up_nobody(self):
+        """The library waits for it for half a minute; the gateway's threads do not."""
+        env = self.kdc.ticket(f"alice@{REALM}", "wonderland", "cache3")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.settimeout(20)
+            conf = self.kdc.path("silent.conf")
+            with open(conf, "w", encoding="ascii") as f:
+                f.write(read(self.kdc.path("krb5.conf")).replace(
+                    f":{self.kdc.port}", f":{silent.getsockname()[1]}"))
+            relay = self.gssapi()
+            with Gateway({"relays": [relay], "drain": "1s"},
+                         env={**env, "KRB5_CONFIG": conf}) as g:
+                g.post({"from": "alice@smtp.test", "to": ["bob@example.org"], "text": "y"})
+                self.assertIn(b"localhost", silent.recv(65536), "a ticket is asked for")
+                self.assertEqual(g.term(15), 0)
 
     def test_no_such_service(self):
         env = self.kdc.ticket(f"alice@{REALM}", "wonderland", "cache2")

@@ -17,6 +17,11 @@ static const char *get_header(const struct api_request *request, const char *nam
     return find(((const struct fake_request *)request)->headers, name);
 }
 
+static const char *get_query(const struct api_request *request, const char *name)
+{
+    return find(((const struct fake_request *)request)->query, name);
+}
+
 static void on_complete(struct api_request *request)
 {
     struct fake_request *fake = (struct fake_request *)request;
@@ -34,6 +39,7 @@ void fake_request_init(struct fake_request *fake, const struct api_context *cont
                                               .path = path,
                                               .param = "",
                                               .header = get_header,
+                                              .query = get_query,
                                               .complete = on_complete}};
     fake->request.arena = arena_new();
     buffer_init(&fake->request.body, 1 << 20);

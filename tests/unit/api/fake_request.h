@@ -11,6 +11,7 @@
 struct fake_request {
     struct api_request request;       /* first: what handlers get */
     const struct api_header *headers; /* ended by a NULL name; NULL: none */
+    const struct api_header *query;   /* likewise */
     pthread_mutex_t lock;
     pthread_cond_t news;
     unsigned n_responses;

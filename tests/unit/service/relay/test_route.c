@@ -86,14 +86,17 @@ static const struct row {
 static struct delivery *deliver(const struct row *row)
 {
     struct bytes *content = bytes_copy("x", 1);
-    struct delivery *delivery = delivery_new("", &row->to, 1, content);
+    const struct delivery_wishes wishes = {.from = row->from,
+                                           .api_key = row->api_key,
+                                           .tags = row->tags,
+                                           .relay = row->relay,
+                                           .dsn_notify = "",
+                                           .dsn_ret = "",
+                                           .dsn_envid = "",
+                                           .priority = row->priority};
+    struct delivery *delivery = delivery_new("", &wishes, &row->to, 1, content);
     bytes_unref(content);
     cr_assert_not_null(delivery);
-    delivery->wishes = (struct delivery_wishes){.from = row->from,
-                                                .api_key = row->api_key,
-                                                .tags = row->tags,
-                                                .relay = row->relay,
-                                                .priority = row->priority};
     return delivery;
 }
 
@@ -131,15 +134,18 @@ Test(route, recipients_of_one_message_go_their_own_ways)
 {
     CLEANUP(routes_free) struct routes *routes = routes_of(&settings);
     struct bytes *content = bytes_copy("x", 1);
+    const struct delivery_wishes wishes = {.from = "a@x.example",
+                                           .api_key = "",
+                                           .tags = "[]",
+                                           .dsn_notify = "",
+                                           .dsn_ret = "",
+                                           .dsn_envid = "",
+                                           .relay = "",
+                                           .priority = PRIORITY_NORMAL};
     CLEANUP(delivery_free)
     struct delivery *delivery =
-        delivery_new("", (const char *[]){"b@y.example", "c@partner.example"}, 2, content);
+        delivery_new("", &wishes, (const char *[]){"b@y.example", "c@partner.example"}, 2, content);
     bytes_unref(content);
-    delivery->wishes = (struct delivery_wishes){.from = "a@x.example",
-                                                .api_key = "",
-                                                .tags = "[]",
-                                                .relay = "",
-                                                .priority = PRIORITY_NORMAL};
     struct route_choice choice;
     routes_choose(routes, delivery, 0, &choice);
     cr_assert_eq(choice.n_relays, 3);

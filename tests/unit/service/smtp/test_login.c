@@ -19,13 +19,19 @@ struct talk {
 static int say(struct talk *t, const char *text)
 {
     int rc = smtp_dialogue_feed(t->dialogue, text, strlen(text), 0, &t->err);
+    struct smtp_login login;
+    if (rc == 0 && smtp_dialogue_take_login(t->dialogue, &login)) {
+        cr_expect_eq(smtp_dialogue_pull(t->dialogue, t->line, sizeof(t->line)), 0);
+        smtp_login_run(&login);
+        rc = smtp_dialogue_give_login(t->dialogue, &login, 0, &t->err);
+    }
     size_t len = smtp_dialogue_pull(t->dialogue, t->line, sizeof(t->line) - 1);
     smtp_dialogue_written(t->dialogue, len, 0);
     t->line[len >= 2 ? len - 2 : 0] = '\0';
     return rc;
 }
 
-static void begin(struct talk *t, const char *mechanism, const char *offered)
+static void prepare(struct talk *t, const char *mechanism)
 {
     *t = (struct talk){
         .options = {.hostname = "client.example",
@@ -38,6 +44,11 @@ static void begin(struct talk *t, const char *mechanism, const char *offered)
                     .timeouts = {1000, 1000, 1000, 1000}},
     };
     t->dialogue = smtp_dialogue_new(&t->options, 0);
+}
+
+static void begin(struct talk *t, const char *mechanism, const char *offered)
+{
+    prepare(t, mechanism);
     char ehlo[256];
     snprintf(ehlo, sizeof(ehlo), "250-mx.example\r\n250 AUTH %s\r\n", offered);
     cr_assert_eq(say(t, "220 mx.example\r\n"), 0);
@@ -96,5 +107,69 @@ Test(login, ntlm_is_announced_in_words)
     cr_expect(decodes_to(t.line, "NTLMSSP"), "%s", t.line);
     cr_expect_eq(say(&t, "334 still in words\r\n"), -1);
     cr_expect_eq(t.err.code, ERR_PROTOCOL, "%s", t.err.detail);
+    smtp_dialogue_free(t.dialogue);
+}
+
+/* --- away, to be run ---------------------------------------------------------------------- */
+
+/* Up to where a login is to be taken, that of a mechanism which asks others. */
+static struct smtp_login begin_and_take(struct talk *t)
+{
+    struct smtp_login login = {0};
+    prepare(t, "gssapi");
+    static const char said[] = "220 mx.example\r\n250-mx.example\r\n250 AUTH GSSAPI\r\n";
+    const char *ehlo = strchr(said, '\n') + 1;
+    cr_assert_eq(smtp_dialogue_feed(t->dialogue, said, (size_t)(ehlo - said), 5, &t->err), 0);
+    smtp_dialogue_written(t->dialogue, smtp_dialogue_pull(t->dialogue, t->line, 100), 6);
+    cr_assert_eq(smtp_dialogue_feed(t->dialogue, ehlo, strlen(ehlo), 7, &t->err), 0);
+    cr_assert(smtp_dialogue_take_login(t->dialogue, &login));
+    cr_assert_not(smtp_dialogue_take_login(t->dialogue, &login), "there is only one");
+    return login;
+}
+
+Test(login, has_a_deadline_while_it_is_away)
+{
+    struct talk t;
+    struct smtp_login login = begin_and_take(&t);
+    enum smtp_step step;
+    cr_expect_eq(smtp_dialogue_deadline(t.dialogue, &step), 1007);
+    cr_expect_eq(step, SMTP_STEP_AUTH);
+    cr_expect_eq(smtp_dialogue_pull(t.dialogue, t.line, sizeof(t.line)), 0);
+    smtp_login_clear(&login);
+    smtp_dialogue_lost(t.dialogue);
+    smtp_dialogue_free(t.dialogue);
+}
+
+Test(login, what_comes_while_it_is_away_answers_nothing)
+{
+    static const struct {
+        const char *text;
+        enum error_code code;
+    } rows[] = {
+        {"235 2.7.0 welcome\r\n", ERR_PROTOCOL},
+        {"334 \r\n", ERR_PROTOCOL},
+        {"421 4.3.2 closing\r\n", ERR_RELAY_CLOSING},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct talk t;
+        struct smtp_login login = begin_and_take(&t);
+        cr_expect_eq(smtp_dialogue_feed(t.dialogue, rows[i].text, strlen(rows[i].text), 8, &t.err),
+                     -1);
+        cr_expect_eq(t.err.code, rows[i].code, "%s: %s", rows[i].text, t.err.detail);
+        cr_expect_str_eq(t.err.where, "auth");
+        smtp_login_clear(&login);
+        smtp_dialogue_free(t.dialogue);
+    }
+}
+
+Test(login, what_it_came_to_is_told_when_it_is_back)
+{
+    struct talk t;
+    struct smtp_login login = begin_and_take(&t);
+    login.err = (struct error){.code = ERR_AUTH_FAILED, .detail = "no ticket"};
+    cr_expect_eq(smtp_dialogue_give_login(t.dialogue, &login, 9, &t.err), -1);
+    cr_expect_eq(t.err.code, ERR_AUTH_FAILED);
+    cr_expect_str_eq(t.err.where, "auth");
+    cr_expect_str_eq(t.err.detail, "no ticket");
     smtp_dialogue_free(t.dialogue);
 }

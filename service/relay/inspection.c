@@ -1,0 +1,80 @@
+/* A verify that somebody asked for, on the loop of the relay's first berth. */
+
+#include <stdlib.h>
+
+#include "relay/pool.h"
+
+struct inspection {
+    struct worker_job job;
+    struct inspection *next; /* of the berth's that have begun */
+    struct relay *relay;
+    struct verify_options options;
+    struct verify *verify;
+    void (*done)(void *arg, const struct verify_report *report);
+    void *arg;
+};
+
+static void unlink_inspection(struct inspection *inspection)
+{
+    struct inspection **at = &inspection->relay->berths[0].inspections;
+    while (*at != NULL && *at != inspection)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = inspection->next;
+}
+
+static void on_done(void *arg, const struct verify_report *report)
+{
+    struct inspection *inspection = arg;
+    unlink_inspection(inspection);
+    inspection->done(inspection->arg, report);
+    free(inspection);
+}
+
+static void give_up(struct inspection *inspection, enum error_code code, const char *why)
+{
+    struct verify_report report = {0};
+    error_set(&report.error, code, "%s", why);
+    on_done(inspection, &report);
+}
+
+static void begin(struct worker_job *job, uv_loop_t *loop)
+{
+    struct inspection *inspection = (struct inspection *)job; /* its first member */
+    struct relay *relay = inspection->relay;
+    pthread_mutex_lock(&relay->lock);
+    bool aborting = relay->aborting;
+    pthread_mutex_unlock(&relay->lock);
+    if (aborting) {
+        give_up(inspection, ERR_DRAINING, "the gateway is ending");
+        return;
+    }
+    inspection->next = relay->berths[0].inspections;
+    relay->berths[0].inspections = inspection;
+    inspection->verify =
+        verify_start(loop, relay->settings, &inspection->options, on_done, inspection);
+    if (inspection->verify == NULL)
+        give_up(inspection, ERR_NOMEM, "no memory for a verify");
+}
+
+int relay_verify(struct relay *relay, const struct verify_options *options,
+                 void (*done)(void *arg, const struct verify_report *report), void *arg,
+                 struct error *err)
+{
+    struct inspection *inspection = calloc(1, sizeof(*inspection));
+    if (inspection == NULL)
+        return error_set(err, ERR_NOMEM, "verify");
+    *inspection = (struct inspection){
+        .job.run = begin, .relay = relay, .options = *options, .done = done, .arg = arg};
+    workers_post(relay->around.workers, 0, &inspection->job);
+    return 0;
+}
+
+void inspections_abort(struct berth *berth)
+{
+    while (berth->inspections != NULL) {
+        struct inspection *inspection = berth->inspections;
+        berth->inspections = inspection->next; /* it comes to its end by on_done() */
+        verify_abort(inspection->verify);
+    }
+}

@@ -1,0 +1,180 @@
+#include "relay/shipment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "relay/outcome.h"
+
+enum { SAID_MAX = 16 * 1024 };
+
+struct shipment *shipment_new(void)
+{
+    struct shipment *shipment = calloc(1, sizeof(*shipment));
+    if (shipment != NULL)
+        buffer_init(&shipment->said, SAID_MAX);
+    return shipment;
+}
+
+void shipment_free(struct shipment *shipment)
+{
+    if (shipment == NULL)
+        return;
+    buffer_clear(&shipment->said);
+    free(shipment->addresses);
+    free(shipment);
+}
+
+/* --- the envelope ------------------------------------------------------------------------- */
+
+static int reserve_addresses(struct shipment *shipment, size_t n)
+{
+    if (n <= shipment->size)
+        return 0;
+    const char **addresses = reallocarray(shipment->addresses, n, sizeof(*addresses));
+    if (addresses == NULL)
+        return -1;
+    shipment->addresses = addresses;
+    shipment->size = n;
+    return 0;
+}
+
+static const char *or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
+int shipment_load(struct shipment *shipment, struct delivery *delivery,
+                  struct smtp_envelope *envelope_out)
+{
+    if (reserve_addresses(shipment, delivery->n_recipients) < 0)
+        return -1;
+    shipment->n_addresses = 0;
+    for (size_t i = 0; i < delivery->n_recipients; i++)
+        if (!delivery->recipients[i].held_back)
+            shipment->addresses[shipment->n_addresses++] = delivery->recipients[i].address;
+    const struct delivery_wishes *wishes = &delivery->wishes;
+    *envelope_out = (struct smtp_envelope){
+        .sender = delivery->sender,
+        .recipients = shipment->addresses,
+        .n_recipients = shipment->n_addresses,
+        .content = delivery->content->data,
+        .content_len = delivery->content->len,
+        .smtputf8 = delivery->smtputf8,
+        .require_tls = wishes->require_tls,
+        .dsn = {.notify = or_null(wishes->dsn_notify),
+                .ret = or_null(wishes->dsn_ret),
+                .envid = or_null(wishes->dsn_envid)},
+        .owner = shipment,
+    };
+    shipment->delivery = delivery;
+    shipment->begun_us = clock_mono_us();
+    buffer_reset(&shipment->said);
+    return 0;
+}
+
+struct delivery *shipment_unload(struct shipment *shipment)
+{
+    return TAKE(shipment->delivery);
+}
+
+/* --- the verdicts ------------------------------------------------------------------------- */
+
+static void count_reply(struct relay *relay, const struct reply_record *reply)
+{
+    int class = reply->code / 100;
+    if (class >= 2 && class <= 5)
+        metric_add(relay->metrics.replies[class], 1);
+}
+
+static void log_outcome(const struct relay *relay, const struct delivery *delivery,
+                        const struct delivery_recipient *recipient, enum smtp_step step)
+{
+    static const struct {
+        const char *msg;
+        enum log_level level;
+    } of_verdict[] = {
+        [DELIVERY_UNTRIED] = {"recipient again", LOG_LEVEL_DEBUG},
+        [DELIVERY_SENT] = {"recipient sent", LOG_LEVEL_INFO},
+        [DELIVERY_DEFERRED] = {"recipient deferred", LOG_LEVEL_INFO},
+        [DELIVERY_FAILED] = {"recipient failed", LOG_LEVEL_WARN},
+        [DELIVERY_IN_DOUBT] = {"recipient in doubt", LOG_LEVEL_WARN},
+    };
+    const struct reply_record *reply = &recipient->reply;
+    char id[4 + ID_SIZE], text[sizeof(reply->text) + 24];
+    snprintf(id, sizeof(id), "msg_%s", delivery->id);
+    snprintf(text, sizeof(text), "%d %s%s%s", reply->code, reply->enhanced,
+             reply->enhanced[0] != '\0' ? " " : "", reply->text);
+    LOG_AT(of_verdict[recipient->verdict].level, of_verdict[recipient->verdict].msg,
+           LOG_STR("message", id), LOG_STR("relay", relay->settings->name),
+           LOG_STR("recipient", recipient->address), LOG_STR("step", smtp_step_word(step)),
+           LOG_STR("reply", reply->code != 0 ? text : NULL));
+}
+
+static struct metric *counter_of(const struct relay_metrics *metrics, enum delivery_verdict verdict)
+{
+    switch (verdict) {
+    case DELIVERY_UNTRIED:
+        return metrics->untried;
+    case DELIVERY_SENT:
+        return metrics->sent;
+    case DELIVERY_DEFERRED:
+        return metrics->deferred;
+    case DELIVERY_FAILED:
+        return metrics->failed;
+    case DELIVERY_IN_DOUBT:
+        return metrics->in_doubt;
+    }
+    return NULL;
+}
+
+static bool any_accepted(const struct smtp_result *result)
+{
+    for (size_t i = 0; i < result->n_recipients; i++)
+        if (result->recipients[i].step > SMTP_STEP_RCPT)
+            return true;
+    return false;
+}
+
+static void judge_one(struct relay *relay, const struct delivery *delivery,
+                      struct delivery_recipient *recipient,
+                      const struct smtp_recipient_result *said, const struct outcome *outcome,
+                      struct shipment_news *news)
+{
+    recipient->verdict = outcome->verdict;
+    recipient->reply = said->reply;
+    if (outcome->verdict == DELIVERY_UNTRIED)
+        news->n_untried++;
+    if (reaction_is_of_relay(outcome->reaction)) {
+        news->reaction = outcome->reaction;
+        news->reply = &recipient->reply;
+        news->step = said->step;
+    }
+    count_reply(relay, &recipient->reply);
+    metric_add(counter_of(&relay->metrics, outcome->verdict), 1);
+    if (outcome->verdict == DELIVERY_SENT)
+        metric_observe(relay->metrics.latency_seconds,
+                       (double)(clock_wall_ms() - delivery->created_ms) / 1000);
+    log_outcome(relay, delivery, recipient, said->step);
+}
+
+void shipment_judge(struct shipment *shipment, struct relay *relay,
+                    const struct smtp_result *result, struct shipment_news *news_out)
+{
+    struct delivery *delivery = shipment->delivery;
+    bool some_accepted = any_accepted(result);
+    size_t n = 0; /* of the transaction's recipients */
+    *news_out = (struct shipment_news){0};
+    for (size_t i = 0; i < delivery->n_recipients; i++) {
+        if (delivery->recipients[i].held_back)
+            continue;
+        const struct smtp_recipient_result *said = &result->recipients[n++];
+        const struct outcome outcome = outcome_of(said, result, some_accepted);
+        judge_one(relay, delivery, &delivery->recipients[i], said, &outcome, news_out);
+    }
+    news_out->none_tried = news_out->n_untried == (int64_t)n;
+    if (!result->untouched)
+        metric_observe(relay->metrics.transaction_seconds,
+                       (double)(clock_mono_us() - shipment->begun_us) / 1e6);
+}

@@ -1,0 +1,42 @@
+#ifndef POSTERN_RELAY_SHIPMENT_H
+#define POSTERN_RELAY_SHIPMENT_H
+
+/*
+ * One delivery in a transaction: from its envelope to the verdicts that the queue gets. Recipients
+ * that are held back are not in the envelope; theirs stays UNTRIED.
+ */
+
+#include "relay/pool.h"
+
+struct shipment {
+    struct shipment *next;     /* of the carrier's spare ones */
+    struct delivery *delivery; /* owned while it is under way */
+    int64_t begun_us;
+    const char **addresses; /* of the envelope; grown as needed */
+    size_t n_addresses, size;
+    struct buffer said; /* its part of the transcript */
+};
+
+struct shipment *shipment_new(void); /* NULL without memory */
+void shipment_free(struct shipment *shipment);
+
+/* Takes the delivery on success. -1: no memory. */
+int shipment_load(struct shipment *shipment, struct delivery *delivery,
+                  struct smtp_envelope *envelope_out);
+/* Gives the delivery back; the shipment may be loaded anew. */
+struct delivery *shipment_unload(struct shipment *shipment);
+
+/* What of a result concerns the relay. */
+struct shipment_news {
+    const struct reaction *reaction;  /* NULL: nothing does */
+    const struct reply_record *reply; /* ... and that is why; the delivery's */
+    enum smtp_step step;
+    int64_t n_untried; /* recipients */
+    bool none_tried;
+};
+
+/* Fill in the verdicts, count and log them. */
+void shipment_judge(struct shipment *shipment, struct relay *relay,
+                    const struct smtp_result *result, struct shipment_news *news_out);
+
+#endif

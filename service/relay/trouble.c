@@ -1,0 +1,252 @@
+/* The breaker: what goes wrong with a relay, and what follows for it. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "relay/connect.h"
+#include "relay/pool.h"
+#include "smtp/diagnosis.h"
+
+enum { RATE_PAUSE_MS = 1000 };
+
+static uint32_t dice(void)
+{
+    uint32_t number;
+    id_random(&number, sizeof(number));
+    return number;
+}
+
+/* So long, and up to a fifth more, so that many who were told the same do not come back at once. */
+static int64_t rest(struct backoff *backoff, int64_t now_ms, int64_t pause_ms)
+{
+    backoff_pause(backoff, now_ms, pause_ms + pause_ms * (int64_t)(dice() % 201) / 1000);
+    return backoff->until_ms - now_ms;
+}
+
+/* What to change: as the reply's row says, else as the code does. */
+static void find_hint(const struct relay *relay, const struct reaction *reaction,
+                      struct trouble *trouble)
+{
+    struct diagnosis_context context;
+    connect_diagnosis(relay->settings, &context);
+    if (reaction->hint != NULL)
+        snprintf(trouble->hint, sizeof(trouble->hint), "%s", reaction->hint);
+    else
+        diagnosis_hint(&trouble->error, &context, trouble->hint, sizeof(trouble->hint));
+}
+
+static void note(struct relay *relay, enum smtp_step step, const struct error *why,
+                 const struct reaction *reaction)
+{
+    struct trouble *trouble = &relay->trouble;
+    trouble->error = *why;
+    error_at(&trouble->error, "%s", smtp_step_word(step));
+    trouble->hint_proved = false;
+    trouble->at_ms = clock_wall_ms();
+    find_hint(relay, reaction, trouble);
+}
+
+void trouble_log(const struct relay *relay, const struct trouble *trouble, int64_t pause_ms)
+{
+    log_warn("relay trouble", LOG_STR("relay", relay->settings->name),
+             LOG_STR("step", trouble->error.where),
+             LOG_STR("code", error_word(trouble->error.code)),
+             LOG_STR("detail", trouble->error.detail),
+             LOG_STR("hint", trouble->hint[0] != '\0' ? trouble->hint : NULL),
+             LOG_STR("proved", trouble->hint_proved ? "yes" : NULL), LOG_INT("pause_ms", pause_ms));
+}
+
+/* --- connections that fail ---------------------------------------------------------------- */
+
+static void keep_transcript(struct relay *relay, const char *transcript)
+{
+    if (transcript == NULL)
+        return;
+    free(relay->trouble.transcript);
+    relay->trouble.transcript = strdup(transcript);
+}
+
+/* An outage that was looked into keeps its explanation as long as it looks the same from here. */
+static bool is_explained(struct relay *relay, const struct error *why)
+{
+    if (!relay->explained || !relay->trouble.hint_proved)
+        return false;
+    if (relay->explained_code == ERR_NONE)
+        relay->explained_code = why->code;
+    return relay->explained_code == why->code;
+}
+
+/* A refusal while others are connected teaches how many the relay bears; else it is down. */
+static void learn_from_refusal(struct relay *relay, int64_t now_ms)
+{
+    size_t n_inside = relay->n_connections - relay->n_opening;
+    relay->down = n_inside == 0;
+    if (relay->down) {
+        relay->limit = 1;
+    } else {
+        relay->cap = n_inside;
+        relay->cap_ms = now_ms;
+    }
+}
+
+int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
+{
+    const struct reaction *reaction = reaction_to_error(ending->why);
+    int64_t now_ms = clock_mono_ms();
+    learn_from_refusal(relay, now_ms);
+    keep_transcript(relay, ending->transcript);
+    if (is_explained(relay, ending->why)) {
+        relay->trouble.at_ms = clock_wall_ms();
+    } else {
+        note(relay, ending->step, ending->why, reaction);
+        relay->explained = false;
+    }
+    if (reaction->pause_ms > 0)
+        return rest(&relay->entry, now_ms, reaction->pause_ms);
+    bool login = ending->why->code == ERR_AUTH_FAILED || reaction->kind == REACTION_LOGIN;
+    return backoff_failed(&relay->entry, now_ms, login, dice());
+}
+
+/* --- replies to transactions -------------------------------------------------------------- */
+
+static int64_t have_fewer(struct relay *relay, int64_t now_ms)
+{
+    size_t n_inside = relay->n_connections - relay->n_opening;
+    relay->cap = n_inside > 1 ? n_inside - 1 : 1;
+    relay->cap_ms = now_ms;
+    return n_inside > 1 ? 0 : backoff_failed(&relay->traffic, now_ms, false, dice());
+}
+
+static int64_t keep_to_rate(struct relay *relay, const struct reaction *reaction, int64_t now_ms)
+{
+    if (reaction->rate_n > 0)
+        rate_learn(relay->messages, reaction->rate_n, reaction->rate_ms, now_ms);
+    int64_t pause_ms = reaction->pause_ms > 0 ? reaction->pause_ms : RATE_PAUSE_MS;
+    return rest(&relay->traffic, now_ms, pause_ms);
+}
+
+/* What the reaction's kind asks for; the pause it means. */
+static int64_t react(struct relay *relay, const struct reaction *reaction)
+{
+    int64_t now_ms = clock_mono_ms();
+    switch (reaction->kind) {
+    case REACTION_FEWER:
+        return have_fewer(relay, now_ms);
+    case REACTION_NO_NEW:
+        rest(&relay->entry, now_ms, reaction->pause_ms);
+        return backoff_failed(&relay->traffic, now_ms, false, dice());
+    case REACTION_RATE:
+        return keep_to_rate(relay, reaction, now_ms);
+    case REACTION_QUOTA:
+        return rest(&relay->traffic, now_ms, reaction->pause_ms);
+    case REACTION_LOGIN:
+        return backoff_failed(&relay->traffic, now_ms, true, dice());
+    case REACTION_SLOW_DOWN:
+    case REACTION_RECONNECT:
+        return backoff_failed(&relay->traffic, now_ms, false, dice());
+    case REACTION_NONE:
+    case REACTION_TOO_MANY_RECIPIENTS:
+    case REACTION_FAIL:
+        break;
+    }
+    return 0;
+}
+
+bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct reaction *reaction,
+                      const struct reply_record *reply)
+{
+    struct error why;
+    error_set(&why, reaction->kind == REACTION_LOGIN ? ERR_AUTH_FAILED : ERR_THROTTLED, "%d%s%s %s",
+              reply->code, reply->enhanced[0] != '\0' ? " " : "", reply->enhanced, reply->text);
+    pthread_mutex_lock(&relay->lock);
+    note(relay, step, &why, reaction);
+    int64_t pause_ms = react(relay, reaction);
+    struct trouble told = relay->trouble;
+    pthread_mutex_unlock(&relay->lock);
+    trouble_log(relay, &told, pause_ms);
+    pool_tell_changes(relay);
+    return reaction->kind != REACTION_RATE;
+}
+
+void trouble_none(struct relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    if (relay->traffic.n_failures > 0 && backoff_open(&relay->traffic, clock_mono_ms())) {
+        backoff_succeeded(&relay->traffic);
+        relay->trouble.error = (struct error){0};
+    }
+    pthread_mutex_unlock(&relay->lock);
+}
+
+/* --- finding out -------------------------------------------------------------------------- */
+
+/* Where to look again, without a login, can tell more than the failure did. */
+static bool may_be_explained(enum error_code code)
+{
+    static const enum error_code codes[] = {
+        ERR_CONNECT_REFUSED,
+        ERR_CONNECT_TIMEOUT,
+        ERR_GREETING_TIMEOUT,
+        ERR_TLS_ON_PLAIN_PORT,
+        ERR_TLS_FAILED,
+        ERR_TLS_TIMEOUT,
+        ERR_STARTTLS_NOT_OFFERED,
+        ERR_CONNECTION_LOST,
+        ERR_CERTIFICATE_NAME_MISMATCH,
+        ERR_PROTOCOL,
+        ERR_AUTH_NEEDS_TLS,
+    };
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+        if (code == codes[i])
+            return true;
+    return false;
+}
+
+static void on_explained(void *arg, const struct verify_report *report)
+{
+    struct berth *berth = arg;
+    struct relay *relay = berth->relay;
+    struct trouble told;
+    berth->explaining = NULL;
+    pthread_mutex_lock(&relay->lock);
+    bool news = !report->ok && report->error.code != ERR_NONE && !relay->aborting &&
+                relay->n_connections == relay->n_opening;
+    if (news) {
+        relay->trouble.error = report->error;
+        snprintf(relay->trouble.hint, sizeof(relay->trouble.hint), "%s", report->hint);
+        relay->trouble.hint_proved = report->hint_proved;
+        relay->trouble.at_ms = clock_wall_ms();
+    }
+    told = relay->trouble;
+    pthread_mutex_unlock(&relay->lock);
+    if (news)
+        trouble_log(relay, &told, 0);
+}
+
+/* Is it time to? Then it counts as done. Under the lock. */
+static bool take_explaining(struct relay *relay)
+{
+    bool knocks = relay->knocking_ms > 0 && relay->n_connections == relay->n_opening &&
+                  !pool_available(relay, clock_mono_ms()) && !relay->paused;
+    bool failed = relay->down && may_be_explained(relay->trouble.error.code);
+    if (relay->explained || relay->draining || relay->aborting || !(failed || knocks))
+        return false;
+    relay->explained = true;
+    relay->explained_code = failed ? relay->trouble.error.code : ERR_NONE;
+    return true;
+}
+
+void trouble_explain(struct berth *berth, uv_loop_t *loop)
+{
+    static const struct verify_options options = {.no_login = true};
+    struct relay *relay = berth->relay;
+    pthread_mutex_lock(&relay->lock);
+    bool wanted = berth->explaining == NULL && take_explaining(relay);
+    pthread_mutex_unlock(&relay->lock);
+    if (wanted)
+        berth->explaining = verify_start(loop, relay->settings, &options, on_explained, berth);
+}

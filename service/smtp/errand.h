@@ -1,0 +1,25 @@
+#ifndef POSTERN_SMTP_ERRAND_H
+#define POSTERN_SMTP_ERRAND_H
+
+/*
+ * Something that may wait, done by a thread of its own: libuv's pool has few threads, and what one
+ * relay waits for must not hold up another's. Who gives up does not end it (nothing can); it goes
+ * on alone and cleans up behind itself.
+ */
+
+#include <uv.h>
+
+struct errand;
+
+struct errand_kind {
+    void (*work)(void *task);              /* on the thread */
+    void (*done)(void *owner, void *task); /* on the loop's; the owner has the task back */
+    void (*drop)(void *task);              /* instead of `done`, if it was forgotten; any thread */
+};
+
+/* `kind` is static; the task is the errand's until `done`. NULL: no memory, no thread, and the task
+ * is still the caller's. */
+struct errand *errand_run(uv_loop_t *loop, const struct errand_kind *kind, void *owner, void *task);
+void errand_forget(struct errand *errand); /* before `done` was called; it never will be */
+
+#endif
