@@ -21,6 +21,15 @@ def gateway(relay, env=None, **settings):
     return Gateway({"queue": {"retry": ["200ms"]}, "relays": [relay.settings(**settings)]}, env)
 
 
+def resolver_that_hangs_for(name):
+    """What makes it so, for the gateway's environment."""
+    preload = os.path.join(os.path.dirname(os.path.abspath(POSTERN)), "hang_dns.so")
+    env = {"LD_PRELOAD": preload, "HANGING_NAME": name}
+    for sanitizer in ("ASAN_OPTIONS", "TSAN_OPTIONS"):
+        env[sanitizer] = os.environ.get(sanitizer, "") + ":verify_asan_link_order=0"
+    return env
+
+
 class TransportCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -72,8 +81,8 @@ class Proxies(TransportCase):
         with FakeRelay() as relay:
             for proxy in (Microsocks(), Tinyproxy()):
                 with self.subTest(proxy.url), proxy, gateway(
-                        relay, host="localhost", proxy=proxy.url,
-                        env={"RESOLV_HOST_CONF": "/dev/null"}) as g:
+                        relay, resolver_that_hangs_for("localhost"), host="localhost",
+                        proxy=proxy.url) as g:
                     self.send(g)
 
     def test_wrong_logins(self):
@@ -120,14 +129,14 @@ class Addresses(TransportCase):
 
 
 class Names(TransportCase):
+    """Fault 128."""
+
     def threads_of(self, g):
         return len(os.listdir(f"/proc/{g.process.pid}/task"))
 
-    def test_a_resolver_that_hangs(self):  # fault 128
-        preload = os.path.join(os.path.dirname(POSTERN), "hang_dns.so")
-        env = {"LD_PRELOAD": os.path.abspath(preload),
-               "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
-        with FakeRelay() as relay, gateway(relay, env, host="mail.hang.test",
+    def test_a_resolver_that_hangs(self):
+        with FakeRelay() as relay, gateway(relay, resolver_that_hangs_for("hang.test"),
+                                           host="mail.hang.test",
                                            timeouts={"connect": "200ms"}) as g:
             before = self.threads_of(g)
             self.assert_trouble(g, "step=dns", "code=dns_failed", "no answer from the resolver")
@@ -138,6 +147,17 @@ class Names(TransportCase):
             self.assertEqual(g.log().count('msg="relay trouble"'), 3)
             self.assertLessEqual(self.threads_of(g), before + 1)  # one lookup, however often asked
             self.assertEqual(g.term(), 0)
+
+    def test_others_are_not_held_up(self):
+        with FakeRelay() as relay:
+            slow = [relay.settings(name=f"slow{i}", host=f"{i}.hang.test") for i in range(8)]
+            with Gateway({"relays": [*slow, relay.settings(name="good", host="localhost")]},
+                         resolver_that_hangs_for("hang.test")) as g:
+                for i in range(8):
+                    self.assertEqual(g.post({**MESSAGE, "relay": f"slow{i}"}).status, 202)
+                answer = g.post({**MESSAGE, "relay": "good"}, {"Prefer": "wait=20"})
+                self.assertEqual(answer.status, 200, g.log())
+                self.assertNotIn("relay trouble", g.log())  # they are all still waiting
 
 
 class Tls(TransportCase):
