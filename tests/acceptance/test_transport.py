@@ -150,7 +150,8 @@ class Names(TransportCase):
 
     def test_others_are_not_held_up(self):
         with FakeRelay() as relay:
-            slow = [relay.settings(name=f"slow{i}", host=f"{i}.hang.test") for i in range(8)]
+            slow = [relay.settings(name=f"slow{i}", host=f"{i}.hang.test", timeouts={"connect": "4s"})
+                    for i in range(8)]
             with Gateway({"relays": [*slow, relay.settings(name="good", host="localhost")]},
                          resolver_that_hangs_for("hang.test")) as g:
                 for i in range(8):
