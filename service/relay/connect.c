@@ -54,6 +54,7 @@ void connect_settings(const struct config_relay *relay, struct session_settings 
         .source_address = relay->source_address,
         .tls = session_tls_of(relay->tls),
         .smtp = {.hostname = relay->hostname,
+                 .tls_verified = relay->tls_options.verify != 0,
                  .allow_plaintext_auth = relay->allow_plaintext_auth != 0,
                  .window = (unsigned)relay->window,
                  .credentials = credentials_of(relay),

@@ -253,7 +253,7 @@ static const struct plan {
     {ERR_CONNECT_REFUSED, ANYWHERE, {try_other_ports}},
     {ERR_CONNECT_TIMEOUT, ANYWHERE, {try_other_ports}},
     {ERR_CONNECT_FAILED, ANYWHERE, {try_other_ports}},
-    {ERR_PROXY_FAILED, ANYWHERE, {try_other_ports}},
+    {ERR_PROXY_FAILED, SMTP_STEP_PROXY, {try_other_ports}},
     {ERR_GREETING_TIMEOUT, ANYWHERE, {try_implicit_here, try_other_ports}},
     {ERR_CONNECTION_LOST, SMTP_STEP_GREETING, {try_implicit_here, try_other_ports}},
     {ERR_PROTOCOL, SMTP_STEP_GREETING, {try_implicit_here, try_other_ports}},
@@ -465,43 +465,19 @@ void verify_abort(struct verify *v)
 
 /* --- on a loop of its own ------------------------------------------------------------------ */
 
-struct run {
-    struct verify_report *report;
-    bool done;
-};
-
 static void on_done(void *arg, const struct verify_report *report)
 {
-    struct run *run = arg;
-    *run->report = *report;
-    run->done = true;
-}
-
-/* What a resolver still sits on cannot be taken from it: then the loop is left to it. */
-static void leave_loop(uv_loop_t *loop)
-{
-    enum { TURNS = 10 };
-    for (int i = 0; i < TURNS && uv_loop_alive(loop); i++)
-        uv_run(loop, UV_RUN_NOWAIT);
-    if (uv_loop_close(loop) == 0)
-        free(loop);
+    *(struct verify_report *)arg = *report;
 }
 
 int verify_run(const struct config_relay *relay, const struct verify_options *options,
                struct verify_report *report_out, struct error *err)
 {
-    struct run run = {.report = report_out};
-    uv_loop_t *loop = malloc(sizeof(*loop));
-    if (loop == NULL || uv_loop_init(loop) < 0) {
-        free(loop);
+    uv_loop_t loop;
+    if (uv_loop_init(&loop) < 0)
         return error_set(err, ERR_NOMEM, "event loop");
-    }
-    if (verify_start(loop, relay, options, on_done, &run) == NULL) {
-        leave_loop(loop);
-        return error_set(err, ERR_NOMEM, "verification");
-    }
-    while (!run.done)
-        uv_run(loop, UV_RUN_ONCE);
-    leave_loop(loop);
-    return 0;
+    bool started = verify_start(&loop, relay, options, on_done, report_out) != NULL;
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return started ? 0 : error_set(err, ERR_NOMEM, "verification");
 }

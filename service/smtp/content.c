@@ -1,6 +1,9 @@
 #include "smtp/content.h"
 
+#include <stdint.h>
 #include <string.h>
+
+#include "message/text.h"
 
 static bool ends_a_line(const char *data, size_t len)
 {
@@ -81,4 +84,16 @@ size_t smtp_content_pull(struct smtp_content *content, char *buf, size_t size)
 bool smtp_content_done(const struct smtp_content *content)
 {
     return content->at == content->end && *content->trailer == '\0';
+}
+
+/* By words: it is done for every transaction, and a content may have megabytes. */
+bool smtp_content_is_8bit(const char *data, size_t len)
+{
+    uint64_t all = 0, word;
+    size_t at = 0;
+    for (; len - at >= sizeof(word); at += sizeof(word)) {
+        memcpy(&word, data + at, sizeof(word));
+        all |= word;
+    }
+    return (all & UINT64_C(0x8080808080808080)) != 0 || !text_is_ascii(data + at, len - at);
 }

@@ -22,6 +22,7 @@ void smtp_content_init(struct smtp_content *content, const char *data, size_t le
 /* Returns how many octets the chunk has. */
 size_t smtp_content_init_chunk(struct smtp_content *content, const char *data, size_t len);
 size_t smtp_content_pull(struct smtp_content *content, char *buf, size_t size);
+bool smtp_content_is_8bit(const char *data, size_t len);    /* has an octet of 0x80 or more */
 bool smtp_content_done(const struct smtp_content *content); /* the last octet was pulled */
 
 #endif

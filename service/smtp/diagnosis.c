@@ -20,7 +20,7 @@ static const struct {
                           "forbids it"},
     {ERR_CONNECT_FAILED, "no way to {host} port {port}: check both, and whether a firewall "
                          "forbids it"},
-    {ERR_PROXY_FAILED, "check proxy: {proxy} leads to no relay, or wants another login"},
+    {ERR_PROXY_FAILED, "check proxy: {proxy} opens no way to {host} port {port}"},
     {ERR_GREETING_TIMEOUT, "check host and port: nothing on {host} port {port} greets as a mail "
                            "server does"},
     {ERR_TLS_REQUIRED_FROM_START, "set tls: implicit: port {port} waits for TLS"},
@@ -91,31 +91,23 @@ static const char *hint_of_silence(const struct error *why, const struct diagnos
 }
 
 /* TLS 1.3 servers that miss it say so only after the handshake (RFC 8446, 4.4.2.4), so it comes as
- * a lost connection too. */
+ * a lost connection too; Postfix says it in words. */
 static const char *hint_of_client_certificate(const struct error *why)
 {
-    if ((why->code == ERR_TLS_FAILED || why->code == ERR_CONNECTION_LOST) &&
-        (mentions(why, "certificate required") || mentions(why, "alert bad certificate")))
+    bool by_alert = mentions(why, "certificate required") || mentions(why, "alert bad certificate");
+    bool in_words = strcasestr(why->detail, "client certificate") != NULL;
+    if ((by_alert && (why->code == ERR_TLS_FAILED || why->code == ERR_CONNECTION_LOST)) ||
+        (in_words && (why->code == ERR_RELAY_CLOSING || why->code == ERR_RELAY_REFUSED)))
         return "the relay wants a client certificate: set tls_options.certificate and "
                "tls_options.key";
     return NULL;
 }
 
-/* Behind a proxy, the first steps are its. */
-static const char *hint_of_proxy(const struct error *why, const struct diagnosis_context *c)
-{
-    bool first = why->code == ERR_DNS_FAILED || why->code == ERR_CONNECT_REFUSED ||
-                 why->code == ERR_CONNECT_TIMEOUT || why->code == ERR_CONNECT_FAILED;
-    return first && c->proxy != NULL ? "check proxy: {proxy} cannot be reached" : NULL;
-}
-
 static const char *hint_of(const struct error *why, const struct diagnosis_context *c)
 {
-    const char *special = hint_of_client_certificate(why);
-    if (special == NULL)
-        special = hint_of_proxy(why, c);
-    if (special != NULL)
-        return special;
+    const char *client_certificate = hint_of_client_certificate(why);
+    if (client_certificate != NULL)
+        return client_certificate;
     if (why->code == ERR_CONNECT_FAILED && mentions(why, "source_address"))
         return "set source_address to an address of this machine, or leave it out";
     if (why->code == ERR_AUTH_NEEDS_TLS)

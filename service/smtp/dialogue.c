@@ -9,13 +9,17 @@
 #include "base/log.h"
 #include "smtp/login.h"
 #include "smtp/owed.h"
+#include "smtp/parameters.h"
 #include "smtp/reply.h"
+#include "smtp/trace.h"
 #include "smtp/transaction.h"
 
 enum {
     OWED_FIRST = 16,            /* more than a login or a QUIT ever needs at once */
     OWED_BESIDE_RECIPIENTS = 4, /* RSET MAIL DATA content */
-    LINE_SIZE = 640,            /* addresses are bounded in transaction.c, host names below */
+    /* RFC 5321 has 512, and each parameter adds to it. Addresses are bounded in transaction.c, host
+     * names below. */
+    LINE_SIZE = 512 + SMTP_PARAMETERS_SIZE,
     /* A content that takes longer than a round trip waits until somebody wants it: with BDAT it
      * must go out whole even if every recipient was refused (RFC 3030, 2). */
     CHUNK_UNASKED_MAX = 256 * 1024,
@@ -340,12 +344,9 @@ static const struct smtp_command AUTH_LINE = {SMTP_STEP_AUTH, true, false, put_a
 
 static void put_mail(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
-    const struct smtp_envelope *envelope = &owed->tx->envelope;
-    char size[32] = "";
-    if (d->extensions.has_size)
-        snprintf(size, sizeof(size), " SIZE=%zu", envelope->content_len);
-    put(d, "MAIL FROM:<%s>%s%s%s\r\n", envelope->sender, size, owed->tx->utf8 ? " SMTPUTF8" : "",
-        owed->tx->utf8 && d->extensions.eightbitmime ? " BODY=8BITMIME" : "");
+    char parameters[SMTP_PARAMETERS_SIZE];
+    smtp_mail_parameters(owed->tx, &d->extensions, parameters);
+    put(d, "MAIL FROM:<%s>%s\r\n", owed->tx->envelope.sender, parameters);
 }
 
 static int on_mail(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
@@ -371,7 +372,9 @@ static const struct smtp_command MAIL = {SMTP_STEP_MAIL, false, false, put_mail,
 
 static void put_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
-    put(d, "RCPT TO:<%s>\r\n", owed->tx->envelope.recipients[owed->rcpt]);
+    char parameters[SMTP_PARAMETERS_SIZE];
+    smtp_rcpt_parameters(owed->tx, owed->rcpt, &d->extensions, parameters);
+    put(d, "RCPT TO:<%s>%s\r\n", owed->tx->envelope.recipients[owed->rcpt], parameters);
 }
 
 static int on_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
@@ -488,6 +491,52 @@ static int on_quit(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 
 static const struct smtp_command QUIT = {SMTP_STEP_QUIT, true, false, put_quit, on_quit};
 
+/* ---- what is told of it ---- */
+
+static void *owner_of(const struct smtp_tx *tx)
+{
+    return tx != NULL ? tx->envelope.owner : NULL;
+}
+
+/* A command that goes out now. */
+static void trace_sent(const struct smtp_dialogue *d, const struct smtp_owed *owed)
+{
+    const struct smtp_trace *trace = &d->options->trace;
+    const struct smtp_tx *tx = owed->tx;
+    if (trace->line == NULL)
+        return;
+    if (owed->command->step == SMTP_STEP_AUTH)
+        smtp_trace_login(trace, d->text, d->text_len);
+    else if (d->text_len > 0)
+        smtp_trace_line(trace, owner_of(tx), 'C', d->text, d->text_len);
+    if (owed->command == &CONTENT)
+        smtp_trace_say(trace, owner_of(tx), 'C', "(%zu octets of content)",
+                       (size_t)(tx->content.end - tx->content.begin));
+    else if (carries_content(owed->command))
+        smtp_trace_say(trace, owner_of(tx), 'C', "(chunk of %zu octets)",
+                       (size_t)(tx->content.end - tx->content.begin) + strlen(tx->content.trailer));
+    if (owed->command == &MAIL && !d->extensions.dsn && smtp_dsn_is_asked(&tx->envelope.dsn))
+        smtp_trace_say(trace, owner_of(tx), '*',
+                       "the server has no DSN: no notification can be asked for");
+}
+
+/* What was decided without the server. */
+static void trace_own_refusals(const struct smtp_dialogue *d, const struct smtp_tx *tx)
+{
+    const struct smtp_trace *trace = &d->options->trace;
+    for (size_t i = 0; trace->line != NULL && i < tx->envelope.n_recipients; i++) {
+        const struct smtp_recipient_result *r = &tx->recipients[i];
+        bool of_message = r->step == SMTP_STEP_MAIL;
+        if (!smtp_tx_decided(tx, i))
+            continue;
+        smtp_trace_say(trace, owner_of(tx), '*', "%s is not sent: %d %s %s",
+                       of_message ? "the message" : tx->envelope.recipients[i], r->reply.code,
+                       r->reply.enhanced, r->reply.text);
+        if (of_message)
+            return;
+    }
+}
+
 /* ---- a connection's life ---- */
 
 struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int64_t now_ms)
@@ -526,12 +575,21 @@ void smtp_dialogue_free(struct smtp_dialogue *d)
     free(d);
 }
 
-/* What a server says is shown in logs and events, where a password it repeats has no business. */
+/* What a server says is shown in logs and events, where a password it repeats has no business, and
+ * in traces, where a challenge has none either. */
 static void take_record(struct smtp_dialogue *d)
 {
+    const struct smtp_owed *first = smtp_owed_first(&d->owed);
+    const char *instead = NULL;
     smtp_reply_record(&d->reply, &d->said);
-    if (sasl_text_reveals(&d->options->credentials, smtp_reply_text(&d->reply)))
+    if (sasl_text_reveals(&d->options->credentials, smtp_reply_text(&d->reply))) {
         snprintf(d->said.text, sizeof(d->said.text), "(not shown: it repeats the password)");
+        instead = d->said.text;
+    }
+    if (d->said.code == 334)
+        instead = "...";
+    smtp_trace_reply(&d->options->trace, first != NULL ? owner_of(first->tx) : NULL, &d->reply,
+                     instead);
 }
 
 /* That it goes may be said at any moment (RFC 5321, 3.8); 451 4.4.2 is how some say it. */
@@ -635,6 +693,7 @@ static size_t pull_some(struct smtp_dialogue *d, struct smtp_owed *owed, char *b
         owed->begins = d->pulled;
         if (owed->command->put != NULL)
             owed->command->put(d, owed);
+        trace_sent(d, owed);
     }
     size_t n = pull_text(d, buf, size);
     if (content)
@@ -770,13 +829,15 @@ int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *env
                         int64_t now_ms, struct error *err)
 {
     assert(smtp_dialogue_room(d));
-    CLEANUP(smtp_tx_free) struct smtp_tx *tx = smtp_tx_new(envelope, &d->extensions);
+    CLEANUP(smtp_tx_free)
+    struct smtp_tx *tx = smtp_tx_new(envelope, &d->extensions, d->tls && d->options->tls_verified);
     if (tx == NULL ||
         smtp_owed_reserve(&d->owed, envelope->n_recipients + OWED_BESIDE_RECIPIENTS) < 0)
         return error_set(err, ERR_NOMEM, "a transaction of %zu recipients", envelope->n_recipients);
     if (smtp_owed_none(&d->owed))
         begin_wait(d, now_ms);
 
+    trace_own_refusals(d, tx);
     size_t n_decided = 0;
     while (n_decided < envelope->n_recipients && smtp_tx_decided(tx, n_decided))
         n_decided++;

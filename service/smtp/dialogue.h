@@ -70,6 +70,7 @@ struct smtp_options {     /* borrowed for the dialogue's life */
     const char *hostname; /* EHLO */
     bool starttls;        /* required: without it nothing goes on */
     bool tls;             /* TLS is up before the greeting (implicit) */
+    bool tls_verified;    /* TLS here means that the certificate was verified: for REQUIRETLS */
     bool allow_plaintext_auth;
     unsigned window; /* most transactions under way at once; 0 and 1: never across messages */
     struct sasl_credentials credentials;
@@ -79,10 +80,10 @@ struct smtp_options {     /* borrowed for the dialogue's life */
 };
 
 /* Delivery status notifications (RFC 3461); asked for only where the server has DSN. */
-struct smtp_dsn {
-    const char *notify; /* "FAILURE,DELAY", "NEVER"; NULL: not said */
-    const char *ret;    /* "FULL", "HDRS"; NULL: not said */
-    const char *envid;  /* as it is, not xtext; NULL: none */
+struct smtp_dsn {       /* NULL and "": not said */
+    const char *notify; /* "FAILURE,DELAY", "NEVER" */
+    const char *ret;    /* "FULL", "HDRS" */
+    const char *envid;  /* as it is, not xtext */
 };
 
 struct smtp_envelope {  /* borrowed until its result is out */
@@ -159,9 +160,10 @@ bool smtp_dialogue_idle(const struct smtp_dialogue *d);  /* ... and none is unde
 bool smtp_dialogue_room(const struct smtp_dialogue *d);
 size_t smtp_dialogue_under_way(const struct smtp_dialogue *d); /* transactions begun, not ended */
 
-/* Begin a transaction; only when there is room. ERR_NOMEM. A message over the server's SIZE, or
- * one that needs SMTPUTF8 where there is none, is not sent: it comes out as a result with a reply
- * of our own (552 5.3.4, 553 5.6.7). */
+/* Begin a transaction; only when there is room. ERR_NOMEM. A message over the server's SIZE, one
+ * that needs SMTPUTF8 or 8BITMIME where there is none, or requires TLS where that cannot be had, is
+ * not sent: it comes out as a result with a reply of our own (552 5.3.4, 553 5.6.7, 554 5.6.3,
+ * 550 5.7.30). */
 int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *envelope,
                         int64_t now_ms, struct error *err);
 bool smtp_dialogue_next_result(struct smtp_dialogue *d, struct smtp_result *result_out);

@@ -5,15 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "message/text.h"
+
 /* A command line has 512 octets (RFC 5321, 4.5.3.1.4); "MAIL FROM:<" and the line's end are 14. */
 enum { ADDRESS_MAX = 498 };
 
 static bool is_ascii(const char *s)
 {
-    for (; *s != '\0'; s++)
-        if ((unsigned char)*s >= 0x80)
-            return false;
-    return true;
+    return text_is_ascii(s, strlen(s));
 }
 
 /* Addresses were checked when the message came in. What would begin a command of its own, or a
@@ -44,19 +43,44 @@ static void refuse_all(struct smtp_tx *tx, int code, const char *enhanced, const
     smtp_tx_decide_rest(tx, SMTP_STEP_MAIL, &reply);
 }
 
-static void judge_message(struct smtp_tx *tx, const struct smtp_extensions *extensions)
+static void judge_size(struct smtp_tx *tx, const struct smtp_extensions *extensions)
+{
+    char text[256];
+    size_t len = tx->envelope.content_len;
+    if (!extensions->has_size || extensions->size == 0 || len <= extensions->size)
+        return;
+    snprintf(text, sizeof(text), "the message has %zu octets, the server takes %ju", len,
+             (uintmax_t)extensions->size);
+    refuse_all(tx, 552, "5.3.4", text);
+}
+
+/* RFC 8689, 4.2.1: the next hop must be certain, and must promise the same. */
+static void judge_tls(struct smtp_tx *tx, const struct smtp_extensions *extensions,
+                      bool tls_verified)
+{
+    if (!tx->envelope.require_tls)
+        return;
+    if (!tls_verified)
+        refuse_all(tx, 550, "5.7.30",
+                   "the message requires TLS, and this connection has none that was verified");
+    else if (!extensions->requiretls)
+        refuse_all(tx, 550, "5.7.30",
+                   "the message requires TLS on its whole way, and the server has no REQUIRETLS");
+}
+
+/* The first fault stands. */
+static void judge_message(struct smtp_tx *tx, const struct smtp_extensions *extensions,
+                          bool tls_verified)
 {
     const struct smtp_envelope *envelope = &tx->envelope;
-    char text[256];
-    if (extensions->has_size && extensions->size > 0 && envelope->content_len > extensions->size) {
-        snprintf(text, sizeof(text), "the message has %zu octets, the server takes %ju",
-                 envelope->content_len, (uintmax_t)extensions->size);
-        refuse_all(tx, 552, "5.3.4", text);
-    } else if (!extensions->smtputf8 && (envelope->smtputf8 || !is_ascii(envelope->sender))) {
+    judge_size(tx, extensions);
+    if (!extensions->smtputf8 && (envelope->smtputf8 || !is_ascii(envelope->sender)))
         refuse_all(tx, 553, "5.6.7", "the message needs SMTPUTF8, which the server does not have");
-    } else if (!is_sendable(envelope->sender)) {
+    if (tx->eightbit && !extensions->eightbitmime && !tx->utf8) /* SMTPUTF8 implies it */
+        refuse_all(tx, 554, "5.6.3", "the message has 8-bit octets, the server has no 8BITMIME");
+    judge_tls(tx, extensions, tls_verified);
+    if (!is_sendable(envelope->sender))
         refuse_all(tx, 553, "5.1.7", "the sender's address cannot be written into a command");
-    }
 }
 
 static void judge_recipients(struct smtp_tx *tx, const struct smtp_extensions *extensions)
@@ -81,7 +105,7 @@ static void judge_recipients(struct smtp_tx *tx, const struct smtp_extensions *e
 }
 
 struct smtp_tx *smtp_tx_new(const struct smtp_envelope *envelope,
-                            const struct smtp_extensions *extensions)
+                            const struct smtp_extensions *extensions, bool tls_verified)
 {
     size_t n = envelope->n_recipients;
     if (n > SIZE_MAX / 2 / sizeof(struct smtp_recipient_result))
@@ -91,7 +115,8 @@ struct smtp_tx *smtp_tx_new(const struct smtp_envelope *envelope,
         return NULL;
     tx->envelope = *envelope;
     tx->utf8 = extensions->smtputf8 && (envelope->smtputf8 || !is_ascii(envelope->sender));
-    judge_message(tx, extensions);
+    tx->eightbit = smtp_content_is_8bit(envelope->content, envelope->content_len);
+    judge_message(tx, extensions, tls_verified);
     judge_recipients(tx, extensions);
     return tx;
 }

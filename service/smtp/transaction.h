@@ -17,6 +17,7 @@ struct smtp_tx {
     struct smtp_envelope envelope;
     struct smtp_content content;
     bool utf8;            /* MAIL says SMTPUTF8 */
+    bool eightbit;        /* the content has octets of 0x80 and more */
     size_t n_owed;        /* its replies still to come, sent or not; at 0 it is over */
     size_t n_unanswered;  /* of its RCPTs */
     size_t n_accepted;    /* by a 2xx to RCPT */
@@ -29,9 +30,11 @@ struct smtp_tx {
     struct smtp_recipient_result recipients[]; /* reply.code 0: undecided */
 };
 
-/* Looks at what the server can take: whoever cannot be asked for has a reply of our own already. */
+/* Looks at what the server can take: whoever cannot be asked for has a reply of our own already.
+ * `tls_verified`: the connection is under TLS, with a certificate that was verified. NULL without
+ * memory. */
 struct smtp_tx *smtp_tx_new(const struct smtp_envelope *envelope,
-                            const struct smtp_extensions *extensions); /* NULL without memory */
+                            const struct smtp_extensions *extensions, bool tls_verified);
 void smtp_tx_free(struct smtp_tx *tx);
 DEFINE_CLEANUP(struct smtp_tx *, smtp_tx_free)
 

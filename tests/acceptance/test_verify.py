@@ -546,7 +546,7 @@ class CommandLine(Case):
         env["POSTERN_RELAY_PASSWORD"] = "a hidden word"
         relay.n_logins += 1
         self.assertEqual(self.run_verify(url, env=env)[0], 0)
-        self.assertEqual(self.run_verify(f"smtps://localhost:{relay.port}", env=env)[0], 1)
+        self.assertEqual(self.run_verify(f"smtps://alice@localhost:{relay.port}", env=env)[0], 1)
 
     def test_by_environment(self):
         relay = self.fake()

@@ -1,6 +1,7 @@
 /*
  * A dialogue with a server that says anything. Whatever it says, every transaction begun comes out
- * once, nothing of the login is said without TLS, and nothing goes out behind the end.
+ * once, nothing of the login is said without TLS nor ever traced, what needs an extension goes out
+ * only where it is offered, and nothing goes out behind the end.
  */
 
 #include <stdint.h>
@@ -19,9 +20,10 @@ enum {
 
 struct talk {
     struct smtp_dialogue *dialogue;
-    bool tls, login_in_clear;
     bool lags; /* of much the kernel takes half, and the rest when more has been heard */
     size_t unwritten;
+    bool tls, tls_verified, login, login_in_clear;
+    unsigned wishes; /* of the messages; see begin() */
     size_t n_begun, n_ended, window;
     int64_t now_ms;
 };
@@ -46,20 +48,51 @@ static void take_results(struct talk *talk)
     }
 }
 
+/* Which of them a message wants changes from one to the next. */
 static void begin(struct talk *talk)
 {
-    static const char *const recipients[] = {"bob@example.net", "j\xc3\xbcrgen@example.net"};
-    static const char content[] = "Subject: hello\r\n\r\n.hello\r\n..\r\n";
+    static const char *const recipients[] = {"bob+tag@example.net", "j\xc3\xbcrgen@example.net"};
+    static const char *const notify[] = {"", "NEVER", "SUCCESS,FAILURE,DELAY", "NEVER,DELAY"};
+    static const char *const ret[] = {NULL, "HDRS", "FULL", "x y"};
+    static const char *const envid[] = {"", "a+b = c", "e\r\nf", NULL};
+    static const char contents[2][32] = {"Subject: hello\r\n\r\n.hello\r\n..", "caf\xc3\xa9\r\n"};
+    unsigned wishes = talk->wishes + (unsigned)talk->n_begun;
+    const char *content = contents[wishes / 4 % 2];
     const struct smtp_envelope envelope = {.sender = "alice@example.com",
                                            .recipients = recipients,
                                            .n_recipients = 2,
                                            .content = content,
-                                           .content_len = sizeof(content) - 1,
-                                           .smtputf8 = talk->n_begun % 2 == 1,
+                                           .content_len = strlen(content),
+                                           .smtputf8 = wishes % 2 == 1,
+                                           .require_tls = wishes / 8 % 4 == 3,
+                                           .dsn = {.notify = notify[wishes % 4],
+                                                   .ret = ret[wishes / 2 % 4],
+                                                   .envid = envid[wishes / 3 % 4]},
                                            .owner = talk};
     struct error err;
     if (smtp_dialogue_begin(talk->dialogue, &envelope, talk->now_ms, &err) == 0)
         talk->n_begun++;
+}
+
+/* Fit for a terminal, and without the password; what a command says is offered. */
+static void on_line(void *arg, void *owner, char who, const char *text)
+{
+    struct talk *talk = arg;
+    const struct smtp_extensions *offered =
+        talk->dialogue != NULL ? smtp_dialogue_extensions(talk->dialogue) : NULL;
+    require(owner == NULL || owner == talk);
+    for (const char *s = text; *s != '\0'; s++)
+        require((unsigned char)*s >= 0x20 && *s != 0x7f);
+    require(!talk->login || strstr(text, "hunter2-secret") == NULL);
+    require(who == 'S' || (strstr(text, "aHVudGVyMi1z") == NULL && /* it may speak base64 itself */
+                           strstr(text, "h1bnRlcjItc2") == NULL));
+    if (who != 'C' || owner == NULL || offered == NULL)
+        return;
+    require(strncmp(text, "MAIL ", 5) != 0 || offered->requiretls ||
+            strstr(text, " REQUIRETLS") == NULL);
+    require(strstr(text, " REQUIRETLS") == NULL || (talk->tls && talk->tls_verified));
+    require(strncmp(text, "RCPT ", 5) != 0 || offered->dsn || strstr(text, " NOTIFY=") == NULL);
+    require(strstr(text, "NEVER,") == NULL);
 }
 
 static void begin_where_there_is_room(struct talk *talk)
@@ -135,22 +168,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 3)
         return 0;
     struct talk talk = {.tls = data[0] & 1,
+                        .tls_verified = data[1] & 128,
                         .login_in_clear = data[0] & 4,
-                        .lags = data[1] & 64,
+                        .lags = data[1] & 32,
+                        .login = data[0] & 8,
+                        .wishes = data[1] / 64 * 8 + data[2] / 16,
                         .window = 1 + data[0] / 16,
                         .now_ms = 1000};
     const struct smtp_options options = {
         .hostname = "client.example",
         .tls = talk.tls,
+        .tls_verified = talk.tls_verified,
         .starttls = !talk.tls && (data[0] & 2),
         .allow_plaintext_auth = talk.login_in_clear,
         .window = (unsigned)talk.window,
         .credentials = {.mechanism = "auto",
-                        .user = data[0] & 8 ? "alice" : NULL,
+                        .user = talk.login ? "alice" : NULL,
                         .password = "hunter2-secret"},
         .timeouts = {1000, 1000, 1000, 1000},
+        .trace = {.line = on_line, .arg = &talk},
     };
-    size_t piece_in = 1 + data[1] % 64, piece_out = 1 + data[2];
+    size_t piece_in = 1 + data[1] % 32, piece_out = 1 + data[2];
     const char *said = (const char *)data + 3;
     talk.dialogue = smtp_dialogue_new(&options, talk.now_ms);
     pull_all(&talk, piece_out);

@@ -12,6 +12,7 @@ enum { MAX_WORDS = 64, OUT_MAX = 64 * 1024 };
 
 struct message { /* what an envelope borrows */
     struct message *next;
+    unsigned number;        /* from 1 on */
     char *words[MAX_WORDS]; /* sender, recipients */
     char *line, *content;
 };
@@ -24,8 +25,10 @@ struct player {
     struct smtp_dialogue *dialogue; /* made at the first event that is no option */
     const char *content;
     size_t content_len;
-    bool smtputf8;
+    bool smtputf8, require_tls;
+    struct smtp_dsn dsn;
     struct message *messages;
+    unsigned n_messages;
     struct error error; /* unread */
     bool has_error;
     struct smtp_result result;
@@ -62,6 +65,10 @@ static size_t split(char *line, char *words[MAX_WORDS])
 static bool set_option(struct player *p, char *line)
 {
     char *words[MAX_WORDS];
+    if (strncmp(line, "envid ", 6) == 0) { /* may have spaces */
+        p->dsn.envid = line + 6;
+        return true;
+    }
     size_t n = split(line, words);
     if (n == 0)
         return wrong(p, "an option without a name");
@@ -73,6 +80,14 @@ static bool set_option(struct player *p, char *line)
         p->options.allow_plaintext_auth = true;
     else if (strcmp(words[0], "smtputf8") == 0)
         p->smtputf8 = true;
+    else if (strcmp(words[0], "verified") == 0)
+        p->options.tls_verified = true;
+    else if (strcmp(words[0], "require_tls") == 0)
+        p->require_tls = true;
+    else if (strcmp(words[0], "notify") == 0)
+        p->dsn.notify = n == 2 ? words[1] : "";
+    else if (strcmp(words[0], "ret") == 0)
+        p->dsn.ret = n == 2 ? words[1] : NULL;
     else if (strcmp(words[0], "window") == 0 && n == 2)
         p->options.window = (unsigned)atoi(words[1]);
     else if (strcmp(words[0], "login") == 0 && n >= 3)
@@ -181,6 +196,7 @@ static bool play_begin(struct player *p, const struct conversation_event *event)
 {
     struct message *message = calloc(1, sizeof(*message));
     message->next = p->messages;
+    message->number = ++p->n_messages;
     p->messages = message;
     message->line = strdup(event->text);
     message->content = malloc(p->content_len + 1);
@@ -193,6 +209,8 @@ static bool play_begin(struct player *p, const struct conversation_event *event)
         .content = message->content,
         .content_len = p->content_len,
         .smtputf8 = p->smtputf8,
+        .require_tls = p->require_tls,
+        .dsn = p->dsn,
         .owner = message,
     };
     if (!smtp_dialogue_room(p->dialogue))
@@ -337,6 +355,16 @@ static bool play_all(struct player *p)
     return nothing_left(p);
 }
 
+static void on_line(void *arg, void *owner, char who, const char *text)
+{
+    const struct player *p = arg;
+    const struct message *message = owner;
+    if (message != NULL)
+        buffer_printf(p->pace->trace, "%c%u: %s\n", who, message->number, text);
+    else
+        buffer_printf(p->pace->trace, "%c: %s\n", who, text);
+}
+
 bool dialogue_play(const struct conversation *conversation, const struct dialogue_pace *pace)
 {
     struct player *p = calloc(1, sizeof(*p));
@@ -345,6 +373,8 @@ bool dialogue_play(const struct conversation *conversation, const struct dialogu
     p->pace = pace;
     p->options = (struct smtp_options){.hostname = "client.example",
                                        .timeouts = {30000, 60000, 120000, 600000}};
+    if (pace->trace != NULL)
+        p->options.trace = (struct smtp_trace){.line = on_line, .arg = p};
     p->content = content;
     p->content_len = strlen(content);
     bool good = play_all(p);
