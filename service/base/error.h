@@ -50,8 +50,10 @@
     X(ERR_AUTH_MECHANISM_UNAVAILABLE, "auth_mechanism_unavailable")                                \
     X(ERR_AUTH_FAILED, "auth_failed")                                                              \
     X(ERR_AUTH_NEEDS_TLS, "auth_needs_tls")                                                        \
-    X(ERR_RELAY_REFUSED, "relay_refused") /* it does not want us: greeting, EHLO */                \
-    X(ERR_RELAY_CLOSING, "relay_closing") /* 421 */                                                \
+    X(ERR_TOKEN_REFUSED, "token_refused")         /* the grant: a person must log in again */      \
+    X(ERR_TOKEN_UNAVAILABLE, "token_unavailable") /* the token endpoint is out of order */         \
+    X(ERR_RELAY_REFUSED, "relay_refused")         /* it does not want us: greeting, EHLO */        \
+    X(ERR_RELAY_CLOSING, "relay_closing")         /* 421 */                                        \
     X(ERR_THROTTLED, "throttled")                                                                  \
     X(ERR_CONNECTION_LOST, "connection_lost")                                                      \
     X(ERR_TIMEOUT, "timeout") /* no reply in time to a command */                                  \

@@ -78,6 +78,8 @@ struct config_relay {
         const char *password;      /* secret */
         const char *password_file; /* where it was read from; NULL: it was given as it is */
         const char *domain;        /* of NTLM; NULL: none */
+        const char *oauth;         /* name of an oauth entry; NULL: none */
+        ptrdiff_t oauth_index;     /* into config->oauth; -1: none */
     } auth;
     struct {
         int64_t max, max_messages; /* max_messages 0: no bound */
@@ -100,6 +102,47 @@ struct config_relay {
 };
 
 enum { CONFIG_ROUTE_RELAYS_MAX = 16 };
+
+enum config_oauth_provider {
+    CONFIG_OAUTH_CUSTOM,
+    CONFIG_OAUTH_GOOGLE,
+    CONFIG_OAUTH_MICROSOFT,
+    CONFIG_OAUTH_YAHOO,
+    CONFIG_OAUTH_FASTMAIL,
+};
+
+enum config_oauth_grant {
+    CONFIG_OAUTH_REFRESH_TOKEN,
+    CONFIG_OAUTH_CLIENT_CREDENTIALS,
+    CONFIG_OAUTH_JWT_BEARER,
+    CONFIG_OAUTH_TOKEN_FILE,
+};
+
+enum config_oauth_client_auth { /* how the client says who it is: RFC 6749, 2.3.1 */
+                                CONFIG_OAUTH_CLIENT_BASIC,
+                                CONFIG_OAUTH_CLIENT_POST,
+};
+
+/* What a provider gives is filled in; what was written wins. */
+struct config_oauth {
+    const char *name;
+    int provider, grant, client_auth; /* the enums above */
+    const char *tenant, *cloud;       /* of Microsoft; cloud: "global", "us", "china" */
+    const char *client_id;
+    const char *client_secret;        /* secret; NULL: none */
+    const char *client_secret_file;   /* where it was read from; NULL: it was given as it is */
+    const char *private_key_file;     /* a signed client assertion instead (RFC 7523, 2.2) */
+    const char *certificate_file;     /* its certificate: x5t#S256 of the assertion; NULL: none */
+    const char *key_id;               /* kid; NULL: none */
+    const char *refresh_token;        /* secret; the first one; newer ones are in the vault */
+    const char *subject;              /* jwt_bearer: on whose behalf */
+    const char *service_account_file; /* Google's JSON */
+    const char *token_url, *device_url, *authorize_url;
+    const char *scope;      /* NULL: none is sent */
+    const char *token_file; /* grant token_file */
+    const char *ca_file;    /* of the endpoints; NULL: the system's */
+    const char *proxy;      /* to the endpoints; secret; NULL: none */
+};
 
 /* First match wins. A list that is empty matches all. */
 struct config_route {
@@ -124,6 +167,8 @@ struct config {
     size_t n_relays;
     struct config_route *routes;
     size_t n_routes;
+    struct config_oauth *oauth;
+    size_t n_oauth;
     struct {
         const char *store;
         int64_t *retry_ms;

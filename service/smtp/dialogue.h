@@ -153,6 +153,16 @@ bool smtp_dialogue_take_login(struct smtp_dialogue *d, struct smtp_login *login_
 int smtp_dialogue_give_login(struct smtp_dialogue *d, struct smtp_login *login, int64_t now_ms,
                              struct error *err);
 
+/*
+ * A login by bearer token has come to the point where it needs one: hand it in, then it goes on.
+ * `refused`: the one handed in before was refused by the server, a fresh one may do (asked for once).
+ * Meanwhile nothing is owed and nothing is sent; the deadline is the owner's.
+ */
+bool smtp_dialogue_wants_token(const struct smtp_dialogue *d, bool *refused_out);
+/* Copied. -1 with ERR_AUTH_MECHANISM_UNAVAILABLE and the like: as start of a login. */
+int smtp_dialogue_token(struct smtp_dialogue *d, const char *token, int64_t now_ms,
+                        struct error *err);
+
 bool smtp_dialogue_ready(const struct smtp_dialogue *d); /* logged in: transactions may begin */
 bool smtp_dialogue_idle(const struct smtp_dialogue *d);  /* ... and none is under way */
 /* Logged in, and one more transaction may begin now. Idle without room: the server takes no more on

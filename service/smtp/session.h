@@ -59,6 +59,9 @@ struct session_owner {
     /* As struct smtp_trace has it, with remarks on addresses and TLS in between. Like `step` it
      * only listens: neither may call the session. */
     void (*said)(void *arg, void *owner, char who, const char *text);
+    /* A login by bearer token needs one (`refused`: another, this one was no good): call
+     * session_token(), now or later. NULL: there are no tokens. */
+    void (*token_wanted)(void *arg, struct session *session, bool refused);
     void *arg;
 };
 
@@ -68,6 +71,9 @@ struct session *session_open(uv_loop_t *loop, const struct session_settings *set
 
 /* Begin a transaction; only when there is room. -1: it was not begun (no memory). */
 int session_carry(struct session *session, const struct smtp_envelope *envelope, struct error *err);
+/* What was asked for by `token_wanted`: the token (copied), or NULL and why there is none; then the
+ * session ends with that. */
+void session_token(struct session *session, const char *token, const struct error *why);
 void session_quit(struct session *session);  /* say QUIT when idle, and close */
 void session_abort(struct session *session); /* close now; what is under way is lost */
 bool session_has_room(const struct session *session);

@@ -1,0 +1,38 @@
+#ifndef POSTERN_OAUTH_VAULT_H
+#define POSTERN_OAUTH_VAULT_H
+
+/*
+ * Where refresh tokens are kept: one file of records, each encrypted by itself (AES-256-GCM; the
+ * record's name is authenticated with it), written whole to a new file, synced and renamed, so that
+ * a SIGKILL or power loss at any instant leaves the old or the new. A lock beside it lets `postern
+ * login` and a running gateway share it; what the other wrote is seen at the next read.
+ *
+ * The key comes from POSTERN_SECRET_KEY or POSTERN_SECRET_KEY_FILE (32 octets, in base64 or hex);
+ * if neither is given, one is made and kept beside the file with mode 0600.
+ */
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+struct vault;
+
+struct vault_settings {
+    const char *path;     /* "/var/lib/postern/queue.db.grants"; NULL: in memory only */
+    const char *key;      /* as given; NULL: key_file, else a file of our own beside `path` */
+    const char *key_file; /* NULL: none */
+};
+
+/* ERR_CONFIG: the key is malformed, or not the one the file was written with (then nothing is
+ * changed); the folder is missing. ERR_STORE_UNAVAILABLE, ERR_NOMEM. */
+int vault_open(const struct vault_settings *settings, struct vault **vault_out, struct error *err);
+void vault_close(struct vault *vault); /* wipes; NULL is fine */
+DEFINE_CLEANUP(struct vault *, vault_close)
+
+/* malloc'd, the caller's to wipe and free; ERR_NOT_FOUND. Any thread. Looks at the file if it has
+ * changed. */
+int vault_get(struct vault *vault, const char *name, char **secret_out, struct error *err);
+/* Durable when it returns 0. Any thread. */
+int vault_put(struct vault *vault, const char *name, const char *secret, struct error *err);
+int vault_delete(struct vault *vault, const char *name, struct error *err);
+
+#endif
