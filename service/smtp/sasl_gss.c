@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "smtp/nthash.h"
 #include "smtp/sasl_engine.h"
 
 static gss_OID_desc NTLMSSP = {10, (void *)"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a"};
@@ -111,26 +112,44 @@ static int import_user(struct sasl *sasl, const struct sasl_credentials *credent
     return import(sasl, text, GSS_C_NT_USER_NAME, name_out, err);
 }
 
+/* The hash goes by the name that gss-ntlmssp knows it by, in a store of credentials that is only
+ * ours. */
+static int acquire_by_hash(struct sasl *sasl, gss_name_t user, const char *hash, struct error *err)
+{
+    struct context *c = sasl->state;
+    gss_key_value_element_desc element = {"ntlmssp_nthash", hash};
+    const gss_key_value_set_desc store = {1, &element};
+    gss_OID_set_desc only = {1, &NTLMSSP};
+    OM_uint32 minor;
+    OM_uint32 major = gss_acquire_cred_from(&minor, user, GSS_C_INDEFINITE, &only, GSS_C_INITIATE,
+                                            &store, &c->credential, NULL, NULL);
+    return GSS_ERROR(major) ? failed(sasl, major, minor, err) : 0;
+}
+
+static int acquire_ntlm(struct sasl *sasl, const struct sasl_credentials *credentials,
+                        struct error *err)
+{
+    char hash[NTHASH_SIZE];
+    OM_uint32 minor;
+    gss_name_t user = GSS_C_NO_NAME;
+    if (nthash_of(credentials->password, hash, err) < 0 ||
+        import_user(sasl, credentials, &user, err) < 0)
+        return -1;
+    int rc = acquire_by_hash(sasl, user, hash, err);
+    explicit_bzero(hash, sizeof(hash));
+    gss_release_name(&minor, &user);
+    return rc;
+}
+
 static int begin_ntlm(struct sasl *sasl, const struct sasl_offer *offer, struct error *err)
 {
-    const char *password = offer->credentials->password;
     if (!sasl_ntlm_installed())
         return error_set(err, ERR_AUTH_MECHANISM_UNAVAILABLE,
                          "AUTH NTLM is done by a plug-in of GSSAPI that is not installed here: "
                          "install the package gss-ntlmssp");
     if (begin_context(sasl, offer, &NTLMSSP, err) < 0)
         return -1;
-    struct context *c = sasl->state;
-    gss_name_t user = GSS_C_NO_NAME;
-    if (import_user(sasl, offer->credentials, &user, err) < 0)
-        return -1;
-    gss_buffer_desc secret = {strlen(password), (void *)(uintptr_t)password};
-    gss_OID_set_desc only = {1, &NTLMSSP};
-    OM_uint32 minor, ignored;
-    OM_uint32 major = gss_acquire_cred_with_password(&minor, user, &secret, GSS_C_INDEFINITE, &only,
-                                                     GSS_C_INITIATE, &c->credential, NULL, NULL);
-    gss_release_name(&ignored, &user);
-    return GSS_ERROR(major) ? failed(sasl, major, minor, err) : 0;
+    return acquire_ntlm(sasl, offer->credentials, err);
 }
 
 static void end(struct sasl *sasl)

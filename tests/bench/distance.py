@@ -22,7 +22,7 @@ def rounds(makers, sizes, n_rounds):
     try:
         rates = {contender.name: [] for contender in running}
         for contender, n in zip(running, sizes):
-            contender.run(max(40, n // 10))
+            contender.run(max(64, n // 10))
         for _ in range(n_rounds):
             for contender, n in zip(running, sizes):
                 rates[contender.name].append(contender.run(n))

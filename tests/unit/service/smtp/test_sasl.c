@@ -10,6 +10,13 @@
 
 #include "message/base64.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#else
+#define __lsan_disable() ((void)0)
+#define __lsan_enable() ((void)0)
+#endif
+
 /* The peer of every mechanism is libgsasl's own server side, or MIT's and gss-ntlmssp's acceptor.
  */
 
@@ -483,7 +490,7 @@ static void ntlm_text(const char *message, size_t at, char *out, size_t size)
 }
 
 /* gss-ntlmssp's acceptor, which asks the file that NTLM_USER_FILE names. True: it lets us in. */
-static bool accept_ntlm(struct sasl *sasl, char *user_out, char *domain_out, size_t size)
+static bool talk_ntlm(struct sasl *sasl, char *user_out, char *domain_out, size_t size)
 {
     static gss_OID_desc oid = {10, (void *)"\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a"};
     gss_OID_set_desc only = {1, &oid};
@@ -522,6 +529,15 @@ static bool accept_ntlm(struct sasl *sasl, char *user_out, char *domain_out, siz
     gss_delete_sec_context(&minor, &context, GSS_C_NO_BUFFER);
     gss_release_cred(&minor, &credential);
     return major == GSS_S_COMPLETE;
+}
+
+/* The acceptor loses memory with each password that it hashes: see nthash.h. */
+static bool accept_ntlm(struct sasl *sasl, char *user_out, char *domain_out, size_t size)
+{
+    __lsan_disable();
+    bool in = talk_ntlm(sasl, user_out, domain_out, size);
+    __lsan_enable();
+    return in;
 }
 
 Test(sasl, ntlm_version_2)
