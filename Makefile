@@ -40,7 +40,8 @@ LIB_SOURCES := $(sort $(shell find service api -name '*.c'))
 CLI_SOURCES := $(sort $(wildcard cli/*.c))
 UNIT_SOURCES := $(sort $(shell find tests/unit -name '*.c'))
 
-HELPERS := $(patsubst tests/support/%.c,$(B)/%,$(sort $(wildcard tests/support/*.c)))
+PRELOADS := $(patsubst tests/support/preload/%.c,$(B)/%.so,$(sort $(wildcard tests/support/preload/*.c)))
+HELPERS := $(patsubst tests/support/%.c,$(B)/%,$(sort $(wildcard tests/support/*.c))) $(PRELOADS)
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 
@@ -72,7 +73,7 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libs
                   libgsasl-dev libkrb5-dev libyaml-dev libsqlite3-dev libidn2-dev libcurl4-openssl-dev
 TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond dovecot-gssapi openssl \
                  iproute2 procps sasl2-bin libsasl2-modules winbind gss-ntlmssp krb5-kdc \
-                 krb5-admin-server krb5-user
+                 krb5-admin-server krb5-user microsocks tinyproxy
 LINT_PACKAGES := clang-format clang-tidy shellcheck python3 git
 FUZZ_PACKAGES := clang libclang-rt-14-dev libgmime-3.0-dev
 BENCH_PACKAGES := nghttp2-client postfix dovecot-core dovecot-submissiond nodejs python3 openssl iproute2 procps
@@ -141,6 +142,11 @@ tsan: ## the gateway and the queue's stress under the thread sanitizer (Criterio
 # Programs that tests run: each tests/support/*.c becomes one.
 $(B)/%: $(B)/tests/support/%.o $(B)/libpostern.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# What tests put before the C library.
+$(B)/%.so: tests/support/preload/%.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -std=c17 $(WARNINGS) -O1 -fPIC -shared -o $@ $<
 
 .PHONY: cover
 cover: deps-test ## line coverage of all tests, file by file

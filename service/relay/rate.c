@@ -95,6 +95,17 @@ static int64_t open_at(const struct window *w, int64_t now_ms)
     return (next + w->n_slots) * w->slot_ms;
 }
 
+/* Take up to `n` off the slot of `at_ms`; returns how many that were. */
+static int64_t lower(struct window *w, int64_t at_ms, int64_t n)
+{
+    if (!holds(w, at_ms))
+        return 0; /* gone by itself */
+    int64_t *count = &w->counts[place(slot_of(w, at_ms))];
+    int64_t lowered = *count < n ? *count : n;
+    *count -= lowered;
+    return lowered;
+}
+
 /* --- all of them -------------------------------------------------------------------------- */
 
 int rate_new(const struct rate_limit *limits, size_t n_limits, struct rate **rate_out,
@@ -132,16 +143,14 @@ int64_t rate_take(struct rate *rate, int64_t wanted, int64_t now_ms)
     return granted;
 }
 
-/* Out of the slot it was counted in and no other: what is older than the window is gone by itself,
- * and to take from a newer one would let more go than the limit. */
+/* Of the slot before first: there are the `n` if `taken_ms` is late; and if they are not, what is
+ * left counts a slot longer than it must, never shorter. */
 void rate_give_back(struct rate *rate, int64_t n, int64_t taken_ms)
 {
     for (size_t i = 0; i < rate->n_windows; i++) {
         struct window *w = &rate->windows[i];
-        if (!holds(w, taken_ms))
-            continue;
-        int64_t *count = &w->counts[place(slot_of(w, taken_ms))];
-        *count = later(*count - n, 0);
+        int64_t before = lower(w, taken_ms - w->slot_ms, n);
+        lower(w, taken_ms, n - before);
     }
 }
 

@@ -29,7 +29,8 @@ DEFINE_CLEANUP(struct rate *, rate_free)
 
 /* How many of `wanted` may go now; they count from here on. */
 int64_t rate_take(struct rate *rate, int64_t wanted, int64_t now_ms);
-/* `n` of those that rate_take() granted at `taken_ms` did not go after all. */
+/* `n` of those that rate_take() granted at `taken_ms` did not go after all. It may be late by a
+ * slot, but not early. */
 void rate_give_back(struct rate *rate, int64_t n, int64_t taken_ms);
 /* When at least one may go; `now_ms` if one may. */
 int64_t rate_open_at(const struct rate *rate, int64_t now_ms);

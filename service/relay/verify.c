@@ -85,7 +85,9 @@ static bool same_address(const struct sockaddr_storage *a, const struct sockaddr
 
 static bool wants_login(const struct config_relay *relay)
 {
-    return relay->auth.username != NULL && strcmp(relay->auth.mechanism, "none") != 0;
+    struct session_settings settings;
+    connect_settings(relay, &settings);
+    return sasl_wanted(&settings.smtp.credentials);
 }
 
 /* It mends everything: the relay would be of use with it. A name the certificate is for counts only

@@ -197,7 +197,7 @@ static void prepare(struct walk *w, bool login, const struct walk_limits *limits
     connect_settings(&w->relay, settings);
     settings->tls_context = w->tls;
     if (!login)
-        settings->smtp.credentials.user = NULL;
+        settings->smtp.credentials = (struct sasl_credentials){.mechanism = "none"};
     shorten(&settings->connect_timeout_ms, limits->connect);
     shorten(&settings->tls_timeout_ms, limits->step);
     shorten(&settings->smtp.timeouts.greeting, limits->step);

@@ -110,6 +110,9 @@ static const char *hint_of(const struct error *why, const struct diagnosis_conte
         return client_certificate;
     if (why->code == ERR_CONNECT_FAILED && mentions(why, "source_address"))
         return "set source_address to an address of this machine, or leave it out";
+    if (why->code == ERR_CERTIFICATE_UNTRUSTED && mentions(why, "tls_options.pins"))
+        return "if the relay has changed its key on purpose, put the new pin into "
+               "tls_options.pins";
     if (why->code == ERR_AUTH_NEEDS_TLS)
         return hint_by_code(why->code);
     const char *known = reaction_to_error(why)->hint;

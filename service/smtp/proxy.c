@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "message/base64.h"
+#include "smtp/sasl.h"
 #include "smtp/session.h"
 
 enum {
@@ -195,6 +196,19 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+/* Some quote the request that they did not like, login and all; of those the code alone is shown.
+ */
+static int http_refused(const struct proxy *p, struct error *err)
+{
+    char said[256];
+    const char *code = p->in.data + 9, *end = memchr(code, '\r', p->in.len - 9);
+    const struct sasl_credentials login = {.password = p->password};
+    snprintf(said, sizeof(said), "%.*s", (int)(end - code), code);
+    int len = sasl_text_reveals(&login, said) ? 3 : (int)strlen(said);
+    return error_set(err, ERR_PROXY_FAILED, "asked for %s port %u, the proxy says %.*s", p->host,
+                     p->port, len, said);
+}
+
 /* "HTTP/1.1 200 ..."; RFC 9110, 9.3.6: any 2xx opens the way, and has no content. */
 static int take_status(const struct proxy *p, struct error *err)
 {
@@ -202,11 +216,7 @@ static int take_status(const struct proxy *p, struct error *err)
     if (p->in.len < 13 || memcmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ' || !is_digit(line[9]) ||
         !is_digit(line[10]) || !is_digit(line[11]) || (line[12] != ' ' && line[12] != '\r'))
         return failed(err, "does not answer in HTTP");
-    if (line[9] == '2')
-        return 1;
-    const char *end = memchr(line, '\r', p->in.len);
-    return error_set(err, ERR_PROXY_FAILED, "asked for %s port %u, the proxy says %.*s", p->host,
-                     p->port, (int)(end - (line + 9)), line + 9);
+    return line[9] == '2' ? 1 : http_refused(p, err);
 }
 
 /* How much of the head's end (CR LF CR LF) is there. */

@@ -151,7 +151,8 @@ static const struct row {
     {554, NULL, "SubmissionQuotaExceeded", {REACTION_QUOTA, microsoft_quota, HOUR_MS}},
     {550, "5.4.5", "daily", {REACTION_QUOTA, google_quota, DAY_MS}},
     {550, NULL, "daily SMTP relay", {REACTION_QUOTA, google_quota, DAY_MS}},
-    {550, "5.7.30", NULL, {REACTION_LOGIN, no_passwords}},
+    /* Without these words 5.7.30 is about a message that requires TLS (RFC 8689, 5). */
+    {550, "5.7.30", "basic authentication", {REACTION_LOGIN, no_passwords}},
     {550, "5.7.57", NULL, {REACTION_LOGIN, login_wanted}},
     {550, "5.7.60", NULL, {REACTION_FAIL, send_as}},
     {554, NULL, "SendAsDenied", {REACTION_FAIL, send_as}},

@@ -17,7 +17,7 @@ import unittest
 from fake_relay import FakeRelay
 from gateway import POSTERN, Gateway, free_port
 
-COMMANDS = ("serve", "check", "send", "key", "version", "help")
+COMMANDS = ("serve", "check", "verify", "send", "key", "version", "help")
 MESSAGE = {"from": "alice@example.com", "to": "bob@example.net", "subject": "Hi", "text": "x\n"}
 
 

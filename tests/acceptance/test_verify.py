@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from certificates import LONG_AGO, Authority
+from certificates import Authority
 from fake_relay import FakeRelay
 from gateway import POSTERN, free_port
 from tls_relay import TlsRelay
@@ -223,6 +223,11 @@ class Works(Case):
         self.assertEqual([s["step"] for s in report["steps"]],
                          ["dns", "tcp", "tls", "greeting", "ehlo"])
 
+    def test_auto(self):
+        for implicit in (True, False):
+            relay = self.tls(implicit=implicit)
+            self.assert_ok(relay.settings(**{**self.trusted(), "tls": "auto"}))
+
     def test_slow_on_purpose(self):
         def behaviour(session, event, argument):
             if event == "connect":
@@ -267,13 +272,27 @@ class GettingThere(Case):
 
     def test_connect_timeout(self):
         with Silent(full=True) as silent:
-            self.assert_trouble(silent.settings(), "tcp", "connect_timeout", "firewall")
+            self.assert_trouble(silent.settings(timeouts={"connect": "1s"}), "tcp", "connect_timeout", "firewall")
 
     def test_connect_timeout_but_another_port_is_open(self):
         host = self.host_with(self.tls_at(False), 2525)
         with Silent(full=True, host=host) as silent:
-            self.assert_mended(silent.settings(**self.trusted()), "tcp", "connect_timeout",
-                               "set port: 2525 and tls: starttls")
+            self.assert_mended(silent.settings(timeouts={"connect": "1s"}, **self.trusted()), "tcp",
+                               "connect_timeout", "set port: 2525 and tls: starttls")
+
+    def test_source_address(self):
+        self.assert_trouble(self.fake().settings(source_address="192.0.2.1"), "tcp", "connect_failed",
+                            "set source_address")
+
+    def test_proxy_failed(self):
+        """The proxy is not there; it is none; it refuses."""
+        self.assert_trouble(self.fake().settings(proxy=f"socks5://127.0.0.1:{free_port()}"), "tcp",
+                            "proxy_failed", "check proxy: 127.0.0.1 ")
+        for scheme, says in (("socks5", b"220 hi\r\n"), ("socks5", b"\x05\xff"),
+                             ("http", b"HTTP/1.1 407 Who are you?\r\n\r\n")):
+            with self.subTest(says=says), Silent(says=says) as proxy:
+                self.assert_trouble(self.fake().settings(proxy=f"{scheme}://127.0.0.1:{proxy.port}"),
+                                    "proxy", "proxy_failed", "check proxy: 127.0.0.1 ")
 
 
 class TlsModes(Case):
@@ -395,6 +414,15 @@ class Certificates(Case):
         self.assert_trouble(relay.settings(**self.trusted()), "tls", "certificate_untrusted",
                             r"tls_options\.ca_file")
         self.assert_ok(relay.settings(**self.trusted(ca_file=leaf[0])))
+
+    def test_pins(self):
+        """The pin that is met by nobody, and the one that verify itself shows."""
+        relay = self.tls()
+        wrong = "sha256/" + "A" * 43 + "="
+        settings = relay.settings(**self.trusted(pins=[wrong]))
+        self.assert_trouble(settings, "tls", "certificate_untrusted", r"tls_options\.pins")
+        pin = self.verify(settings)["tls"]["certificate"]["pin"]
+        self.assert_ok(relay.settings(**self.trusted(pins=[wrong, pin])))
 
     def test_a_refused_certificate_is_shown(self):
         relay = self.tls(self.authority.leaf("DNS:other.test", ends="20200201000000Z"))

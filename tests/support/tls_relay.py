@@ -34,6 +34,7 @@ class TlsRelay(FakeRelay):
 
     def start_tls(self, session):
         session.wire.start_tls(self.context)
+        session.resumed = session.sock.session_reused
 
     def offers_tls(self, session):
         number = self.sessions.index(session)

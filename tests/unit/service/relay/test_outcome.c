@@ -68,6 +68,8 @@ static const struct row {
      0, 1, DELIVERY_UNTRIED, REACTION_RATE},
     {"no passwords any more", SMTP_STEP_MAIL, 550, "5.7.30", "Basic authentication", 0, 0, 0,
      DELIVERY_UNTRIED, REACTION_LOGIN},
+    {"TLS is required, and not to be had", SMTP_STEP_MAIL, 550, "5.7.30",
+     "REQUIRETLS support required", 0, 0, 0, DELIVERY_FAILED, REACTION_NONE},
     {"not its From", SMTP_STEP_CONTENT, 554, "5.2.252", "SendAsDenied", 0, 0, 1, DELIVERY_FAILED,
      REACTION_FAIL},
     {"a full mailbox's 421", SMTP_STEP_RCPT, 421, "4.2.2", "over quota", 0, 0, 1, DELIVERY_DEFERRED,

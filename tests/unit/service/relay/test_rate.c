@@ -64,6 +64,7 @@ static void no_stretch_holds_more(size_t set, uint32_t seed)
     static struct take takes[TAKES_MAX];
     CLEANUP(rate_free) struct rate *rate = rate_of(sets[set].n, sets[set].limits);
     int64_t now_ms = next_random(&seed), step_ms = shortest(set) / 10 + 1;
+    int64_t slot_ms = (shortest(set) + 59) / 60;
     for (size_t i = 0; i < TAKES_MAX; i++) {
         uint32_t pace = next_random(&seed) % 100;
         now_ms += next_random(&seed) % (pace < 2 ? 30 * step_ms : pace < 50 ? step_ms : 2);
@@ -72,7 +73,7 @@ static void no_stretch_holds_more(size_t set, uint32_t seed)
         cr_assert(takes[i].n >= 0 && takes[i].n <= wanted);
         size_t undo = i - next_random(&seed) % 50;
         if (undo < i && takes[undo].n > 0 && next_random(&seed) % 10 == 0) {
-            rate_give_back(rate, 1, takes[undo].at_ms);
+            rate_give_back(rate, 1, takes[undo].at_ms + next_random(&seed) % slot_ms);
             takes[undo].n--;
         }
     }

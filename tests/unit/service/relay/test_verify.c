@@ -181,6 +181,19 @@ Test(verify, or_not_at_all)
     cr_expect_str_eq(report.mechanism, "");
 }
 
+/* Nor by a mechanism that needs no user name. */
+Test(verify, or_not_at_all_by_certificate)
+{
+    struct config_relay relay = a_relay();
+    relay.auth.mechanism = "external";
+    relay.auth.username = NULL;
+    greeting = "220 hi\r\n";
+    start(&relay, true);
+    finish();
+    cr_expect(report.ok);
+    cr_expect_str_eq(heard, "EHLO gw.example.com\r\nQUIT\r\n");
+}
+
 /* The report is told by the loop also when not even a session could be begun. */
 Test(verify, cannot_begin)
 {

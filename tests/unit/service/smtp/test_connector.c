@@ -274,6 +274,41 @@ Test(connector, source_address)
     fixture_clear(&f);
 }
 
+static int listen_at_v6(uint16_t port)
+{
+    const struct sockaddr_in6 address = {
+        .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 4) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+Test(connector, both_families)
+{
+    struct fixture f;
+    fixture_init(&f);
+    int v6 = listen_at_v6(f.port);
+    if (v6 < 0) {
+        fixture_clear(&f);
+        cr_skip_test("no IPv6 here");
+    }
+    begin(&f, "::1", NULL, 5000);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    cr_assert_eq(f.n_connected, 1, "%s", f.why.detail);
+    cr_assert_str_eq(f.tried, "::1");
+    run(&f, "::1 127.0.0.1", NULL, 5000);
+    cr_assert_str_eq(f.tried, "::1");
+    run(&f, "127.0.0.1 ::1", "::1", 5000);
+    cr_assert_str_eq(f.tried, "::1");
+    close(v6);
+    run(&f, "::1 127.0.0.1", NULL, 5000);
+    assert_connected(&f, "::1 127.0.0.1", "127.0.0.1");
+    fixture_clear(&f);
+}
+
 Test(connector, can_be_given_up_at_any_moment)
 {
     struct fixture f;

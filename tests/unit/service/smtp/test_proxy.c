@@ -73,6 +73,16 @@ static const struct row rows[] = {
      OCTETS("HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n"),
      OCTETS("CONNECT m:587 HTTP/1.1\r\nHost: m:587\r\n\r\n"),
      "asked for m port 587, the proxy says 407 Proxy Authentication Required"},
+    {"http, what we said quoted", true, "Aladdin", "open sesame", "m",
+     OCTETS("HTTP/1.1 400 Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ== is nobody\r\n\r\n"),
+     OCTETS("CONNECT m:587 HTTP/1.1\r\nHost: m:587\r\n"
+            "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"),
+     "the proxy says 400"},
+    {"http, the password quoted", true, "Aladdin", "open sesame", "m",
+     OCTETS("HTTP/1.1 400 not open sesame\r\n\r\n"),
+     OCTETS("CONNECT m:587 HTTP/1.1\r\nHost: m:587\r\n"
+            "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"),
+     "the proxy says 400"},
     {"http, 1xx opens nothing", true, NULL, NULL, "m", OCTETS("HTTP/1.1 100 Continue\r\n\r\n"),
      OCTETS("CONNECT m:587 HTTP/1.1\r\nHost: m:587\r\n\r\n"), "says 100"},
     {"http, a code that is none", true, NULL, NULL, "m", OCTETS("HTTP/1.1 20 OK\r\n\r\n"),
@@ -131,7 +141,8 @@ static void play_all(size_t at_most)
         if (row->trouble != NULL) {
             cr_expect_eq(err.code, ERR_PROXY_FAILED, "%s", row->name);
             cr_expect_not_null(strstr(err.detail, row->trouble), "%s: %s", row->name, err.detail);
-            cr_expect(row->password == NULL || strstr(err.detail, row->password) == NULL);
+            cr_expect(row->password == NULL || (strstr(err.detail, row->password) == NULL &&
+                                                strstr(err.detail, "QWxh") == NULL));
         }
     }
 }

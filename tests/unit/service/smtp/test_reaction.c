@@ -130,6 +130,9 @@ static const struct row {
     {"452 4.2.2 over quota", REACTION_NONE, NULL},
     {"452 4.2.2 too many messages in the mailbox", REACTION_NONE, NULL},
     {"550 5.1.1 unknown user", REACTION_NONE, NULL},
+    {"550 5.7.30 REQUIRETLS needed", REACTION_NONE, NULL},
+    {"550 5.7.30 the message requires TLS on its whole way, and the server has no REQUIRETLS",
+     REACTION_NONE, NULL},
     {"550 5.2.1 daily limit of this mailbox exceeded", REACTION_NONE, NULL},
     {"550 5.2.2 full", REACTION_NONE, NULL},
     {"552 5.2.2 too many messages", REACTION_NONE, NULL},
@@ -222,9 +225,9 @@ Test(reaction, only_to_what_the_server_said)
 Test(reaction, none_to_an_enhanced_code_of_another_shape)
 {
     struct error why;
-    error_set(&why, ERR_RELAY_REFUSED, "550 5.7.30.1.2.3.4.5.6 Basic");
+    error_set(&why, ERR_RELAY_REFUSED, "550 5.7.57.1.2.3.4.5.6 Client not authenticated");
     cr_assert_eq(reaction_to_error(&why)->kind, REACTION_NONE);
-    error_set(&why, ERR_RELAY_REFUSED, "550 5.7.30"); /* without words */
+    error_set(&why, ERR_RELAY_REFUSED, "550 5.7.57"); /* without words */
     cr_assert_eq(reaction_to_error(&why)->kind, REACTION_LOGIN);
 }
 
