@@ -366,6 +366,16 @@ static int begin_server(struct session *s, struct error *err)
 
 static void watch_socket(struct session *s);
 
+/* Plain text behind an agreed STARTTLS is no server of the wrong mode: it, or somebody on the way,
+ * goes on in the clear (RFC 3207, 4.2). */
+static int shake_hands(struct session *s, struct error *err)
+{
+    int rc = transport_handshake(s->transport, err);
+    if (rc < 0 && err->code == ERR_TLS_ON_PLAIN_PORT && s->options.starttls)
+        return error_set(err, ERR_INJECTED_RESPONSE, "plain text in the TLS handshake");
+    return rc;
+}
+
 /* One step of the current phase. 1: the phase changed, look again; 0: wait; -1: the end. */
 static int step(struct session *s, bool offer, struct error *err)
 {
@@ -375,7 +385,7 @@ static int step(struct session *s, bool offer, struct error *err)
         s->options.starttls = true;
         return begin_talk(s, err) < 0 ? -1 : 1;
     case HANDSHAKE:
-        rc = transport_handshake(s->transport, err);
+        rc = shake_hands(s, err);
         return rc > 0 ? (end_handshake(s, err) < 0 ? -1 : 1) : rc;
     case TALK:
         rc = talk(s, offer, err);
