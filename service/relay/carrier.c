@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "relay/bearer.h"
 #include "relay/pool.h"
 #include "relay/shipment.h"
 
@@ -12,7 +13,8 @@ enum { OPENING_MAX = 8 * 1024 };
 struct carrier {
     struct berth *berth;
     struct session *session;
-    struct identity *identity;             /* a reference */
+    struct identity *identity; /* a reference */
+    struct bearer bearer;
     struct carrier *next, *prev;           /* of the berth's carriers */
     struct carrier *next_idle, *prev_idle; /* of the idle ones */
     bool opened, idle;
@@ -169,6 +171,12 @@ static void on_result(void *arg, struct session *session, const struct smtp_resu
     queue_settle(relay->around.queue, delivery);
 }
 
+static void on_token_wanted(void *arg, struct session *session, bool refused)
+{
+    struct carrier *c = arg;
+    bearer_want(&c->bearer, session, refused);
+}
+
 static void greet_pool(struct carrier *c)
 {
     c->opened = true;
@@ -206,6 +214,7 @@ static void on_closed(void *arg, struct session *session, enum smtp_step step,
     struct carrier *c = arg;
     set_idle(c, false);
     unlink_carrier(c);
+    bearer_end(&c->bearer);
     char *said = buffer_steal_str(&c->opening);
     const struct pool_ending ending = {
         .opened = c->opened,
@@ -235,8 +244,16 @@ int carrier_open(struct berth *berth, uv_loop_t *loop)
     c->opened_ms = clock_mono_ms();
     c->departed_us = clock_mono_us();
     buffer_init(&c->opening, OPENING_MAX);
-    const struct session_owner owner = {
-        .ready = on_ready, .result = on_result, .closed = on_closed, .said = on_said, .arg = c};
+    c->bearer = (struct bearer){.loop = loop,
+                                .cache = berth->relay->around.tokens,
+                                .entry = (size_t)berth->relay->settings->auth.oauth_index,
+                                .need_ms = berth->relay->settings->timeouts.command_ms};
+    const struct session_owner owner = {.ready = on_ready,
+                                        .result = on_result,
+                                        .closed = on_closed,
+                                        .said = on_said,
+                                        .token_wanted = on_token_wanted,
+                                        .arg = c};
     c->identity = pool_identity(berth->relay);
     c->session = session_open(loop, &c->identity->session, &owner);
     if (c->session == NULL) {

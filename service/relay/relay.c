@@ -291,9 +291,13 @@ void relay_status(struct relay *relay, struct relay_status *status_out)
     };
     if (relay->trouble.error.code != ERR_NONE)
         snprintf(status_out->hint, sizeof(status_out->hint), "%s", relay->trouble.hint);
+    status_out->has_oauth = relay->around.tokens != NULL && settings->auth.oauth != NULL;
     add_rates(status_out, "messages", relay->messages, now_ms);
     add_rates(status_out, "recipients", relay->recipients, now_ms);
     pthread_mutex_unlock(&relay->lock);
+    if (status_out->has_oauth)
+        oauth_cache_status(relay->around.tokens, (size_t)settings->auth.oauth_index,
+                           &status_out->oauth);
 }
 
 char *relay_transcript(struct relay *relay)

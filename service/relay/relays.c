@@ -139,21 +139,17 @@ static int add_relay(struct relays *relays, const struct config_relay *settings,
 }
 
 static int add_relays(struct relays *relays, const struct config_relay *sandbox,
-                      struct queue *queue, struct workers *workers, struct error *err)
+                      const struct relay_surroundings *surroundings, struct error *err)
 {
-    const struct relay_surroundings surroundings = {.queue = queue,
-                                                    .workers = workers,
-                                                    .transcripts = relays->transcripts,
-                                                    .changed = on_changed,
-                                                    .arg = relays};
     for (size_t i = 0; i < relays->config->n_relays; i++)
-        if (add_relay(relays, &relays->config->relays[i], &surroundings, err) < 0)
+        if (add_relay(relays, &relays->config->relays[i], surroundings, err) < 0)
             return -1;
-    return sandbox != NULL ? add_relay(relays, sandbox, &surroundings, err) : 0;
+    return sandbox != NULL ? add_relay(relays, sandbox, surroundings, err) : 0;
 }
 
 int relays_new(const struct config *config, const struct config_relay *sandbox, struct queue *queue,
-               struct workers *workers, struct relays **relays_out, struct error *err)
+               struct workers *workers, struct oauth_cache *tokens, struct relays **relays_out,
+               struct error *err)
 {
     struct relays *relays =
         calloc(1, sizeof(*relays) + (config->n_relays + 1) * sizeof(relays->items[0]));
@@ -165,8 +161,14 @@ int relays_new(const struct config *config, const struct config_relay *sandbox, 
     int rc = relays->order != NULL && relays->transcripts != NULL
                  ? routes_new(config, &relays->routes, err)
                  : error_set(err, ERR_NOMEM, "relays");
+    const struct relay_surroundings surroundings = {.queue = queue,
+                                                    .workers = workers,
+                                                    .transcripts = relays->transcripts,
+                                                    .tokens = tokens,
+                                                    .changed = on_changed,
+                                                    .arg = relays};
     if (rc == 0)
-        rc = add_relays(relays, sandbox, queue, workers, err);
+        rc = add_relays(relays, sandbox, &surroundings, err);
     if (rc == 0)
         rc = queue_usage(queue, clock_wall_ms() - USAGE_KEPT_MS, on_usage, relays, err);
     if (rc < 0) {
