@@ -85,6 +85,8 @@ struct relay {
     bool paused, draining, aborting;
     bool down, tried, wanted;       /* wanted: mail waits that would rather come here */
     bool explained;                 /* a verify looks, or has looked, at this outage */
+    bool found_out;                 /* ... and `trouble` is what it found */
+    int64_t explained_ms;           /* when it began */
     enum error_code explained_code; /* how it looked from here; ERR_NONE: not known yet */
     bool was_available;             /* as others were told */
     struct trouble trouble;         /* the last */
