@@ -92,7 +92,7 @@ static void learn_from_refusal(struct relay *relay, int64_t now_ms)
     if (relay->down) {
         relay->limit = 1;
     } else {
-        relay->cap = n_inside;
+        relay->cap = n_inside < relay->cap ? n_inside : relay->cap;
         relay->cap_ms = now_ms;
     }
 }
@@ -119,7 +119,8 @@ int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
 static int64_t have_fewer(struct relay *relay, int64_t now_ms)
 {
     size_t n_inside = relay->n_connections - relay->n_opening;
-    relay->cap = n_inside > 1 ? n_inside - 1 : 1;
+    size_t fewer = n_inside > 1 ? n_inside - 1 : 1;
+    relay->cap = fewer < relay->cap ? fewer : relay->cap; /* some that are inside may be leaving */
     relay->cap_ms = now_ms;
     return n_inside > 1 ? 0 : backoff_failed(&relay->traffic, now_ms, false, dice());
 }
@@ -175,10 +176,13 @@ bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct rea
     return reaction->kind != REACTION_RATE;
 }
 
-void trouble_none(struct relay *relay)
+void trouble_none(struct relay *relay, bool took)
 {
+    int64_t now_ms = clock_mono_ms();
     pthread_mutex_lock(&relay->lock);
-    if (relay->traffic.n_failures > 0 && backoff_open(&relay->traffic, clock_mono_ms())) {
+    if (took)
+        relay->took_ms = now_ms;
+    if (relay->traffic.n_failures > 0 && backoff_open(&relay->traffic, now_ms)) {
         backoff_succeeded(&relay->traffic);
         relay->trouble.error = (struct error){0};
     }

@@ -100,13 +100,16 @@ class Postern(Contender):
 
 
 class HandWritten(Contender):
-    name = "Fastify and Nodemailer"
+    """`nodemailer`: a version for npm. Up to 9 it waits for every reply; since 10 it sends the
+    envelope in one group."""
 
-    def __init__(self, port, tls=False, connections=CONNECTIONS):
-        folder = os.path.join(ROOT, "build", "bench", "peer")
+    def __init__(self, port, tls=False, connections=CONNECTIONS, nodemailer="10"):
+        self.name = f"Fastify and Nodemailer {nodemailer}"
+        folder = os.path.join(ROOT, "build", "bench", f"peer-{nodemailer}")
         if not os.path.isdir(os.path.join(folder, "node_modules")):
             os.makedirs(folder, exist_ok=True)
-            subprocess.run(f"cp {SHARED}/bench/peer/* {folder}/ && npm install --silent",
+            subprocess.run(f"cp {SHARED}/bench/peer/* {folder}/ && "
+                           f"npm install --silent nodemailer@{nodemailer}",
                            shell=True, cwd=folder, check=True)
         self.port = free_port()
         env = {**os.environ, "PORT": str(self.port), "SMTP_PORT": str(port),

@@ -1,7 +1,8 @@
 """What distance costs: the same mail over a link of so many ms there and back, on 4 connections.
 
 With CHUNKING the receiver is Postfix, which discards; with PIPELINING alone smtp-sink. In turn with
-postern: itself without the link, Nodemailer's pool, and Postfix relaying, over the same link.
+postern: itself with a larger window, and without the link; Nodemailer's pool and Postfix relaying,
+over the same link.
 """
 import contenders
 import peers
@@ -36,10 +37,12 @@ def against_the_others(title, target, n, n_rounds):
     with peers.Link(target, FAR_MS) as far:
         rates, _ = rounds([
             lambda: contenders.Postern(f"{FAR_MS} ms", far.port, **settings()),
+            lambda: contenders.Postern(f"{FAR_MS} ms, window 32", far.port, **settings(window=32)),
             lambda: contenders.Postern("no distance", target, **settings()),
+            lambda: contenders.HandWritten(far.port, connections=CONNECTIONS, nodemailer="7"),
             lambda: contenders.HandWritten(far.port, connections=CONNECTIONS),
             lambda: contenders.Smarthost(far.port, CONNECTIONS)],
-            [n, n, 160, 320], n_rounds)
+            [n, n, n, 80, 160, 160], n_rounds)
     report.table(title, rates)
 
 
