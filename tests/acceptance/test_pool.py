@@ -1,5 +1,6 @@
 """What a pool of connections must not be brought to: by relays that say odd things at odd moments, by
 mail that no relay will have, by mail that makes every relay complain."""
+import collections
 import threading
 import time
 import unittest
@@ -96,6 +97,34 @@ class Ends(unittest.TestCase):
             begun = time.monotonic()
             self.assertEqual(gateway.term(), 0)
             self.assertLess(time.monotonic() - begun, 12)  # `drain` is 25 s, `greeting` 30 s
+
+
+    def test_who_says_timeout_and_goes_on_is_in_doubt(self):
+        """421 is a farewell; 451 4.4.2 may be one. What stood whole behind it may have been taken."""
+        said, greet, copies = [], threading.Event(), collections.Counter()
+
+        def times_out_once(session, event, argument):
+            if event == "connect":
+                greet.wait(10)
+            if event == "rcpt" and argument == "other20@example.net" and not said:
+                said.append(argument)
+                return "451 4.4.2 timeout\r\n"
+            if event == "dot":
+                copies[session.recipients[0]] += 1
+            return None
+
+        extensions = ("PIPELINING", "CHUNKING", *ENHANCED)
+        with FakeRelay(times_out_once, extensions, gathers=True) as fake:
+            with Gateway({"relays": [fake.settings(connections={"max": 1})],
+                          "queue": {"retry": ["100ms"]}}) as gateway:
+                ids = {f"r{i}@example.net": gateway.post(message(
+                           [f"r{i}@example.net", f"other{i}@example.net"])).json()["id"]
+                       for i in range(40)}
+                greet.set()
+                for address, id in ids.items():
+                    events = [e["type"] for e in gateway.wait_for(id)["events"]
+                              if e.get("recipient") == address]
+                    self.assertEqual(copies[address], 1 + events.count("message.in_doubt"), events)
 
 
 class Refused(unittest.TestCase):
