@@ -44,7 +44,10 @@ struct verify_report {
 struct verify;
 
 struct verify_options {
-    bool no_login; /* stop before AUTH: a wrong password is not tried again */
+    bool no_login; /* stop before AUTH, and see only whether there could be one: a wrong password is
+                      not tried again */
+    struct error known; /* with that: how AUTH went before, which is what is wrong if all else is
+                           well; ERR_NONE: it was not come to */
 };
 
 /*
