@@ -42,6 +42,8 @@ static struct sasl_credentials credentials_of(const struct config_relay *relay)
         .password = relay->auth.password,
         .domain = relay->auth.domain,
         .host = relay->host,
+        .port = relay->port,
+        .bearer = relay->auth.oauth != NULL,
     };
 }
 
