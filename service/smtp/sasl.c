@@ -105,6 +105,11 @@ static void tell_why_none(const struct sasl_offer *offer, const char *setting,
                   unfit->fits == has_token     ? "there is no token"
                   : unfit->fits == has_binding ? "this connection gives nothing to bind a login to"
                                                : "there is no password");
+    else if (offer->credentials->bearer)
+        error_set(err, ERR_AUTH_MECHANISM_UNAVAILABLE,
+                  "the server offers %s%s; wanted is a login by token (%s)",
+                  offer->mechanisms[0] != '\0' ? "AUTH " : "no AUTH", offer->mechanisms,
+                  strcasecmp(setting, "auto") == 0 ? "OAUTHBEARER, XOAUTH2" : setting);
     else
         error_set(err, ERR_AUTH_MECHANISM_UNAVAILABLE,
                   "the server offers %s%s; wanted was auth.mechanism: %s",
