@@ -14,10 +14,17 @@ COPY api api
 COPY cli cli
 RUN make -j"$(nproc)" FLAVOUR=release all
 
-# The binary, what it loads, the certificate authorities where OpenSSL looks for them, and its user.
+# The binary, what it loads (for NTLM also by itself: the mechanism, and MD4 and UTF-16 for it), the
+# certificate authorities where OpenSSL looks for them, and its user.
+RUN apt-get update && apt-get install -y --no-install-recommends gss-ntlmssp \
+    && rm -rf /var/lib/apt/lists/*
 RUN set -eu; root=/rootfs; bin=build/release/postern; \
+    plugins=$(ls /usr/lib/*/gssntlmssp/gssntlmssp.so /usr/lib/*/ossl-modules/legacy.so \
+        /usr/lib/*/gconv/UTF-16.so); \
     install -D -m 0755 -s "$bin" "$root/usr/bin/postern"; \
-    ldd "$bin" | awk '$2 == "=>" && $3 ~ /^\// {print $3; next} $1 ~ /^\// {print $1}' | sort -u | \
+    for file in $plugins /etc/gss/mech.d/mech.ntlmssp.conf /usr/lib/*/gconv/gconv-modules.cache; do \
+        install -D -m 0644 "$file" "$root$file"; done; \
+    ldd "$bin" $plugins | awk '$2 == "=>" && $3 ~ /^\// {print $3; next} $1 ~ /^\/.*[^:]$/ {print $1}' | sort -u | \
     while read -r library; do install -D -m 0755 "$library" "$root$library"; done; \
     install -D -m 0644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"; \
     mkdir -p "$root/usr/lib/ssl"; \

@@ -263,6 +263,16 @@ void carriers_quit_idle(struct berth *berth, int64_t before_ms)
     }
 }
 
+void carriers_drain(struct berth *berth)
+{
+    carriers_quit_idle(berth, INT64_MAX);
+    for (struct carrier *c = berth->carriers, *next; c != NULL; c = next) {
+        next = c->next;
+        if (!c->opened)
+            session_abort(c->session);
+    }
+}
+
 void carriers_abort(struct berth *berth)
 {
     for (struct carrier *c = berth->carriers, *next; c != NULL; c = next) {

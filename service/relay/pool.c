@@ -432,7 +432,7 @@ void berth_tend(struct worker_job *job, uv_loop_t *loop)
         return;
     }
     if (draining)
-        carriers_quit_idle(berth, INT64_MAX);
+        carriers_drain(berth);
     struct delivery *delivery;
     while (berth->idle != NULL && (delivery = pool_pull(relay, 0)) != NULL)
         carrier_carry(berth->idle, delivery);

@@ -149,6 +149,7 @@ int carrier_open(struct berth *berth, uv_loop_t *loop);
 void carrier_carry(struct carrier *carrier, struct delivery *delivery);
 /* Say QUIT to those idle since before `before_ms` (monotonic), and to those of an old identity. */
 void carriers_quit_idle(struct berth *berth, int64_t before_ms);
+void carriers_drain(struct berth *berth); /* idle ones say QUIT, those not in yet are given up */
 void carriers_abort(struct berth *berth);
 
 #endif

@@ -437,7 +437,7 @@ static void end_content(struct receiver *r)
 {
     struct receiver_verdict verdict = judge(r);
     r->in_content = false;
-    r->broken = r->chunked && verdict.reply != NULL && verdict.reply[0] != '2';
+    r->broken = r->chunked && !verdict.drop && verdict.reply[0] != '2';
     reset(r);
     if (verdict.drop) {
         r->over = true;

@@ -80,6 +80,20 @@ static const char *hint_of_mechanism(const struct diagnosis_context *c)
     return "the relay offers no mechanism that postern has";
 }
 
+/* A login without a password; NULL: it is not one. */
+static const char *hint_of_passwordless(const struct diagnosis_context *c)
+{
+    if (c->mechanism == NULL)
+        return NULL;
+    if (strcasecmp(c->mechanism, "gssapi") == 0)
+        return "get a ticket (kinit) into the cache that KRB5CCNAME names; the relay has to be "
+               "smtp/{host} in its realm";
+    if (strcasecmp(c->mechanism, "external") == 0)
+        return "check that the relay takes tls_options.certificate for a login, and auth.username "
+               "if it is set";
+    return NULL;
+}
+
 static const char *hint_of_silence(const struct error *why, const struct diagnosis_context *c)
 {
     bool implicit = strcmp(c->tls, "implicit") == 0;
@@ -115,9 +129,15 @@ static const char *hint_of(const struct error *why, const struct diagnosis_conte
                "tls_options.pins";
     if (why->code == ERR_AUTH_NEEDS_TLS)
         return hint_by_code(why->code);
+    const char *passwordless = hint_of_passwordless(c);
+    if (why->code == ERR_AUTH_FAILED && passwordless != NULL)
+        return passwordless;
     const char *known = reaction_to_error(why)->hint;
     if (known != NULL)
         return known;
+    if (why->code == ERR_AUTH_MECHANISM_UNAVAILABLE && mentions(why, "gss-ntlmssp"))
+        return "install the package gss-ntlmssp, or set auth.mechanism to another that the relay "
+               "offers";
     if (why->code == ERR_AUTH_MECHANISM_UNAVAILABLE)
         return hint_of_mechanism(c);
     if (why->code == ERR_GREETING_TIMEOUT || why->code == ERR_TLS_TIMEOUT)

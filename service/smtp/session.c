@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "smtp/connector.h"
 #include "smtp/errand.h"
 #include "smtp/login.h"
-#include "smtp/proxy.h"
+#include "smtp/way.h"
 
 enum {
     AUTO_WAIT_MS = 1000, /* tls: auto: how long a plain server gets to greet first */
@@ -18,12 +17,10 @@ enum {
     READS_A_TURN = 16, /* then the loop's other sessions get theirs */
 };
 
-/* The connector's part, and then:
+/* GETTING_THERE -> [AUTO_WAIT ->] [HANDSHAKE ->] TALK [-> HANDSHAKE -> TALK] -> CLOSED
  *
- *   [PROXY ->] [AUTO_WAIT ->] [HANDSHAKE ->] TALK [-> HANDSHAKE -> TALK] -> CLOSED
- *
- * Each but TALK has one deadline, whatever trickles in meanwhile. */
-enum phase { RESOLVE, CONNECT, PROXY, AUTO_WAIT, HANDSHAKE, TALK, CLOSED };
+ * Each but TALK has one deadline, whatever trickles in meanwhile; the way has its own. */
+enum phase { GETTING_THERE, AUTO_WAIT, HANDSHAKE, TALK, CLOSED };
 
 /* A poll handle outlives its descriptor by one turn of the loop, so it has a life of its own. */
 struct watch {
@@ -38,8 +35,7 @@ struct session {
     struct session_owner owner;
     enum phase phase;
     struct smtp_options options; /* settings->smtp, with the TLS mode decided */
-    struct connector *connector; /* NULL: not getting there any more */
-    struct proxy *proxy;         /* while it is asked */
+    struct way *way;             /* NULL: at its end */
     struct smtp_dialogue *dialogue;
     struct errand *login;   /* a step of it, under way; NULL: none */
     bool token_asked;       /* the owner is to call session_token() */
@@ -157,12 +153,10 @@ static void hand_over_results(struct session *s)
 static enum smtp_step current_step(const struct session *s)
 {
     switch (s->phase) {
-    case RESOLVE:
-        return SMTP_STEP_DNS;
-    case CONNECT:
-        return SMTP_STEP_TCP;
-    case PROXY:
-        return SMTP_STEP_PROXY;
+    case GETTING_THERE:
+        return s->way != NULL         ? way_step(s->way)
+               : s->transport != NULL ? SMTP_STEP_TCP
+                                      : SMTP_STEP_DNS;
     case AUTO_WAIT:
         return SMTP_STEP_GREETING;
     case HANDSHAKE:
@@ -178,8 +172,8 @@ static enum smtp_step current_step(const struct session *s)
 static void close_session_at(struct session *s, enum smtp_step step, const struct error *why)
 {
     assert(s->phase != CLOSED);
-    if (s->connector != NULL)
-        connector_cancel(TAKE(s->connector));
+    if (s->way != NULL)
+        way_cancel(TAKE(s->way));
     if (s->login != NULL)
         errand_forget(TAKE(s->login));
     if (s->transport != NULL)
@@ -193,7 +187,6 @@ static void close_session_at(struct session *s, enum smtp_step step, const struc
         remark(s, "lost: %s", why->detail);
     s->owner.closed(s->owner.arg, s, step, why);
     transport_free(TAKE(s->transport));
-    proxy_free(TAKE(s->proxy));
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
 
@@ -373,8 +366,6 @@ static int end_handshake(struct session *s, struct error *err)
     return begin_talk(s, err);
 }
 
-/* --- getting there ------------------------------------------------------------------------ */
-
 static int begin_server(struct session *s, struct error *err)
 {
     switch (s->settings->tls) {
@@ -393,74 +384,33 @@ static int begin_server(struct session *s, struct error *err)
     return 0;
 }
 
-static int write_to_proxy(struct session *s, struct error *err)
-{
-    size_t len;
-    const char *pending = proxy_pending(s->proxy, &len);
-    ssize_t n = len > 0 ? transport_write(s->transport, pending, len, err) : 0;
-    if (n > 0)
-        proxy_sent(s->proxy, (size_t)n);
-    return (int)n;
-}
+static void watch_socket(struct session *s);
 
-/* 1: the way is open; 0: not yet. No octet is read that may be the server's. */
-static int read_from_proxy(struct session *s, struct error *err)
+/* Plain text behind an agreed STARTTLS is no server of the wrong mode: it, or somebody on the way,
+ * goes on in the clear (RFC 3207, 4.2). */
+static int shake_hands(struct session *s, struct error *err)
 {
-    char in[512];
-    for (;;) {
-        size_t wants = proxy_wants(s->proxy);
-        ssize_t n = transport_read(s->transport, in, wants < sizeof(in) ? wants : sizeof(in), err);
-        if (n <= 0)
-            return (int)n;
-        int rc = proxy_feed(s->proxy, in, (size_t)n, err);
-        if (rc != 0)
-            return rc;
-    }
-}
-
-/* What it says may want an answer. */
-static int ask_proxy(struct session *s, struct error *err)
-{
-    int rc = write_to_proxy(s, err);
-    if (rc >= 0)
-        rc = read_from_proxy(s, err);
-    if (rc == 0)
-        rc = write_to_proxy(s, err) < 0 ? -1 : 0;
-    if (rc < 0 && err->code == ERR_CONNECTION_LOST) {
-        const struct error lost = *err;
-        error_set(err, ERR_PROXY_FAILED, "the proxy: %s", lost.detail);
-    }
+    int rc = transport_handshake(s->transport, err);
+    if (rc < 0 && err->code == ERR_TLS_ON_PLAIN_PORT && s->options.starttls)
+        return error_set(err, ERR_INJECTED_RESPONSE, "plain text in the TLS handshake");
     return rc;
 }
-
-static int end_proxy(struct session *s, struct error *err)
-{
-    proxy_free(TAKE(s->proxy));
-    succeeded(s, SMTP_STEP_PROXY);
-    return begin_server(s, err);
-}
-
-static void watch_socket(struct session *s);
 
 /* One step of the current phase. 1: the phase changed, look again; 0: wait; -1: the end. */
 static int step(struct session *s, bool offer, struct error *err)
 {
     int rc = 0;
     switch (s->phase) {
-    case PROXY:
-        rc = ask_proxy(s, err);
-        return rc > 0 ? (end_proxy(s, err) < 0 ? -1 : s->phase != AUTO_WAIT) : rc;
     case AUTO_WAIT: /* the socket turned readable: it greets in plain text */
         s->options.starttls = true;
         return begin_talk(s, err) < 0 ? -1 : 1;
     case HANDSHAKE:
-        rc = transport_handshake(s->transport, err);
+        rc = shake_hands(s, err);
         return rc > 0 ? (end_handshake(s, err) < 0 ? -1 : 1) : rc;
     case TALK:
         rc = talk(s, offer, err);
         return rc > 0 ? (begin_handshake(s, err) < 0 ? -1 : 1) : rc;
-    case RESOLVE:
-    case CONNECT:
+    case GETTING_THERE:
     case CLOSED:
         break;
     }
@@ -532,59 +482,32 @@ static int new_watch(struct session *s, struct error *err)
     return 0;
 }
 
-/* --- what the connector tells -------------------------------------------------------------- */
+/* --- getting there ------------------------------------------------------------------------ */
 
-static void on_resolved(void *arg)
+static void on_way_step(void *arg, enum smtp_step step)
+{
+    succeeded(arg, step);
+}
+
+static void on_trying(void *arg, const char *what)
+{
+    remark(arg, "connecting to %s", what);
+}
+
+static void on_way_failed(void *arg, enum smtp_step step, const struct error *why)
 {
     struct session *s = arg;
-    succeeded(s, SMTP_STEP_DNS);
-    s->phase = CONNECT;
+    s->way = NULL;
+    close_session_at(s, step, why);
 }
 
-static bool through_proxy(const struct session *s)
-{
-    return s->settings->proxy.host != NULL;
-}
-
-static void on_trying(void *arg, const char *address)
-{
-    struct session *s = arg;
-    if (through_proxy(s))
-        remark(s, "connecting to the proxy %s port %u", address, s->settings->proxy.port);
-    else
-        remark(s, "connecting to %s port %u", address, s->settings->port);
-}
-
-/* What keeps us from the proxy is none of the relay's. */
-static void on_connect_failed(void *arg, enum smtp_step step, const struct error *why)
-{
-    struct session *s = arg;
-    struct error err = *why;
-    s->connector = NULL;
-    if (through_proxy(s) && why->code != ERR_NOMEM)
-        error_set(&err, ERR_PROXY_FAILED, "the proxy: %s", why->detail);
-    close_session_at(s, step, &err);
-}
-
-static int begin_connected(struct session *s, struct error *err)
-{
-    const struct session_settings *settings = s->settings;
-    succeeded(s, SMTP_STEP_TCP);
-    if (new_watch(s, err) < 0)
-        return -1;
-    if (!through_proxy(s))
-        return begin_server(s, err);
-    begin_phase(s, PROXY, settings->connect_timeout_ms);
-    return proxy_new(&settings->proxy, settings->host, settings->port, &s->proxy, err);
-}
-
-static void on_connected(void *arg, struct transport *transport)
+static void on_way_open(void *arg, struct transport *transport)
 {
     struct session *s = arg;
     struct error err;
-    s->connector = NULL;
+    s->way = NULL;
     s->transport = transport;
-    if (begin_connected(s, &err) < 0) {
+    if (new_watch(s, &err) < 0 || begin_server(s, &err) < 0) {
         close_session(s, &err);
     } else if (s->phase == AUTO_WAIT) {
         watch_socket(s);
@@ -592,23 +515,6 @@ static void on_connected(void *arg, struct transport *transport)
     } else {
         advance(s);
     }
-}
-
-static void begin_connecting(struct session *s)
-{
-    const struct session_settings *settings = s->settings;
-    const struct connector_settings to = {
-        .host = through_proxy(s) ? settings->proxy.host : settings->host,
-        .port = through_proxy(s) ? settings->proxy.port : settings->port,
-        .source_address = settings->source_address,
-        .addresses = settings->addresses,
-        .deadline_ms = clock_mono_ms() + settings->connect_timeout_ms};
-    const struct connector_owner owner = {.resolved = on_resolved,
-                                          .trying = on_trying,
-                                          .connected = on_connected,
-                                          .failed = on_connect_failed,
-                                          .arg = s};
-    s->connector = connector_start(s->loop, &to, &owner);
 }
 
 /* --- what is overdue ---------------------------------------------------------------------- */
@@ -632,13 +538,8 @@ static void on_overdue(struct session *s)
 {
     struct error err = {0};
     switch (s->phase) {
-    case RESOLVE: /* it was never asked: this is told as late as everything else */
+    case GETTING_THERE: /* it could not begin: told as late as everything else */
         error_set(&err, ERR_NOMEM, "no memory or thread for a connection");
-        break;
-    case CONNECT:
-        return;
-    case PROXY:
-        error_set(&err, ERR_PROXY_FAILED, "the proxy has not opened the way in time");
         break;
     case AUTO_WAIT: /* silence: it waits for us to speak TLS */
         s->options.tls = true;
@@ -682,12 +583,17 @@ struct session *session_open(uv_loop_t *loop, const struct session_settings *set
         s->options.trace = (struct smtp_trace){.line = owner->said, .arg = owner->arg};
     s->step_began_us = clock_mono_us();
     s->timer_due_ms = INT64_MAX;
-    s->phase = RESOLVE;
-    s->phase_deadline_ms = INT64_MAX; /* the connector has its own */
+    s->phase = GETTING_THERE;
+    s->phase_deadline_ms = INT64_MAX;
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    begin_connecting(s);
-    if (s->connector == NULL)
+    const struct way_owner on_way = {.step = on_way_step,
+                                     .trying = on_trying,
+                                     .open = on_way_open,
+                                     .failed = on_way_failed,
+                                     .arg = s};
+    s->way = way_start(loop, settings, &on_way);
+    if (s->way == NULL)
         s->phase_deadline_ms = clock_mono_ms();
     arm_timer(s);
     return s;
@@ -751,7 +657,7 @@ bool session_has_room(const struct session *s)
 
 const struct transport *session_transport(const struct session *s)
 {
-    return s->transport;
+    return s->way != NULL ? way_transport(s->way) : s->transport;
 }
 
 const struct smtp_extensions *session_extensions(const struct session *s)

@@ -315,6 +315,22 @@ class Limits(unittest.TestCase):
                 self.assertGreater(order.index("low@example.net"), 4)
 
 
+class End(unittest.TestCase):
+    def test_nobody_waits_for_a_relay_that_lets_nobody_in(self):
+        def silent(session, event, argument):
+            if event == "connect":
+                time.sleep(30)
+            return None
+
+        with FakeRelay(silent) as fake:
+            with Gateway({"relays": [fake.settings()], "drain": "25s"}) as gateway:
+                gateway.post(message())
+                wait_until(lambda: len(fake.sessions) > 0)
+                begun = time.monotonic()
+                self.assertEqual(gateway.term(), 0)
+                self.assertLess(time.monotonic() - begun, 15)
+
+
 class Api(unittest.TestCase):
     def test_pause_and_resume(self):
         with FakeRelay() as fake:

@@ -195,7 +195,7 @@ class InjectingRelay(TlsRelay):
     def __init__(self, leaf, injected, at_once):
         self.injected, self.at_once = injected, at_once
         # In the handshake it is read as a TLS record that makes no sense.
-        self.code = "injected_response" if at_once else "injected_response|tls_on_plain_port"
+        self.code = "injected_response"
         super().__init__(leaf, self.inject, implicit=False)
 
     def inject(self, session, event, argument):

@@ -195,9 +195,12 @@ class CyrusAndNtlm(Peers):
                 self.refused(self.relay(725, mechanism, "alice", "wrong"), "auth_failed")
 
     def test_samba_sees_version_2(self):
-        for user, domain in (("SMTP\\alice", "SMTP"), ("alice", "")):
-            with self.subTest(user=user):
-                _, log = self.send(self.relay(727, "ntlm", user, "wonderland"), self.maildir)
+        for user, setting, domain in (("SMTP\\alice", None, "SMTP"), ("alice", "SMTP", "SMTP"),
+                                      ("alice", None, "")):
+            with self.subTest(user=user, setting=setting):
+                relay = self.relay(727, "ntlm", user, "wonderland")
+                relay["auth"]["domain"] = setting
+                _, log = self.send(relay, self.maildir)
                 self.assertRegex(self.seen()[-1],
                                  rf"^NTLMv2 (mic|no-mic) user=alice domain={domain} -> AF ")
                 self.assertEqual(self.methods(727)[-1][0], "NTLM")

@@ -586,6 +586,21 @@ Test(sasl, ntlm_version_2)
     unlink(path);
 }
 
+/* Asked for, it is told what to install; of several, the next is taken. */
+Test(sasl, ntlm_not_installed)
+{
+    const struct sasl_credentials credentials = {
+        .user = "alice", .domain = "SMTP", .password = "x"};
+    CLEANUP(sasl_free) struct sasl *sasl = NULL;
+    struct error err = {0};
+    setenv("GSS_MECH_CONFIG", "/dev/null", 1);
+    cr_expect_eq(sasl_start(&credentials, NULL, "NTLM", true, &sasl, &err), -1);
+    cr_expect_eq(err.code, ERR_AUTH_MECHANISM_UNAVAILABLE);
+    cr_expect_not_null(strstr(err.detail, "gss-ntlmssp"), "%s", err.detail);
+    cr_assert_eq(sasl_start(&credentials, NULL, "NTLM LOGIN", true, &sasl, &err), 0);
+    cr_expect_str_eq(sasl_mechanism(sasl), "LOGIN");
+}
+
 Test(sasl, ntlm_nonsense_for_a_challenge)
 {
     const struct sasl_credentials credentials = {.user = "alice", .password = "x"};

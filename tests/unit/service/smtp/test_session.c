@@ -147,6 +147,7 @@ static void on_closed(void *arg, struct session *session, enum smtp_step step,
 static void on_step(void *arg, struct session *session, enum smtp_step step, int64_t took_us)
 {
     cr_expect_geq(took_us, 0);
+    cr_expect_eq(session_transport(session) != NULL, step != SMTP_STEP_DNS);
     tell(arg, smtp_step_word(step));
 }
 

@@ -1,0 +1,40 @@
+#ifndef POSTERN_SMTP_WAY_H
+#define POSTERN_SMTP_WAY_H
+
+/*
+ * The way to a server, straight (connector.h) or to a proxy and then through it (proxy.h). What
+ * stands at its end is a transport on which the server is the next to be heard.
+ */
+
+#include <uv.h>
+
+#include "base/error.h"
+#include "smtp/dialogue.h"
+#include "smtp/transport.h"
+
+struct session_settings; /* session.h */
+struct way;
+
+/* Called on the loop's thread, and never before way_start() has returned. */
+struct way_owner {
+    void (*step)(void *arg, enum smtp_step step); /* DNS, TCP, PROXY: it has succeeded */
+    void (*trying)(void *arg, const char *what);  /* "192.0.2.1 port 587" */
+    /* One of the two ends it: the way is gone then. `transport` is the owner's. */
+    void (*open)(void *arg, struct transport *transport);
+    /* As the connector says it; whatever keeps us from the proxy, or the proxy from the server, is
+     * ERR_PROXY_FAILED. */
+    void (*failed)(void *arg, enum smtp_step step, const struct error *why);
+    void *arg;
+};
+
+/* `settings` are borrowed until the way is gone. The connect timeout bounds the name and the
+ * addresses together, and once more the talk with the proxy, however it trickles. NULL: no memory.
+ */
+struct way *way_start(uv_loop_t *loop, const struct session_settings *settings,
+                      const struct way_owner *owner);
+void way_cancel(struct way *way);               /* nothing is told any more; it is gone */
+enum smtp_step way_step(const struct way *way); /* where it is */
+/* NULL: not connected yet; borrowed. */
+const struct transport *way_transport(const struct way *way);
+
+#endif
