@@ -47,7 +47,8 @@ static const struct setting top[] = {
      "Contents of ready messages held in memory."},
     {"secret_key", SETTING_SECRET, AT(secret_key), NULL,
      "What the grants of oauth are stored encrypted with: 32 octets in hexadecimal or base64. If "
-     "not given one is made and kept beside the queue."},
+     "not given one is made and kept beside the queue.",
+     .file_offset = AT(secret_key_file)},
     {"sandbox", SETTING_WORD, AT(sandbox), "auto",
      "The receiver inside; auto: on when no relay is configured.", sandbox_words},
     {"drain", SETTING_DURATION, AT(drain_ms), "25s",

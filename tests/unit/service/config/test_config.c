@@ -1338,6 +1338,7 @@ Test(config, the_secret_key)
     struct loaded l = load_env(NULL, "POSTERN_SECRET_KEY_FILE=DIR/key", NULL);
     cr_assert_not_null(l.config);
     cr_expect_str_eq(l.config->secret_key, rows[1].key);
+    cr_expect_not_null(strstr(l.config->secret_key_file, "/key"));
     char *text = printed(l.config);
     cr_expect_not_null(strstr(text, "secret_key: \"********\"\n"), "%s", text);
     free(text);
