@@ -78,9 +78,12 @@ Test(connect, an_oauth_entry_is_a_login_by_token)
 {
     struct config_relay relay = a_relay();
     struct session_settings s;
+    struct diagnosis_context context;
     relay.auth.password = NULL;
     relay.auth.oauth = "m365";
     connect_settings(&relay, &s);
+    connect_diagnosis(&relay, &context);
+    cr_expect_str_eq(context.oauth, "m365");
     cr_expect_str_eq(s.smtp.credentials.user, "alice");
     cr_expect(s.smtp.credentials.bearer);
     cr_expect_null(s.smtp.credentials.token);
