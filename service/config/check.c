@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/nearest.h"
+#include "config/check_oauth.h"
 #include "config/proxy.h"
 #include "config/service.h"
 
@@ -123,7 +124,7 @@ static void decide_tls(struct config_relay *relay, const char *where, struct err
 
 /* --- addresses ---------------------------------------------------------------------------- */
 
-static bool host_is_local(const char *host)
+bool config_host_is_local(const char *host)
 {
     struct in_addr v4;
     return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
@@ -140,7 +141,7 @@ bool config_address_is_local(const char *listen)
     if (n >= 2 && listen[0] == '[' && listen[n - 1] == ']')
         listen++, n -= 2;
     snprintf(host, sizeof(host), "%.*s", (int)n, listen);
-    return host_is_local(host);
+    return config_host_is_local(host);
 }
 
 /* What the server can listen on; whether it exists shows when it starts. */
@@ -243,13 +244,26 @@ static const char *certificate_fault(const struct config_relay *relay)
     return NULL;
 }
 
+static const char *token_fault(const struct config_relay *relay, enum login_by by)
+{
+    if (by != BY_TOKEN && strcasecmp(relay->auth.mechanism, "auto") != 0)
+        return "with oauth a token is the login: mechanism is auto, xoauth2 or oauthbearer";
+    if (relay->auth.password != NULL)
+        return "with oauth a token is the login: leave password out";
+    if (relay->auth.username == NULL || relay->auth.username[0] == '\0')
+        return "username is missing: the mailbox that the token is for";
+    return NULL;
+}
+
 /* Why the login cannot be as it is written; NULL: it can. */
 static const char *auth_fault(const struct config_relay *relay)
 {
     size_t i = find_mechanism(relay->auth.mechanism);
     if (i == N_MECHANISMS)
         return "mechanism: write auto, plain, login, cram-md5, digest-md5, scram-sha-1, "
-               "scram-sha-256, ntlm, gssapi, external or none";
+               "scram-sha-256, ntlm, gssapi, external, xoauth2, oauthbearer or none";
+    if (relay->auth.oauth != NULL && mechanisms[i].by != BY_NOBODY)
+        return token_fault(relay, mechanisms[i].by);
     switch (mechanisms[i].by) {
     case BY_NOBODY:
         return NULL;
@@ -263,7 +277,8 @@ static const char *auth_fault(const struct config_relay *relay)
                      "password out"
                    : NULL;
     case BY_TOKEN:
-        return "mechanism: xoauth2 and oauthbearer are not supported yet in this version";
+        return "mechanism: xoauth2 and oauthbearer log in by a token: set oauth to the name of an "
+               "entry in oauth";
     }
     return NULL;
 }
@@ -271,15 +286,17 @@ static const char *auth_fault(const struct config_relay *relay)
 /* The refusals of contract section 2 that concern one relay's login. */
 static void check_login(struct config_relay *relay, const char *where, struct error_list *errors)
 {
-    bool local = host_is_local(relay->host), secret = relay->auth.password != NULL;
+    bool local = config_host_is_local(relay->host), token = relay->auth.oauth != NULL;
+    bool secret = relay->auth.password != NULL || token;
     if (relay->port == 25 && !relay->allow_port_25)
         error_list_add(errors, where,
                        "port 25 is for traffic between mail servers and commonly blocked: use 587 "
                        "with tls: starttls, or set allow_port_25: true");
     if (relay->tls == CONFIG_TLS_NONE && secret && !local && !relay->allow_plaintext_auth)
         error_list_add(errors, where,
-                       "the password would go out in the clear: set tls: starttls or tls: "
-                       "implicit, or allow_plaintext_auth: true");
+                       "the %s would go out in the clear: set tls: starttls or tls: implicit, or "
+                       "allow_plaintext_auth: true",
+                       token ? "token" : "password");
     if (local)
         relay->allow_plaintext_auth = 1;
 }
@@ -375,6 +392,7 @@ static void check_relay(struct config *config, size_t i, struct error_list *erro
     check_files(relay, where, errors);
     check_pins(relay, where, errors);
     check_way(relay, i, config->arena, errors);
+    config_find_oauth(config, i, errors);
     snprintf(where, sizeof(where), "relays[%zu].auth", i);
     const char *fault = auth_fault(relay);
     if (fault != NULL)
@@ -533,6 +551,9 @@ void config_check(struct config *config, struct error_list *errors)
 {
     check_listen(config, errors);
     check_store(config->queue.store, errors);
+    config_check_secret_key(config, errors);
+    for (size_t i = 0; i < config->n_oauth; i++)
+        config_check_oauth(config, i, errors);
     for (size_t i = 0; i < config->n_relays; i++)
         check_relay(config, i, errors);
     for (size_t i = 0; i < config->n_api_keys; i++)

@@ -130,5 +130,11 @@ void config_free(struct config *config)
     }
     for (size_t i = 0; i < config->n_api_keys; i++)
         wipe(config->api_keys[i].key);
+    for (size_t i = 0; i < config->n_oauth; i++) {
+        wipe(config->oauth[i].client_secret);
+        wipe(config->oauth[i].refresh_token);
+        wipe(config->oauth[i].proxy);
+    }
+    wipe(config->secret_key);
     arena_free(config->arena); /* which the struct itself is from */
 }

@@ -176,7 +176,10 @@ struct config {
         int64_t max_age_ms, retain_content_ms, retain_record_ms;
         uint64_t min_free, in_memory;
     } queue;
-    int sandbox; /* enum config_sandbox */
+    const char *secret_key; /* secret; what is kept of grants is encrypted with it; NULL: one is
+                               made and kept beside the queue */
+    const char *secret_key_file; /* where it was read from; NULL: it was given as it is */
+    int sandbox;                 /* enum config_sandbox */
     int64_t drain_ms;
     int log_level;       /* enum log_level */
     int log_format;      /* enum log_format */

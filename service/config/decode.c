@@ -341,7 +341,7 @@ static void set_default(struct decoder *d, const struct setting *setting, void *
     json_decref(value);
 }
 
-static const char *const lists[] = {"relays", "routes", "api_keys"}; /* decoded on their own */
+static const char *const lists[] = {"relays", "routes", "api_keys", "oauth"}; /* on their own */
 enum { N_LISTS = sizeof(lists) / sizeof(lists[0]) };
 
 static bool is_list(const struct section *section, const char *path)
@@ -610,6 +610,8 @@ void decode_config(struct decoder *d, const json_t *tree, struct config *config)
                                  &config->n_routes);
     config->api_keys = decode_list(d, json_object_get(tree, "api_keys"), "api_keys",
                                    &section_api_key, &config->n_api_keys);
+    config->oauth =
+        decode_list(d, json_object_get(tree, "oauth"), "oauth", &section_oauth, &config->n_oauth);
     for (size_t i = 0; i < config->n_api_keys; i++)
         digest_key(d, &config->api_keys[i], i);
 }

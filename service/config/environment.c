@@ -207,6 +207,7 @@ void environment_apply(json_t *tree, const char *const *environ_, struct error_l
     const char *listen = given(environ_, "POSTERN_LISTEN");
     apply_relay(tree, environ_, errors);
     apply_api_key(tree, environ_, errors);
+    set_secret(tree, "secret_key", "POSTERN_SECRET_KEY", environ_, errors);
     if (listen != NULL)
         json_object_set_new(tree, "listen", words_of(listen));
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {

@@ -216,6 +216,9 @@ void config_print(const struct config *config, FILE *out)
     fputs(config->n_relays > 0 ? "relays:\n" : "relays: []\n", out);
     for (size_t i = 0; i < config->n_relays; i++)
         print_relay(out, &config->relays[i]);
+    fputs(config->n_oauth > 0 ? "oauth:\n" : "oauth: []\n", out);
+    for (size_t i = 0; i < config->n_oauth; i++)
+        print_section(out, &section_oauth, &config->oauth[i], 4, true);
     fputs(config->n_routes > 0 ? "routes:\n" : "routes: []\n", out);
     for (size_t i = 0; i < config->n_routes; i++)
         print_section(out, &section_route, &config->routes[i], 4, true);
@@ -237,6 +240,7 @@ void config_print_reference(FILE *out)
     print_rows(out, &section_top);
     print_rows(out, &section_api_key);
     print_rows(out, &section_relay);
+    print_rows(out, &section_oauth);
     print_rows(out, &section_route);
 }
 

@@ -8,6 +8,11 @@ static const char *const sandbox_words[] = {"auto", "on", "off", NULL};
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 static const char *const format_words[] = {"logfmt", "json", NULL};
 static const char *const in_doubt_words[] = {"retry", "hold", NULL};
+static const char *const provider_words[] = {"custom", "google",   "microsoft",
+                                             "yahoo",  "fastmail", NULL};
+static const char *const grant_words[] = {"refresh_token", "client_credentials", "jwt_bearer",
+                                          "token_file", NULL};
+static const char *const client_auth_words[] = {"basic", "post", NULL};
 
 #define AT(member) offsetof(struct config, member)
 static const struct setting top[] = {
@@ -40,6 +45,10 @@ static const struct setting top[] = {
      "With less free space on the store's disk no mail is taken in."},
     {"queue.in_memory", SETTING_SIZE, AT(queue.in_memory), "64MiB",
      "Contents of ready messages held in memory."},
+    {"secret_key", SETTING_SECRET, AT(secret_key), NULL,
+     "What the grants of oauth are stored encrypted with: 32 octets in hexadecimal or base64. If "
+     "not given one is made and kept beside the queue.",
+     .file_offset = AT(secret_key_file)},
     {"sandbox", SETTING_WORD, AT(sandbox), "auto",
      "The receiver inside; auto: on when no relay is configured.", sandbox_words},
     {"drain", SETTING_DURATION, AT(drain_ms), "25s",
@@ -89,11 +98,13 @@ static const struct setting relay[] = {
      "sha256/BASE64 of public keys, one of which the server must show, besides what is verified."},
     {"auth.mechanism", SETTING_STRING, AT(auth.mechanism), "auto",
      "auto (the best that both sides have), none, or one of: plain, login, cram-md5, digest-md5, "
-     "scram-sha-1, scram-sha-256, ntlm, gssapi, external."},
+     "scram-sha-1, scram-sha-256, ntlm, gssapi, external, xoauth2, oauthbearer."},
     {"auth.username", SETTING_STRING, AT(auth.username), NULL, "User of the login."},
     {"auth.password", SETTING_SECRET, AT(auth.password), NULL, "Its password.",
      .file_offset = AT(auth.password_file)},
     {"auth.domain", SETTING_STRING, AT(auth.domain), NULL, "Domain of the user; for ntlm."},
+    {"auth.oauth", SETTING_STRING, AT(auth.oauth), NULL,
+     "Name of the entry in oauth whose token is the login, instead of a password."},
     {"connections.max", SETTING_INTEGER, AT(connections.max), "4", "Connections at once.", NULL, 1,
      1000},
     {"connections.idle", SETTING_DURATION, AT(connections.idle_ms), "30s",
@@ -148,6 +159,49 @@ static const struct setting route[] = {
 };
 #undef AT
 
+#define AT(member) offsetof(struct config_oauth, member)
+static const struct setting oauth[] = {
+    {"name", SETTING_STRING, AT(name), NULL, "What auth.oauth of relays, and postern login, name."},
+    {"provider", SETTING_WORD, AT(provider), "custom",
+     "google, microsoft, yahoo, fastmail: fills in what is not given of the URLs and scope.",
+     provider_words},
+    {"grant", SETTING_WORD, AT(grant), "refresh_token",
+     "refresh_token (a person logs in once), client_credentials, jwt_bearer (Google's service "
+     "accounts) or token_file (somebody else renews it).",
+     grant_words},
+    {"tenant", SETTING_STRING, AT(tenant), NULL, "Microsoft's directory: its id or domain."},
+    {"cloud", SETTING_STRING, AT(cloud), "global", "Of Microsoft: global, us or china."},
+    {"client_id", SETTING_STRING, AT(client_id), NULL, "The application, as it is registered."},
+    {"client_secret", SETTING_SECRET, AT(client_secret), NULL, "Its secret.",
+     .file_offset = AT(client_secret_file)},
+    {"client_auth", SETTING_WORD, AT(client_auth), "basic",
+     "Where the secret goes: basic (the header) or post (the body).", client_auth_words},
+    {"private_key_file", SETTING_STRING, AT(private_key_file), NULL,
+     "PEM; instead of a secret the application signs who it is, and with jwt_bearer what it asks."},
+    {"certificate_file", SETTING_STRING, AT(certificate_file), NULL,
+     "PEM; the key's certificate, which Microsoft wants named."},
+    {"key_id", SETTING_STRING, AT(key_id), NULL, "The key's id (kid), where there is one."},
+    {"refresh_token", SETTING_SECRET, AT(refresh_token), NULL,
+     "The first one, if it was not obtained by postern login."},
+    {"subject", SETTING_STRING, AT(subject), NULL, "With jwt_bearer: whose mailbox it is."},
+    {"service_account_file", SETTING_STRING, AT(service_account_file), NULL,
+     "With jwt_bearer: Google's JSON file of the service account."},
+    {"token_url", SETTING_STRING, AT(token_url), NULL, "Where tokens are obtained."},
+    {"device_url", SETTING_STRING, AT(device_url), NULL,
+     "Where postern login asks for a code that a person types in elsewhere."},
+    {"authorize_url", SETTING_STRING, AT(authorize_url), NULL,
+     "Where postern login sends a person's browser."},
+    {"scope", SETTING_STRING, AT(scope), NULL, "What the token is to be good for."},
+    {"token_file", SETTING_STRING, AT(token_file), NULL,
+     "With grant: token_file: where the token stands; read again when it changes."},
+    {"ca_file", SETTING_STRING, AT(ca_file), NULL,
+     "Certificate authorities of these URLs, PEM; the system's if not given."},
+    {"proxy", SETTING_URL, AT(proxy), NULL,
+     "The way to these URLs: http://host:port or socks5://host:port. The environment's is not "
+     "taken."},
+};
+#undef AT
+
 #define SECTION(path, table, type)                                                                 \
     {                                                                                              \
         path, table, sizeof(table) / sizeof(table[0]), sizeof(type)                                \
@@ -156,6 +210,7 @@ const struct section section_top = SECTION("", top, struct config);
 const struct section section_api_key = SECTION("api_keys[]", api_key, struct config_api_key);
 const struct section section_relay = SECTION("relays[]", relay, struct config_relay);
 const struct section section_route = SECTION("routes[]", route, struct config_route);
+const struct section section_oauth = SECTION("oauth[]", oauth, struct config_oauth);
 
 bool setting_has_twin(const struct setting *setting)
 {
@@ -165,8 +220,7 @@ bool setting_has_twin(const struct setting *setting)
 const char *setting_is_planned(const char *section, const char *path)
 {
     static const char *const planned[] = {
-        "oauth", "dkim",     "templates",          "webhooks",
-        "hooks", "http.tls", "relays[]auth.oauth", "api_keys[]rate",
+        "dkim", "templates", "webhooks", "hooks", "http.tls", "api_keys[]rate",
     };
     for (size_t i = 0; i < sizeof(planned) / sizeof(planned[0]); i++) {
         size_t n = strlen(section);

@@ -41,7 +41,8 @@ struct section {
     size_t size; /* of the struct it fills */
 };
 
-extern const struct section section_top, section_api_key, section_relay, section_route;
+extern const struct section section_top, section_api_key, section_relay, section_route,
+    section_oauth;
 
 bool setting_has_twin(const struct setting *setting); /* NAME_file */
 

@@ -42,6 +42,8 @@ static struct sasl_credentials credentials_of(const struct config_relay *relay)
         .password = relay->auth.password,
         .domain = relay->auth.domain,
         .host = relay->host,
+        .port = relay->port,
+        .bearer = relay->auth.oauth != NULL,
     };
 }
 
@@ -139,6 +141,7 @@ void connect_diagnosis(const struct config_relay *relay, struct diagnosis_contex
         .port = relay->port,
         .tls = connect_tls_word(relay->tls),
         .mechanism = relay->auth.mechanism,
+        .oauth = relay->auth.oauth,
         .proxy = relay->proxy.kind != CONFIG_PROXY_NONE ? relay->proxy.host : NULL,
     };
 }

@@ -7,8 +7,8 @@
 
 #include "smtp/reaction.h"
 
-/* {host}, {port} and {offered} stand for the relay's. A code that is not here has nothing to change
- * but to wait. */
+/* {host}, {port}, {offered} and {oauth} stand for the relay's. A code that is not here has nothing
+ * to change but to wait. */
 static const struct {
     enum error_code code;
     const char *hint;
@@ -42,6 +42,10 @@ static const struct {
     {ERR_TLS_TIMEOUT, "if port {port} speaks plain text first, set tls: starttls"},
     {ERR_AUTH_FAILED, "check auth.username and auth.password"},
     {ERR_AUTH_NEEDS_TLS, "set tls: starttls or tls: implicit"},
+    {ERR_TOKEN_REFUSED, "run postern login {oauth}, or check client_id, its secret and scope in "
+                        "that entry of oauth"},
+    {ERR_TOKEN_UNAVAILABLE, "check token_url in the entry {oauth} of oauth; if it is right, there "
+                            "is nothing to do but to wait until it answers"},
     {ERR_RELAY_REFUSED, "check hostname, which some relays want to find in the DNS, and whether "
                         "the relay takes mail from this machine's address"},
     {ERR_THROTTLED, "fewer connections may help: lower connections.max"},
@@ -69,20 +73,34 @@ static bool mentions(const struct error *why, const char *text)
 static const char *hint_of_mechanism(const struct diagnosis_context *c)
 {
     bool is_auto = c->mechanism == NULL || strcmp(c->mechanism, "auto") == 0;
+    bool takes_tokens = c->offered != NULL && (strstr(c->offered, "XOAUTH2") != NULL ||
+                                               strstr(c->offered, "OAUTHBEARER") != NULL);
     if (c->offered != NULL && c->offered[0] == '\0')
         return "port {port} offers no login: use 587 or 465, or leave out auth.username if the "
                "relay knows you by your address";
     if (!is_auto)
         return "set auth.mechanism to one the server offers, or to auto";
-    if (c->offered != NULL &&
-        (strstr(c->offered, "XOAUTH2") != NULL || strstr(c->offered, "OAUTHBEARER") != NULL))
+    if (c->oauth != NULL && c->offered != NULL && !takes_tokens)
+        return "the relay takes no tokens (it offers {offered}): set auth.password in place of "
+               "auth.oauth";
+    if (takes_tokens)
         return "the relay wants OAuth2 (it offers {offered})";
     return "the relay offers no mechanism that postern has";
+}
+
+/* Its codes for a login say more than that it failed, also of a token. */
+static bool is_of_microsoft(const struct error *why)
+{
+    return mentions(why, "535 5.7.3 ") || mentions(why, "535 5.7.139 ");
 }
 
 /* A login without a password; NULL: it is not one. */
 static const char *hint_of_passwordless(const struct diagnosis_context *c)
 {
+    if (c->oauth != NULL)
+        return "check auth.username and the scope of {oauth}: the token has to be for that "
+               "mailbox, "
+               "and for SMTP";
     if (c->mechanism == NULL)
         return NULL;
     if (strcasecmp(c->mechanism, "gssapi") == 0)
@@ -130,7 +148,7 @@ static const char *hint_of(const struct error *why, const struct diagnosis_conte
     if (why->code == ERR_AUTH_NEEDS_TLS)
         return hint_by_code(why->code);
     const char *passwordless = hint_of_passwordless(c);
-    if (why->code == ERR_AUTH_FAILED && passwordless != NULL)
+    if (why->code == ERR_AUTH_FAILED && passwordless != NULL && !is_of_microsoft(why))
         return passwordless;
     const char *known = reaction_to_error(why)->hint;
     if (known != NULL)
@@ -179,7 +197,8 @@ static void expand(const char *template, const struct diagnosis_context *c, char
     } values[] = {{"{host}", or_empty(c->host)},
                   {"{port}", port},
                   {"{offered}", or_empty(c->offered)},
-                  {"{proxy}", or_empty(c->proxy)}};
+                  {"{proxy}", or_empty(c->proxy)},
+                  {"{oauth}", c->oauth != NULL ? c->oauth : "NAME"}};
     enum { N = sizeof(values) / sizeof(values[0]) };
     struct text text = {out, 0, size};
     add(&text, "%s", "");

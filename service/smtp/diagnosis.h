@@ -16,6 +16,7 @@ struct diagnosis_context {
     uint16_t port;
     const char *tls;       /* as in the settings: implicit, starttls, none, auto */
     const char *mechanism; /* as in the settings; NULL: auto */
+    const char *oauth;     /* the entry whose token is the login; NULL: none is */
     const char *offered;   /* smtp_extensions.auth; NULL: not known */
     const char *proxy;     /* its host; NULL: none */
     bool tried;            /* ... the other TLS modes and ports, in vain */

@@ -50,6 +50,9 @@ struct smtp_dialogue {
     size_t text_len;
     char line[LINE_SIZE];
 
+    struct sasl_credentials credentials; /* the options', and the token once it has come */
+    char *token;                         /* owned; NULL: none has come */
+    bool wants_token, token_refused;     /* one was: the next is the last */
     struct smtp_login login;
     bool login_away; /* taken, to be run */
     bool tls, wants_tls;
@@ -193,7 +196,7 @@ static int after_ehlo(struct smtp_dialogue *d, struct error *err)
         ask(d, &STARTTLS);
         return 0;
     }
-    if (sasl_wanted(&d->options->credentials))
+    if (sasl_wanted(&d->credentials))
         return start_auth(d, err);
     d->ready = true;
     return 0;
@@ -208,7 +211,7 @@ static int on_ehlo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 {
     const struct smtp_options *options = d->options;
     bool unknown = d->said.code == 500 || d->said.code == 502;
-    if (unknown && !options->starttls && !sasl_wanted(&options->credentials)) {
+    if (unknown && !options->starttls && !sasl_wanted(&d->credentials)) {
         ask(d, &HELO);
         return 0;
     }
@@ -275,12 +278,14 @@ static int go_on_with_login(struct smtp_dialogue *d, struct error *err)
     return say_login(d, err);
 }
 
+/* Where the token is yet to come, only whether it would be of use is seen; it then begins anew. */
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
-    if (smtp_login_start(&d->login, &d->options->credentials, &d->options->binding, &d->extensions,
+    if (smtp_login_start(&d->login, &d->credentials, &d->options->binding, &d->extensions,
                          d->tls || d->options->allow_plaintext_auth, err) < 0)
         return -1;
-    return go_on_with_login(d, err);
+    d->wants_token = d->credentials.bearer && d->credentials.token == NULL;
+    return d->wants_token ? 0 : go_on_with_login(d, err);
 }
 
 /* 504: offered, but not to be had after all. */
@@ -307,6 +312,31 @@ static enum error_code auth_error(const struct smtp_dialogue *d)
     return ERR_AUTH_FAILED;
 }
 
+static void drop_token(struct smtp_dialogue *d)
+{
+    if (d->token != NULL)
+        explicit_bzero(d->token, strlen(d->token));
+    free(TAKE(d->token));
+    d->credentials.token = d->options->credentials.token;
+}
+
+/* It may have been revoked, or have come to its end on the way here, whatever was said of its life.
+ * Not if the server is in trouble itself, or did not understand us; and if the second was refused
+ * too it is the account. */
+static bool token_may_be_at_fault(const struct smtp_dialogue *d)
+{
+    return d->token != NULL && !d->token_refused && auth_error(d) == ERR_AUTH_FAILED &&
+           d->said.code / 10 != 50;
+}
+
+/* On the same connection: AUTH may be tried again after a refusal (RFC 4954, 4). */
+static int want_another_token(struct smtp_dialogue *d, struct error *err)
+{
+    drop_token(d);
+    d->token_refused = true;
+    return start_auth(d, err);
+}
+
 static void put_auth(struct smtp_dialogue *d, const struct smtp_owed *owed)
 {
     put(d, "AUTH %s\r\n", sasl_mechanism(d->login.sasl));
@@ -326,13 +356,15 @@ static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     }
     if (d->said.code == 504)
         return try_next_mechanism(d, err);
+    if (is_refusal(d) && token_may_be_at_fault(d))
+        return want_another_token(d, err);
     if (is_refusal(d))
         return refused(d, auth_error(d), err);
     if (reply_class(d) != 2)
         return no_answer_to(d, owed, err);
     if (sasl_accept(d->login.sasl, err) < 0)
         return -1;
-    log_debug("logged in", LOG_STR("host", d->options->credentials.host),
+    log_debug("logged in", LOG_STR("host", d->credentials.host),
               LOG_STR("mechanism", sasl_mechanism(d->login.sasl)));
     smtp_login_clear(&d->login);
     d->ready = true;
@@ -545,6 +577,7 @@ struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int6
     if (d == NULL)
         return NULL;
     d->options = options;
+    d->credentials = options->credentials;
     d->tls = options->tls;
     begin_wait(d, now_ms);
     d->window = 1;
@@ -570,6 +603,7 @@ void smtp_dialogue_free(struct smtp_dialogue *d)
         smtp_tx_free(tx);
     smtp_tx_free(d->shown);
     smtp_login_clear(&d->login);
+    drop_token(d);
     smtp_reply_clear(&d->reply);
     smtp_owed_clear(&d->owed);
     free(d);
@@ -582,7 +616,7 @@ static void take_record(struct smtp_dialogue *d)
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     const char *instead = NULL;
     smtp_reply_record(&d->reply, &d->said);
-    if (sasl_text_reveals(&d->options->credentials, smtp_reply_text(&d->reply))) {
+    if (sasl_text_reveals(&d->credentials, smtp_reply_text(&d->reply))) {
         snprintf(d->said.text, sizeof(d->said.text), "(not shown: it repeats the password)");
         instead = d->said.text;
     }
@@ -781,6 +815,27 @@ int smtp_dialogue_give_login(struct smtp_dialogue *d, struct smtp_login *login, 
     return error_at(err, "%s", smtp_step_word(SMTP_STEP_AUTH));
 }
 
+bool smtp_dialogue_wants_token(const struct smtp_dialogue *d, bool *refused_out)
+{
+    if (refused_out != NULL)
+        *refused_out = d->token_refused;
+    return d->wants_token && !d->closed;
+}
+
+int smtp_dialogue_token(struct smtp_dialogue *d, const char *token, int64_t now_ms,
+                        struct error *err)
+{
+    assert(smtp_dialogue_wants_token(d, NULL));
+    d->credentials.token = d->token = strdup(token);
+    int rc = d->token != NULL ? start_auth(d, err) : error_set(err, ERR_NOMEM, "a token");
+    if (rc == 0) {
+        begin_wait(d, now_ms);
+        return 0;
+    }
+    d->closed = true;
+    return error_at(err, "%s", smtp_step_word(SMTP_STEP_AUTH));
+}
+
 bool smtp_dialogue_ready(const struct smtp_dialogue *d)
 {
     return d->ready && !d->quitting && !d->over && !d->closed;
@@ -900,6 +955,7 @@ void smtp_dialogue_lost(struct smtp_dialogue *d)
     d->n_under_way = 0;
     smtp_owed_clear(&d->owed);
     smtp_login_clear(&d->login);
+    drop_token(d);
     d->closed = true;
 }
 
@@ -927,9 +983,9 @@ static int64_t slowest_ms(const struct smtp_dialogue *d, const struct smtp_owed 
 }
 
 /* Then nothing is owed: it is our turn to say something. */
-static bool login_runs(const struct smtp_dialogue *d)
+static bool login_pauses(const struct smtp_dialogue *d)
 {
-    return d->login_away || smtp_login_waits(&d->login);
+    return d->login_away || d->wants_token || smtp_login_waits(&d->login);
 }
 
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out)
@@ -937,7 +993,7 @@ int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *st
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (step_out != NULL)
         *step_out = smtp_dialogue_step(d);
-    if (login_runs(d))
+    if (login_pauses(d))
         return d->since_ms + d->options->timeouts.command;
     if (first == NULL)
         return INT64_MAX;
@@ -950,7 +1006,7 @@ enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d)
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
     if (d->wants_tls)
         return SMTP_STEP_TLS;
-    if (login_runs(d))
+    if (login_pauses(d))
         return SMTP_STEP_AUTH;
     return first != NULL ? first->command->step : d->last_step;
 }

@@ -154,12 +154,14 @@ int smtp_dialogue_give_login(struct smtp_dialogue *d, struct smtp_login *login, 
                              struct error *err);
 
 /*
- * A login by bearer token has come to the point where it needs one: hand it in, then it goes on.
- * `refused`: the one handed in before was refused by the server, a fresh one may do (asked for once).
- * Meanwhile nothing is owed and nothing is sent; the deadline is the owner's.
+ * A login by bearer token (credentials.bearer) has come to the point where it needs one: hand it
+ * in, then it goes on. `*refused_out` (may be NULL): the one handed in before was refused by the
+ * server, a fresh one may do; that is asked for once. Only where the server takes tokens at all.
+ * Meanwhile nothing is owed and nothing is sent; the deadline is that of a command.
  */
 bool smtp_dialogue_wants_token(const struct smtp_dialogue *d, bool *refused_out);
-/* Copied. -1 with ERR_AUTH_MECHANISM_UNAVAILABLE and the like: as start of a login. */
+/* Copied, and wiped when it was refused or the connection is lost. Errors as of
+ * smtp_dialogue_feed(). */
 int smtp_dialogue_token(struct smtp_dialogue *d, const char *token, int64_t now_ms,
                         struct error *err);
 
@@ -185,12 +187,13 @@ bool smtp_dialogue_over(const struct smtp_dialogue *d);
 /* The connection is gone (closed, timed out, given up): settle what is under way. */
 void smtp_dialogue_lost(struct smtp_dialogue *d);
 
-/* When what we wait for is overdue, and what that is; INT64_MAX when nothing is owed. Counted from
- * when it became the first reply owed (RFC 5321, 4.5.3.2) or its command last made progress. A
- * content whose octets are taken at less than 1 KiB/s all in all is overdue though some are taken.
- * `step_out` may be NULL. */
+/* When what we wait for is overdue, and what that is; INT64_MAX when nothing is owed or wanted.
+ * Counted from when it became the first reply owed (RFC 5321, 4.5.3.2) or its command last made
+ * progress. A content whose octets are taken at less than 1 KiB/s all in all is overdue though some
+ * are taken. `step_out` may be NULL. */
 int64_t smtp_dialogue_deadline(const struct smtp_dialogue *d, enum smtp_step *step_out);
-/* Of the first reply owed; TLS while that is wanted; else the last that was answered. */
+/* Of the first reply owed; TLS or AUTH while that, or a token, is wanted; else the last that was
+ * answered. */
 enum smtp_step smtp_dialogue_step(const struct smtp_dialogue *d);
 const struct smtp_extensions *smtp_dialogue_extensions(const struct smtp_dialogue *d);
 

@@ -14,12 +14,14 @@ enum { OCTETS_MAX = 12288 / 4 * 3 }; /* of a line of base64 (RFC 4954, 4) */
 
 static bool has_password(const struct sasl_offer *offer, bool named)
 {
-    return offer->credentials->user != NULL && offer->credentials->password != NULL;
+    const struct sasl_credentials *c = offer->credentials;
+    return c->user != NULL && c->password != NULL && !c->bearer;
 }
 
 static bool has_token(const struct sasl_offer *offer, bool named)
 {
-    return offer->credentials->user != NULL && offer->credentials->token != NULL;
+    const struct sasl_credentials *c = offer->credentials;
+    return c->user != NULL && (c->token != NULL || c->bearer);
 }
 
 static bool has_binding(const struct sasl_offer *offer, bool named)
@@ -95,14 +97,19 @@ static void tell_why_none(const struct sasl_offer *offer, const char *setting,
                           const struct sasl_mechanism *unfit, struct error *err)
 {
     if (in_the_clear != NULL)
-        error_set(err, ERR_AUTH_NEEDS_TLS, "AUTH %s without TLS would show the password",
-                  in_the_clear->name);
+        error_set(err, ERR_AUTH_NEEDS_TLS, "AUTH %s without TLS would show the %s",
+                  in_the_clear->name, in_the_clear->fits == has_token ? "token" : "password");
     else if (unfit != NULL)
         error_set(err, ERR_AUTH_MECHANISM_UNAVAILABLE, "nothing to use AUTH %s with: %s",
                   unfit->name,
                   unfit->fits == has_token     ? "there is no token"
                   : unfit->fits == has_binding ? "this connection gives nothing to bind a login to"
                                                : "there is no password");
+    else if (offer->credentials->bearer)
+        error_set(err, ERR_AUTH_MECHANISM_UNAVAILABLE,
+                  "the server offers %s%s; wanted is a login by token (%s)",
+                  offer->mechanisms[0] != '\0' ? "AUTH " : "no AUTH", offer->mechanisms,
+                  strcasecmp(setting, "auto") == 0 ? "OAUTHBEARER, XOAUTH2" : setting);
     else
         error_set(err, ERR_AUTH_MECHANISM_UNAVAILABLE,
                   "the server offers %s%s; wanted was auth.mechanism: %s",

@@ -9,13 +9,17 @@
  *   SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 DIGEST-MD5 CRAM-MD5
  *   NTLM (of a user with a domain) PLAIN LOGIN (over TLS) NTLM (of a user without one)
  *
- * or OAUTHBEARER, XOAUTH2 if a token is given. EXTERNAL and GSSAPI are taken only if they are asked
+ * or OAUTHBEARER, XOAUTH2 if it is by token, and then no other. OAUTHBEARER first: it is the one
+ * with an RFC, with one way for the server to say why not (XOAUTH2's is each server's own), and
+ * where both are offered curl has long sent it. (Gmail and Yahoo have both, Microsoft 365 XOAUTH2
+ * alone.) EXTERNAL and GSSAPI are taken only if they are asked
  * for by name: which user they log in depends on a certificate or a ticket cache, so that a cache
  * that appears in the environment would change who sends, and GSSAPI may have to ask a KDC.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -27,7 +31,9 @@ struct sasl_credentials {
     const char *password;  /* NULL: none (EXTERNAL, GSSAPI, tokens) */
     const char *domain;    /* of NTLM; NULL: none but what the user may name: "DOMAIN\\user" */
     const char *host;      /* the server's name: digest-uri, GSSAPI's service; NULL: not known */
-    const char *token;     /* of XOAUTH2 and OAUTHBEARER; NULL: none */
+    uint16_t port;         /* its port, which OAUTHBEARER names; 0: not known */
+    bool bearer;           /* by token alone, which may come after the start */
+    const char *token;     /* of XOAUTH2 and OAUTHBEARER; NULL: none, or none yet */
 };
 
 /* What a -PLUS mechanism binds the login to (RFC 5929, RFC 9266), in base64; "": none to be had. */
@@ -46,7 +52,8 @@ struct sasl;
  * them. ERR_AUTH_MECHANISM_UNAVAILABLE names what the server offers and what was wanted, or what is
  * not installed here; ERR_AUTH_NEEDS_TLS if a secret would go out in the clear and that is not
  * allowed (for TLS is up, or the user said so); ERR_AUTH_FAILED if the credentials cannot be used
- * with it (no ticket, a token with a line end).
+ * with it (no ticket, a token with a line end). Where a token is yet to come, this says whether it
+ * would be of use; to make a step of it, start anew with the token.
  */
 int sasl_start(const struct sasl_credentials *credentials, const struct sasl_binding *binding,
                const char *offered, bool clear_allowed, struct sasl **sasl_out, struct error *err);
@@ -69,8 +76,9 @@ int sasl_step(struct sasl *sasl, const char *challenge, struct buffer *out, stru
  * with its proof that it knows the secret too; who skips that is not the server. ERR_PROTOCOL. */
 int sasl_accept(const struct sasl *sasl, struct error *err);
 
-/* Does `text` repeat the password or the token, as it is or inside something in base64? Servers
- * quote the command they did not like; such a text is not to be shown. */
+/* Does `text` repeat the password or the token, or how a long one begins, as it is or inside
+ * something in base64? Servers quote the command they did not like, or as much of it as fits into
+ * their line; such a text is not to be shown. */
 bool sasl_text_reveals(const struct sasl_credentials *credentials, const char *text);
 
 #endif

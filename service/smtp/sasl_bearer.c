@@ -5,6 +5,7 @@
  * A refusal comes in two steps: a challenge with JSON that says why, which wants an answer, and
  * then 535. Who does not answer is out of step with the server.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ static bool is_b64token(const char *s)
 static int begin(struct sasl *sasl, const struct sasl_offer *offer, struct error *err)
 {
     const struct sasl_credentials *c = offer->credentials;
-    if (!is_b64token(c->token) || strchr(c->user, '\x01') != NULL)
+    if ((c->token != NULL && !is_b64token(c->token)) || strchr(c->user, '\x01') != NULL)
         return error_set(err, ERR_AUTH_FAILED, "AUTH %s: the token is none, or the user's name",
                          sasl->mechanism->name);
     struct bearer *b = sasl->state = calloc(1, sizeof(*b));
@@ -49,6 +50,14 @@ static void append_saslname(struct buffer *out, const char *name)
             buffer_append_char(out, *name);
 }
 
+static void append_server(struct buffer *out, const struct sasl_credentials *c)
+{
+    if (c->host != NULL)
+        buffer_printf(out, "\x01host=%s", c->host);
+    if (c->port != 0)
+        buffer_printf(out, "\x01port=%u", c->port);
+}
+
 /* Piece by piece: buffer_printf() would leave a copy of the token in memory. */
 static void append_response(const struct bearer *b, struct buffer *out)
 {
@@ -61,10 +70,8 @@ static void append_response(const struct bearer *b, struct buffer *out)
         buffer_append_str(out, "user=");
         buffer_append_str(out, c->user);
     }
-    if (b->standard && c->host != NULL) {
-        buffer_append_str(out, "\x01host=");
-        buffer_append_str(out, c->host);
-    }
+    if (b->standard)
+        append_server(out, c);
     buffer_append_str(out, "\x01"
                            "auth=Bearer ");
     buffer_append_str(out, c->token);
@@ -75,6 +82,7 @@ static int step(struct sasl *sasl, const char *challenge, size_t len, struct buf
                 struct error *err)
 {
     struct bearer *b = sasl->state;
+    assert(b->credentials->token != NULL);
     if (!b->said)
         append_response(b, out);
     else if (b->standard)

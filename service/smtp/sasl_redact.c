@@ -3,6 +3,8 @@
 
 #include "smtp/sasl.h"
 
+enum { TOKEN_BEGIN = 32 }; /* so many characters say which token it is */
+
 static int base64_value(char c)
 {
     static const char alphabet[] =
@@ -12,7 +14,7 @@ static int base64_value(char c)
 }
 
 /* Does the run of base64 characters at `s`, read from there on, hold `secret`? */
-static bool base64_holds(const char *s, const char *secret)
+static bool base64_holds(const char *s, const char *secret, size_t n_secret)
 {
     char octets[512];
     size_t len = 0;
@@ -25,21 +27,23 @@ static bool base64_holds(const char *s, const char *secret)
             octets[len++] = (char)(bits >> n_bits & 0xff);
         }
     }
-    bool holds = len == sizeof(octets) || memmem(octets, len, secret, strlen(secret)) != NULL;
+    bool holds = len == sizeof(octets) || memmem(octets, len, secret, n_secret) != NULL;
     explicit_bzero(octets, sizeof(octets));
     return holds;
 }
 
-static bool repeats(const char *text, const char *secret)
+/* `at_most` characters of the secret stand for all of it. */
+static bool repeats(const char *text, const char *secret, size_t at_most)
 {
     if (secret == NULL || secret[0] == '\0')
         return false;
-    if (strstr(text, secret) != NULL)
+    size_t n = strnlen(secret, at_most);
+    if (memmem(text, strlen(text), secret, n) != NULL)
         return true;
     size_t in_run = 0; /* something may be glued to its front, so four alignments are read */
     for (const char *s = text; *s != '\0'; s++) {
         in_run = base64_value(*s) >= 0 ? in_run + 1 : 0;
-        if (in_run >= 1 && in_run <= 4 && base64_holds(s, secret))
+        if (in_run >= 1 && in_run <= 4 && base64_holds(s, secret, n))
             return true;
     }
     return false;
@@ -47,5 +51,6 @@ static bool repeats(const char *text, const char *secret)
 
 bool sasl_text_reveals(const struct sasl_credentials *credentials, const char *text)
 {
-    return repeats(text, credentials->password) || repeats(text, credentials->token);
+    return repeats(text, credentials->password, SIZE_MAX) ||
+           repeats(text, credentials->token, TOKEN_BEGIN);
 }

@@ -37,7 +37,9 @@ struct session {
     struct smtp_options options; /* settings->smtp, with the TLS mode decided */
     struct way *way;             /* NULL: at its end */
     struct smtp_dialogue *dialogue;
-    struct errand *login; /* a step of it, under way; NULL: none */
+    struct errand *login;   /* a step of it, under way; NULL: none */
+    bool token_asked;       /* the owner is to call session_token() */
+    struct error token_err; /* why that came to nothing */
     struct transport *transport;
     struct watch *watch;
     uv_timer_t timer;
@@ -273,6 +275,22 @@ static int write_some(struct session *s, struct error *err)
     return (int)n;
 }
 
+/* The owner may answer before it returns. */
+static int ask_for_token(struct session *s, struct error *err)
+{
+    bool refused;
+    if (s->token_asked || !smtp_dialogue_wants_token(s->dialogue, &refused))
+        return 0;
+    if (s->owner.token_wanted == NULL)
+        return error_set(err, ERR_TOKEN_UNAVAILABLE, "there is nobody to ask for a token");
+    s->token_asked = true;
+    s->owner.token_wanted(s->owner.arg, s, refused);
+    if (s->token_err.code == ERR_NONE)
+        return 0;
+    *err = s->token_err;
+    return -1;
+}
+
 static void offer_room(struct session *s)
 {
     if (!s->quitting && smtp_dialogue_room(s->dialogue))
@@ -298,6 +316,8 @@ static int talk(struct session *s, bool offer, struct error *err)
             return -1; /* orderly: `err` stays ERR_NONE */
         if (smtp_dialogue_wants_tls(s->dialogue))
             return 1;
+        if (ask_for_token(s, err) < 0)
+            return -1;
         if (offer || settled || n_read > 0)
             offer_room(s);
         offer = false;
@@ -501,10 +521,24 @@ static void on_way_open(void *arg, struct transport *transport)
 
 /* --- what is overdue ---------------------------------------------------------------------- */
 
+static void tell_overdue_talk(const struct session *s, struct error *err)
+{
+    enum smtp_step overdue;
+    smtp_dialogue_deadline(s->dialogue, &overdue);
+    if (smtp_dialogue_wants_token(s->dialogue, NULL))
+        error_set(err, ERR_TOKEN_UNAVAILABLE, "no token in time");
+    else if (overdue == SMTP_STEP_GREETING && !s->greeted && !s->options.tls)
+        error_set(err, ERR_GREETING_TIMEOUT,
+                  "the server says nothing; perhaps it waits for TLS from the first octet");
+    else if (overdue == SMTP_STEP_GREETING)
+        error_set(err, ERR_GREETING_TIMEOUT, "no greeting in time");
+    else
+        error_set(err, ERR_TIMEOUT, "no reply in time to %s", smtp_step_word(overdue));
+}
+
 static void on_overdue(struct session *s)
 {
     struct error err = {0};
-    enum smtp_step overdue = SMTP_STEP_TCP;
     switch (s->phase) {
     case GETTING_THERE: /* it could not begin: told as late as everything else */
         error_set(&err, ERR_NOMEM, "no memory or thread for a connection");
@@ -519,14 +553,7 @@ static void on_overdue(struct session *s)
         error_set(&err, ERR_TLS_TIMEOUT, "the TLS handshake did not end in time");
         break;
     case TALK:
-        smtp_dialogue_deadline(s->dialogue, &overdue);
-        if (overdue == SMTP_STEP_GREETING && !s->greeted && !s->options.tls)
-            error_set(&err, ERR_GREETING_TIMEOUT,
-                      "the server says nothing; perhaps it waits for TLS from the first octet");
-        else if (overdue == SMTP_STEP_GREETING)
-            error_set(&err, ERR_GREETING_TIMEOUT, "no greeting in time");
-        else
-            error_set(&err, ERR_TIMEOUT, "no reply in time to %s", smtp_step_word(overdue));
+        tell_overdue_talk(s, &err);
         break;
     case CLOSED:
         return;
@@ -585,6 +612,24 @@ int session_carry(struct session *s, const struct smtp_envelope *envelope, struc
         advance(s);
     }
     return rc;
+}
+
+void session_token(struct session *s, const char *token, const struct error *why)
+{
+    if (s->phase == CLOSED)
+        return;
+    assert(s->token_asked && (token != NULL || why->code != ERR_NONE));
+    s->token_asked = false;
+    if (token == NULL)
+        s->token_err = *why;
+    else
+        smtp_dialogue_token(s->dialogue, token, clock_mono_ms(), &s->token_err);
+    if (s->busy)
+        return;
+    if (s->token_err.code != ERR_NONE)
+        close_session(s, &s->token_err);
+    else
+        advance(s);
 }
 
 void session_quit(struct session *s)

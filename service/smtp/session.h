@@ -7,9 +7,9 @@
  *
  * It tells its owner what happens through three functions. Inside `ready` and `result` the owner
  * may call session_carry(), session_quit() and session_abort(), which then only note what is
- * wanted. Called from elsewhere these may call the owner back before they return, `closed`
- * included, so they come last in what the owner does. After `closed` the session frees itself:
- * forget it.
+ * wanted; inside `token_wanted` session_token() likewise. Called from elsewhere these may call the
+ * owner back before they return, `closed` included, so they come last in what the owner does. After
+ * `closed` the session frees itself: forget it.
  */
 
 #include <stdint.h>
@@ -60,7 +60,9 @@ struct session_owner {
      * only listens: neither may call the session. */
     void (*said)(void *arg, void *owner, char who, const char *text);
     /* A login by bearer token needs one (`refused`: another, this one was no good): call
-     * session_token(), now or later. NULL: there are no tokens. */
+     * session_token(), now or later, within the timeout of a command; what has not come by then is
+     * not waited for. `closed` may come first: then there is nobody to give it to. NULL: there are
+     * no tokens. */
     void (*token_wanted)(void *arg, struct session *session, bool refused);
     void *arg;
 };
@@ -71,8 +73,8 @@ struct session *session_open(uv_loop_t *loop, const struct session_settings *set
 
 /* Begin a transaction; only when there is room. -1: it was not begun (no memory). */
 int session_carry(struct session *session, const struct smtp_envelope *envelope, struct error *err);
-/* What was asked for by `token_wanted`: the token (copied), or NULL and why there is none; then the
- * session ends with that. */
+/* What was asked for by `token_wanted`, once for each time: the token (copied), or NULL and why
+ * there is none; then the session ends with that, at AUTH. */
 void session_token(struct session *session, const char *token, const struct error *why);
 void session_quit(struct session *session);  /* say QUIT when idle, and close */
 void session_abort(struct session *session); /* close now; what is under way is lost */

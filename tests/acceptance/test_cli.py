@@ -223,10 +223,10 @@ class Samples(Folder):
     def test_with_what_is_commented_out(self):
         with open("deploy/postern.yaml", encoding="utf-8") as f:
             out = self.check(re.sub(r"(?m)^#(?=\S|  )", "", f.read()))
-        self.assertEqual(out.count("  - name:"), 3)
+        self.assertEqual(out.count("  - name:"), 6)  # two more relays, two of oauth
         self.assertIn("# Filled in by ses:eu-west-1: host", out)
         for text in ("messages: [14/s]", "recipients: [100/m, 10000/d]", 'relays: ["bulk"]',
-                     'source_address: "192.0.2.1"',
+                     'source_address: "192.0.2.1"', 'oauth: "m365"', "grant: jwt_bearer",
                      'proxy: "socks5://gateway:********@proxy.example.com:1080"'):
             self.assertIn(text, out)
 

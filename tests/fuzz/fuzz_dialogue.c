@@ -22,7 +22,10 @@ enum {
 struct talk {
     struct smtp_dialogue *dialogue;
     bool tls, tls_verified, login, login_in_clear;
-    bool lags; /* of much the kernel takes half, and the rest when more has been heard */
+    bool bearer; /* it logs in by tokens */
+    unsigned n_tokens;
+    const char *token; /* the last; no secret any more once it was refused */
+    bool lags;         /* of much the kernel takes half, and the rest when more has been heard */
     size_t unwritten;
     unsigned wishes; /* of the messages; see begin() */
     size_t n_begun, n_ended, window;
@@ -75,7 +78,17 @@ static void begin(struct talk *talk)
         talk->n_begun++;
 }
 
-/* Fit for a terminal, and without the password; what a command says is offered. */
+/* In base64, whatever stands before it; what stands behind it in a login is not the same. */
+static bool is_in_base64(const char *octets, size_t len)
+{
+    static const char *const shifted[] = {"aHVudGVyMi1z", "h1bnRlcjItc2", "odW50ZXIyLXN"};
+    for (size_t i = 0; i < 3; i++)
+        if (memmem(octets, len, shifted[i], strlen(shifted[i])) != NULL)
+            return true;
+    return false;
+}
+
+/* Fit for a terminal, and without the password or token; what a command says is offered. */
 static void on_line(void *arg, void *owner, char who, const char *text)
 {
     struct talk *talk = arg;
@@ -84,9 +97,10 @@ static void on_line(void *arg, void *owner, char who, const char *text)
     require(owner == NULL || owner == talk);
     for (const char *s = text; *s != '\0'; s++)
         require((unsigned char)*s >= 0x20 && *s != 0x7f);
-    require(!talk->login || strstr(text, "hunter2-secret") == NULL);
-    require(who == 'S' || (strstr(text, "aHVudGVyMi1z") == NULL && /* it may speak base64 itself */
-                           strstr(text, "h1bnRlcjItc2") == NULL));
+    require(!talk->login || talk->bearer || strstr(text, "hunter2-secret") == NULL);
+    require(talk->token == NULL || smtp_dialogue_wants_token(talk->dialogue, NULL) ||
+            strstr(text, talk->token) == NULL);
+    require(who == 'S' || !is_in_base64(text, strlen(text))); /* it may speak base64 itself */
     if (who != 'C' || owner == NULL || offered == NULL)
         return;
     require(strncmp(text, "MAIL ", 5) != 0 || offered->requiretls ||
@@ -123,8 +137,7 @@ static void pull_all(struct talk *talk, size_t piece)
            (n = smtp_dialogue_pull(talk->dialogue, out, piece < sizeof(out) ? piece : 4096)) > 0) {
         require(n <= sizeof(out));
         if (!talk->tls && !talk->login_in_clear)
-            require(memmem(out, n, "aHVudGVyMi1z", 12) == NULL &&
-                    memmem(out, n, "h1bnRlcjItc2", 12) == NULL);
+            require(!is_in_base64(out, n));
         write_some(talk, n);
     }
 }
@@ -138,6 +151,27 @@ static bool run_login(struct talk *talk)
         return true;
     smtp_login_run(&login);
     bool lives = smtp_dialogue_give_login(talk->dialogue, &login, talk->now_ms, &err) == 0;
+    require(lives || err.code != ERR_NONE);
+    return lives;
+}
+
+/* At once, or only when more has been heard; the second time another, and never a third time.
+ * False: it came to nothing. */
+static bool give_token(struct talk *talk)
+{
+    static const char *const tokens[] = {"hunter2-secret-1", "hunter2-secret-2"};
+    struct error err = {0};
+    bool refused;
+    if (!smtp_dialogue_wants_token(talk->dialogue, &refused))
+        return true;
+    require(talk->bearer && (talk->tls || talk->login_in_clear));
+    require(talk->n_tokens < 2 && refused == (talk->n_tokens == 1));
+    require(smtp_dialogue_step(talk->dialogue) == SMTP_STEP_AUTH);
+    require(!smtp_dialogue_room(talk->dialogue));
+    if (talk->lags && talk->now_ms % 20 != 0)
+        return true;
+    talk->token = tokens[talk->n_tokens++];
+    bool lives = smtp_dialogue_token(talk->dialogue, talk->token, talk->now_ms, &err) == 0;
     require(lives || err.code != ERR_NONE);
     return lives;
 }
@@ -157,7 +191,7 @@ static bool exchange(struct talk *talk, const char *data, size_t len, size_t pie
         talk->tls = true;
         smtp_dialogue_tls_done(talk->dialogue, talk->now_ms);
     }
-    if (!run_login(talk))
+    if (!run_login(talk) || !give_token(talk))
         return false;
     begin_where_there_is_room(talk);
     pull_all(talk, piece);
@@ -179,6 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                         .tls_verified = data[1] & 128,
                         .login_in_clear = data[0] & 4,
                         .login = data[0] & 8,
+                        .bearer = (data[0] & 136) == 136,
                         .lags = data[1] & 64,
                         .wishes = data[1] / 128 * 16 + data[2] / 16,
                         .window = 1 + data[0] / 16,
@@ -192,7 +227,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .window = (unsigned)talk.window,
         .credentials = {.mechanism = "auto",
                         .user = talk.login ? "alice" : NULL,
-                        .password = "hunter2-secret"},
+                        .password = "hunter2-secret",
+                        .bearer = talk.bearer},
         .timeouts = {1000, 1000, 1000, 1000},
         .trace = {.line = on_line, .arg = &talk},
     };

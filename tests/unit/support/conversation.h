@@ -13,10 +13,12 @@
  *   C: text                  the client must say this line
  *   C- text                  ... these octets, with no line end; more may follow later
  *   TLS                      the handshake
+ *   TOKEN text               the token that is wanted
  *   CONTENT text             of the next messages (escapes)
  *   BEGIN sender rcpt...     the client begins a transaction; "<>" is the null sender
  *   QUIT                     the client says goodbye
- *   IS word, ISNT word       what the client must be now: ready, idle, room, over
+ *   IS word, ISNT word       what the client must be now: ready, idle, room, over, or in want of
+ *                            a token, another_token
  *   RESULT address verdict   what became of a recipient, in order:
  *                            "sent 250", "refused rcpt 550", "lost data", "in-doubt", "untouched"
  *   ERROR code step          the connection ended so, while the last octets of the server were read
@@ -37,6 +39,7 @@ enum conversation_kind {
     CONVERSATION_CLIENT,
     CONVERSATION_CLIENT_PART,
     CONVERSATION_TLS,
+    CONVERSATION_TOKEN,
     CONVERSATION_CONTENT,
     CONVERSATION_BEGIN,
     CONVERSATION_QUIT,

@@ -96,6 +96,9 @@ static bool set_option(struct player *p, char *line)
     else if (strcmp(words[0], "token") == 0 && n >= 3)
         p->options.credentials = (struct sasl_credentials){
             .mechanism = n > 3 ? words[3] : "auto", .user = words[1], .token = words[2]};
+    else if (strcmp(words[0], "bearer") == 0 && n >= 2)
+        p->options.credentials = (struct sasl_credentials){
+            .mechanism = n > 2 ? words[2] : "auto", .user = words[1], .bearer = true};
     else if (strcmp(words[0], "mechanism") == 0 && n == 2)
         p->options.credentials = (struct sasl_credentials){.mechanism = words[1]};
     else
@@ -220,13 +223,29 @@ static bool play_begin(struct player *p, const struct conversation_event *event)
     return true;
 }
 
+static bool play_token(struct player *p, const char *token)
+{
+    if (!smtp_dialogue_wants_token(p->dialogue, NULL))
+        return wrong(p, "it wants no token");
+    char *copy = strdup(token); /* it must not be borrowed */
+    if (smtp_dialogue_token(p->dialogue, copy, 0, &p->error) < 0) {
+        p->has_error = true;
+        lose(p);
+    }
+    free(copy);
+    return true;
+}
+
 static bool play_is(struct player *p, const char *word, bool wanted)
 {
     const struct smtp_dialogue *d = p->dialogue;
-    bool is = strcmp(word, "ready") == 0  ? smtp_dialogue_ready(d)
-              : strcmp(word, "idle") == 0 ? smtp_dialogue_idle(d)
-              : strcmp(word, "room") == 0 ? smtp_dialogue_room(d)
-                                          : smtp_dialogue_over(d);
+    bool refused, wants = smtp_dialogue_wants_token(d, &refused);
+    bool is = strcmp(word, "ready") == 0           ? smtp_dialogue_ready(d)
+              : strcmp(word, "idle") == 0          ? smtp_dialogue_idle(d)
+              : strcmp(word, "room") == 0          ? smtp_dialogue_room(d)
+              : strcmp(word, "token") == 0         ? wants && !refused
+              : strcmp(word, "another_token") == 0 ? wants && refused
+                                                   : smtp_dialogue_over(d);
     return is == wanted || wrong(p, "it is%s %s", is ? "" : " not", word);
 }
 
@@ -302,6 +321,8 @@ static bool play_event(struct player *p, const struct conversation_event *event)
             return wrong(p, "it does not want TLS");
         smtp_dialogue_tls_done(p->dialogue, 0);
         return true;
+    case CONVERSATION_TOKEN:
+        return play_token(p, event->text);
     case CONVERSATION_CONTENT:
         p->content = event->text;
         p->content_len = event->len;

@@ -7,6 +7,7 @@
  *   OPTION starttls | tls | plaintext      required STARTTLS; implicit TLS; a login in the clear
  *   OPTION login USER PASSWORD [MECHANISM]
  *   OPTION token USER TOKEN [MECHANISM]    a bearer token instead of a password
+ *   OPTION bearer USER [MECHANISM]         ... that comes by TOKEN
  *   OPTION mechanism NAME                  of a login without a user (EXTERNAL)
  *   OPTION verified                        TLS means a certificate that was verified
  *   OPTION smtputf8 | require_tls          of the next messages

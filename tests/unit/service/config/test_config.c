@@ -301,7 +301,11 @@ Test(config, an_unknown_key_is_told_with_path_line_and_the_nearest)
         {"x: 1", "x: is not a setting (DIR"},
         {"Listen: x", "did you mean listen?"},
         {"'': 1", "is not a setting"},
-        {"relays: [{host: h, auth: {oauth: m365}}]", "auth.oauth: is not supported yet"},
+        {"oauth: [{name: a, client: x}]", "oauth[0].client: is not a setting"},
+        {"oauth: [{name: a, clientid: x}]", "did you mean client_id?"},
+        {"oauht: []", "oauht: is not a setting; did you mean oauth?"},
+        {"relays: [{host: h, auth: {ouath: m365}}]", "did you mean auth.oauth?"},
+        {"secretkey: x", "did you mean secret_key?"},
         {"api_keys: [{name: a, rate: 1/s}]", "api_keys[0].rate: is not supported yet"},
         {"route: []", "route: is not a setting; did you mean routes?"},
         {"relays: [{host: h, ratte: {messages: 1/s}}]", "did you mean rate?"},
@@ -952,7 +956,8 @@ Test(config, what_is_refused_at_start_and_how_it_is_allowed)
          "relays[0].auth: mechanism: write auto, plain"},
         {"relays: [{host: h, auth: {mechanism: ntlm, username: u}}]", "password_file, is missing"},
         {"relays: [{host: h, auth: {mechanism: cram-md5}}]", "username is missing"},
-        {"relays: [{host: h, auth: {mechanism: xoauth2, username: u}}]", "not supported yet"},
+        {"relays: [{host: h, auth: {mechanism: xoauth2, username: u, password: p}}]",
+         "log in by a token: set oauth to the name"},
         {"relays: [{host: h, auth: {mechanism: gssapi}}]", NULL},
         {"relays: [{host: h, tls: none, auth: {mechanism: gssapi, username: u}}]", NULL},
         {"relays: [{host: h, port: 25, auth: {mechanism: gssapi}}]", "port 25 is for traffic"},
@@ -1095,6 +1100,249 @@ Test(config, routes_that_lead_nowhere)
 #undef MATCH
 #undef RELAYS
     EXPECT(rows, NULL);
+}
+
+/* --- oauth -------------------------------------------------------------------------------- */
+
+Test(config, every_setting_of_oauth)
+{
+    put_str("secret", "s3cret-file\n");
+    put_str("key.pem", "k");
+    struct loaded l =
+        load("oauth:\n"
+             "  - {name: m365, provider: microsoft, grant: client_credentials,\n"
+             "     tenant: t, cloud: china, client_id: i, client_secret_file: DIR/secret,\n"
+             "     client_auth: post, key_id: k, device_url: 'https://d.example/',\n"
+             "     authorize_url: 'https://a.example/', scope: 'a b',\n"
+             "     ca_file: DIR/key.pem, proxy: 'http://u:s3cret@h:3128'}\n"
+             "  - {name: app, grant: client_credentials, client_id: i,\n"
+             "     token_url: 'https://[2001:db8::1]:8443/t?x=y',\n"
+             "     private_key_file: DIR/key.pem, certificate_file: DIR/key.pem}\n"
+             "  - {name: g, provider: google, grant: jwt_bearer,\n"
+             "     service_account_file: DIR/key.pem, subject: sub@example.com}\n"
+             "  - {name: f, grant: token_file, token_file: DIR/not-there-yet}\n"
+             "  - {name: y, provider: yahoo, client_id: i, refresh_token: s3cret}\n"
+             "relays:\n"
+             "  - {name: a, host: h, auth: {oauth: g}}\n"
+             "  - {name: b, host: h, auth: {oauth: f, username: u, mechanism: xoauth2}}\n"
+             "  - {name: c, host: h, auth: {username: u, password: s3cret}}\n"
+             "  - {name: d, host: h, auth: {oauth: m365, mechanism: none}}\n",
+             NULL);
+    char *why = told(&l);
+    cr_assert_not_null(l.config, "%s", why);
+    free(why);
+    const struct config *c = l.config;
+    cr_assert_eq(c->n_oauth, 5);
+    cr_expect_eq(c->oauth[0].provider, CONFIG_OAUTH_MICROSOFT);
+    cr_expect_eq(c->oauth[0].grant, CONFIG_OAUTH_CLIENT_CREDENTIALS);
+    cr_expect_eq(c->oauth[0].client_auth, CONFIG_OAUTH_CLIENT_POST);
+    cr_expect_str_eq(c->oauth[0].cloud, "china");
+    cr_expect_str_eq(c->oauth[0].client_secret, "s3cret-file");
+    cr_expect_not_null(strstr(c->oauth[0].client_secret_file, "/secret"));
+    cr_expect_str_eq(c->oauth[0].scope, "a b");
+    cr_expect_eq(c->oauth[1].provider, CONFIG_OAUTH_CUSTOM);
+    cr_expect_eq(c->oauth[1].client_auth, CONFIG_OAUTH_CLIENT_BASIC);
+    cr_expect_str_eq(c->oauth[1].cloud, "global");
+    cr_expect_not_null(c->oauth[1].certificate_file);
+    cr_expect_null(c->oauth[1].client_secret);
+    cr_expect_eq(c->oauth[2].provider, CONFIG_OAUTH_GOOGLE);
+    cr_expect_eq(c->oauth[2].grant, CONFIG_OAUTH_JWT_BEARER);
+    cr_expect_not_null(c->oauth[2].service_account_file);
+    cr_expect_eq(c->oauth[3].grant, CONFIG_OAUTH_TOKEN_FILE);
+    cr_expect_not_null(c->oauth[3].token_file);
+    cr_expect_eq(c->oauth[4].provider, CONFIG_OAUTH_YAHOO);
+    cr_expect_eq(c->oauth[4].grant, CONFIG_OAUTH_REFRESH_TOKEN);
+    cr_expect_str_eq(c->oauth[4].refresh_token, "s3cret");
+    cr_expect_eq(c->relays[0].auth.oauth_index, 2);
+    cr_expect_str_eq(c->relays[0].auth.username, "sub@example.com");
+    cr_expect_eq(c->relays[1].auth.oauth_index, 3);
+    cr_expect_str_eq(c->relays[1].auth.username, "u");
+    cr_expect_eq(c->relays[2].auth.oauth_index, -1);
+    cr_expect_null(c->relays[3].auth.username);
+    char *text = printed(c);
+    cr_expect_null(strstr(text, "s3cret"), "%s", text);
+    cr_expect_not_null(strstr(text, "oauth:\n  - name: \"m365\"\n    provider: microsoft\n"
+                                    "    grant: client_credentials\n"),
+                       "%s", text);
+    cr_expect_not_null(strstr(text, "    proxy: \"http://u:********@h:3128\"\n"), "%s", text);
+    free(text);
+    clear(&l);
+}
+
+Test(config, grants_without_what_they_need)
+{
+#define ENTRY(text) "oauth: [{name: a, " text "}]"
+#define URL "token_url: 'https://h/t', "
+    static const struct row rows[] = {
+        {ENTRY(URL "client_id: i"), NULL},
+        {ENTRY(URL "scope: s"), "oauth[0]: client_id is missing"},
+        {ENTRY(URL "client_id: ''"), "oauth[0]: client_id is missing"},
+        {ENTRY(URL "token_file: f"), "set grant: token_file"},
+        {ENTRY(URL "service_account_file: DIR/postern.yaml"), "set grant: jwt_bearer"},
+        {ENTRY(URL "grant: client_credentials, client_id: i"),
+         "oauth[0]: client_secret, client_secret_file or private_key_file is missing"},
+        {ENTRY(URL "grant: client_credentials, client_secret: s"), "client_id is missing"},
+        {ENTRY(URL "grant: client_credentials, client_id: i, client_secret: s"), NULL},
+        {ENTRY(URL "grant: client_credentials, client_id: i, private_key_file: DIR/postern.yaml"),
+         NULL},
+        {ENTRY("provider: microsoft, grant: client_credentials, client_id: i, client_secret: s"),
+         "oauth[0]: tenant is missing: for grant: client_credentials Microsoft"},
+        {ENTRY("provider: microsoft, grant: client_credentials, client_id: i, client_secret: s, "
+               "tenant: Common"),
+         "tenant is missing"},
+        {ENTRY("provider: microsoft, grant: client_credentials, client_id: i, client_secret: s, "
+               "tenant: contoso.example"),
+         NULL},
+        {ENTRY("provider: microsoft, client_id: i"), NULL}, /* whoever logs in */
+        {ENTRY("provider: google, grant: jwt_bearer"), "service_account_file (Google's JSON) or"},
+        {ENTRY("provider: google, grant: jwt_bearer, service_account_file: DIR/postern.yaml"),
+         NULL},
+        {ENTRY(URL "grant: jwt_bearer, private_key_file: DIR/postern.yaml"),
+         "client_id is missing: it is the issuer"},
+        {ENTRY(URL "grant: jwt_bearer, private_key_file: DIR/postern.yaml, client_id: i"), NULL},
+        {ENTRY("grant: token_file"), "oauth[0]: token_file is missing"},
+        {ENTRY("grant: token_file, token_file: DIR/absent"), NULL},
+        {ENTRY(URL "client_id: i, client_secret: s, private_key_file: DIR/postern.yaml"),
+         "client_secret and private_key_file are both given"},
+        {ENTRY(URL "client_id: i, certificate_file: DIR/postern.yaml"), "but no private_key_file"},
+        {ENTRY(URL "client_id: i, private_key_file: DIR/absent"),
+         "oauth[0].private_key_file: DIR/absent: No such file"},
+        {ENTRY(URL "client_id: i, ca_file: DIR/absent"), "oauth[0].ca_file: DIR/absent: No such"},
+        {ENTRY(URL "client_id: i, proxy: 'ftp://u:s3cret@h'"), "oauth[0].proxy: "},
+        {ENTRY("provider: microsoft, client_id: i, cloud: usgov"),
+         "oauth[0].cloud: \"usgov\" is none of: global, us, china"},
+        {ENTRY("provider: outlook, client_id: i"), "oauth[0].provider: \"outlook\" is none of"},
+        {ENTRY("grant: password, client_id: i"), "oauth[0].grant: \"password\" is none of"},
+        {ENTRY("client_id: i"), "oauth[0]: token_url is missing: write it, or provider"},
+        {"oauth: [{" URL "client_id: i}]", "oauth[0]: name is missing"},
+        {"oauth: [{name: a, " URL "client_id: i}, {name: a, " URL "client_id: i}]",
+         "oauth[1]: two entries are named \"a\""},
+        {"oauth: {name: a}", "oauth: a list is wanted here"},
+    };
+#undef URL
+#undef ENTRY
+    EXPECT(rows, NULL);
+}
+
+Test(config, endpoints_of_oauth)
+{
+    static const struct {
+        const char *url;
+        bool good;
+    } rows[] = {
+        {"https://h/t", true},
+        {"HTTPS://h:8443/t?a=b", true},
+        {"https://[2001:db8::1]/t", true},
+        {"http://127.0.0.1:8080/t", true},
+        {"http://localhost/t", true},
+        {"http://[::1]/t", true},
+        {"http://[::1]:80/t", true},
+        {"http://h/t", false},
+        {"http://127.0.0.1.example.com/t", false},
+        {"http://localhost@evil.example/t", false},
+        {"https://u:s3cret@h/t", false},
+        {"http://unix:/t", false},
+        {"http://[::1/t", false},
+        {"ftp://h/t", false},
+        {"h/t", false},
+        {"https://", false},
+        {"https:///t", false},
+        {"https://h/a b", false},
+        {"https://h/\r\nX: y", false},
+        {"https://h/#a", false},
+        {"", false},
+    };
+    static const char *const names[] = {"token_url", "device_url", "authorize_url"};
+    for (size_t i = 0; i < 3 * sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *name = names[i % 3], *url = rows[i / 3].url;
+        json_t *tree = json_pack("{s:[{s:s, s:s, s:s, s:s}]}", "oauth", "name", "a", "client_id",
+                                 "i", "provider", "google", name, url);
+        char *yaml = json_dumps(tree, 0), where[64];
+        struct loaded l = load(yaml, NULL);
+        char *text = told(&l);
+        snprintf(where, sizeof(where), "oauth[0].%s: write https://HOST/PATH", name);
+        cr_expect_eq(l.config != NULL, rows[i / 3].good, "%s %s: %s", name, url, text);
+        cr_expect_eq(strstr(text, where) != NULL, !rows[i / 3].good, "%s %s: %s", name, url, text);
+        cr_expect_null(strstr(text, "s3cret"));
+        free(text);
+        free(yaml);
+        json_decref(tree);
+        clear(&l);
+    }
+}
+
+Test(config, relays_that_log_in_by_token)
+{
+#define OAUTH                                                                                      \
+    "oauth: [{name: m365, grant: token_file, token_file: f}, {name: g, token_url: 'https://h/', "  \
+    "grant: jwt_bearer, client_id: i, private_key_file: DIR/postern.yaml, subject: s}]\n"
+#define RELAY(text, auth) OAUTH "relays: [{host: h, " text "auth: {" auth "}}]"
+    static const struct row rows[] = {
+        {RELAY("", "username: u, oauth: m365"), NULL},
+        {RELAY("", "username: u, oauth: m365, mechanism: oauthbearer"), NULL},
+        {RELAY("", "username: u, oauth: m365, mechanism: XOAUTH2"), NULL},
+        {RELAY("", "oauth: g"), NULL},
+        {RELAY("", "username: u, oauth: m356"),
+         "relays[0].auth.oauth: no oauth entry is named \"m356\"; did you mean m365? (DIR"},
+        {RELAY("", "username: u, oauth: other"),
+         "no oauth entry is named \"other\": write the name of one in oauth"},
+        {"relays: [{host: h, auth: {username: u, oauth: m365}}]", "no oauth entry is named"},
+        {RELAY("", "oauth: m365"), "relays[0].auth: username is missing"},
+        {RELAY("", "username: u, oauth: m365, password: p"),
+         "relays[0].auth: with oauth a token is the login: leave password out"},
+        {RELAY("", "username: u, oauth: m365, mechanism: plain"),
+         "mechanism is auto, xoauth2 or oauthbearer"},
+        {RELAY("", "username: u, oauth: m365, mechanism: external"),
+         "mechanism is auto, xoauth2 or oauthbearer"},
+        {RELAY("tls: none, ", "username: u, oauth: m365"),
+         "relays[0]: the token would go out in the clear: set tls: starttls"},
+        {RELAY("tls: none, allow_plaintext_auth: true, ", "username: u, oauth: m365"), NULL},
+        {RELAY("port: 25, ", "username: u, oauth: m365"), "port 25 is for traffic"},
+        {OAUTH "relays: [{host: '::1', tls: none, auth: {username: u, oauth: m365}}]", NULL},
+        {"relays: [{host: h, auth: {username: u, mechanism: oauthbearer}}]",
+         "log in by a token: set oauth to the name"},
+    };
+#undef RELAY
+#undef OAUTH
+    EXPECT(rows, NULL);
+}
+
+Test(config, the_secret_key)
+{
+    static const struct {
+        const char *key;
+        bool good;
+    } rows[] = {
+        {"000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F", true},
+        {"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", true},
+        {"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", true},
+        {"-_ECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", true},
+        {"000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E", false},
+        {"000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F00", false},
+        {"s3cret", false},
+        {"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8==", false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char variable[128];
+        snprintf(variable, sizeof(variable), "POSTERN_SECRET_KEY=%s", rows[i].key);
+        struct loaded l = load_env("secret_key: x", variable, NULL);
+        char *text = told(&l);
+        cr_expect_eq(l.config != NULL, rows[i].good, "%s: %s", rows[i].key, text);
+        cr_expect_null(strstr(text, rows[i].key), "%s", text);
+        if (l.config != NULL)
+            cr_expect_str_eq(l.config->secret_key, rows[i].key);
+        free(text);
+        clear(&l);
+    }
+    put_str("key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    struct loaded l = load_env(NULL, "POSTERN_SECRET_KEY_FILE=DIR/key", NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_str_eq(l.config->secret_key, rows[1].key);
+    cr_expect_not_null(strstr(l.config->secret_key_file, "/key"));
+    char *text = printed(l.config);
+    cr_expect_not_null(strstr(text, "secret_key: \"********\"\n"), "%s", text);
+    free(text);
+    clear(&l);
 }
 
 /* --- services ----------------------------------------------------------------------------- */
@@ -1455,6 +1703,10 @@ Test(config, the_reference_has_every_setting)
                                        "| `relays[].auth.domain` |",
                                        "| `relays[].tls_options.pins` |",
                                        "| `api_keys[].relay` |",
+                                       "| `secret_key` |",
+                                       "| `relays[].auth.oauth` |",
+                                       "| `oauth[].grant` | `refresh_token` |",
+                                       "| `oauth[].token_url` |",
                                        "| `routes[].match.priority` |",
                                        "| `routes[].relays` |"};
     char *text = NULL;

@@ -42,6 +42,8 @@ Test(connect, everything_reaches_the_session)
     cr_expect_str_eq(s.smtp.credentials.password, "secret");
     cr_expect_str_eq(s.smtp.credentials.domain, "WORK");
     cr_expect_str_eq(s.smtp.credentials.host, "smtp.example.com");
+    cr_expect_eq(s.smtp.credentials.port, 587);
+    cr_expect_not(s.smtp.credentials.bearer);
     cr_expect_eq(s.connect_timeout_ms, 10);
     cr_expect_eq(s.tls_timeout_ms, 20);
     cr_expect_eq(s.smtp.timeouts.greeting, 30);
@@ -70,6 +72,22 @@ Test(connect, tls_words)
         cr_expect_eq(s.tls, rows[i].session);
         cr_expect_str_eq(context.tls, rows[i].word);
     }
+}
+
+Test(connect, an_oauth_entry_is_a_login_by_token)
+{
+    struct config_relay relay = a_relay();
+    struct session_settings s;
+    struct diagnosis_context context;
+    relay.auth.password = NULL;
+    relay.auth.oauth = "m365";
+    connect_settings(&relay, &s);
+    connect_diagnosis(&relay, &context);
+    cr_expect_str_eq(context.oauth, "m365");
+    cr_expect_str_eq(s.smtp.credentials.user, "alice");
+    cr_expect(s.smtp.credentials.bearer);
+    cr_expect_null(s.smtp.credentials.token);
+    cr_expect_null(s.smtp.credentials.password);
 }
 
 Test(connect, mechanism_none_is_no_login)

@@ -28,7 +28,7 @@ static const struct sasl_binding NONE;
 
 /* --- the choice --------------------------------------------------------------------------- */
 
-enum { PASSWORD = 1, DOMAIN = 2, TOKEN = 4, BOUND = 8, CLEAR = 16 };
+enum { PASSWORD = 1, DOMAIN = 2, TOKEN = 4, BOUND = 8, CLEAR = 16, BEARER = 32 };
 
 static const struct choice {
     const char *wanted, *offered;
@@ -63,6 +63,13 @@ static const struct choice {
     {"auto", EVERYTHING, TOKEN | BOUND | CLEAR, "OAUTHBEARER"},
     {"auto", "PLAIN XOAUTH2", TOKEN | CLEAR, "XOAUTH2"},
     {"auto", "PLAIN XOAUTH2", TOKEN, .code = ERR_AUTH_NEEDS_TLS},
+    {"auto", EVERYTHING, BEARER | CLEAR, "OAUTHBEARER"}, /* to come */
+    {"auto", EVERYTHING, BEARER | TOKEN | CLEAR, "OAUTHBEARER"},
+    {"auto", "PLAIN XOAUTH2", BEARER | CLEAR, "XOAUTH2"},
+    {"auto", "PLAIN XOAUTH2", BEARER, .code = ERR_AUTH_NEEDS_TLS},
+    {"auto", "PLAIN SCRAM-SHA-256", BEARER | PASSWORD | CLEAR,
+     .code = ERR_AUTH_MECHANISM_UNAVAILABLE},
+    {"oauthbearer", "PLAIN XOAUTH2", BEARER | CLEAR, .code = ERR_AUTH_MECHANISM_UNAVAILABLE},
     {"xoauth2", EVERYTHING, TOKEN | CLEAR, "XOAUTH2"},
     {"xoauth2", EVERYTHING, PASSWORD | CLEAR, .code = ERR_AUTH_MECHANISM_UNAVAILABLE},
     {"plain", EVERYTHING, PASSWORD | BOUND | CLEAR, "PLAIN"},
@@ -93,9 +100,10 @@ Test(sasl, choice)
         const struct choice *row = &CHOICES[i];
         const struct sasl_credentials credentials = {
             .mechanism = row->wanted,
-            .user = row->with & (PASSWORD | TOKEN) ? "alice" : NULL,
+            .user = row->with & (PASSWORD | TOKEN | BEARER) ? "alice" : NULL,
             .password = row->with & PASSWORD ? "wonderland" : NULL,
             .domain = row->with & DOMAIN ? "SMTP" : NULL,
+            .bearer = row->with & BEARER,
             .token = row->with & TOKEN ? "t0ken" : NULL,
         };
         CLEANUP(sasl_free) struct sasl *sasl = NULL;
@@ -622,6 +630,28 @@ Test(sasl, gssapi_without_a_ticket)
     cr_expect_not_null(strstr(err.detail, "/nonexistent/cache"), "%s", err.detail);
 }
 
+/* RFC 7628, 4.1, with our port. */
+Test(sasl, oauthbearer_names_the_server)
+{
+    const struct sasl_credentials credentials = {.mechanism = "oauthbearer",
+                                                 .user = "user@example.com",
+                                                 .host = "server.example.com",
+                                                 .port = 587,
+                                                 .token =
+                                                     "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="};
+    CLEANUP(sasl_free) struct sasl *sasl = NULL;
+    CLEANUP(buffer_clear) struct buffer line;
+    buffer_init(&line, 12288);
+    struct error err = {0};
+    cr_assert_eq(sasl_start(&credentials, NULL, "OAUTHBEARER", true, &sasl, &err), 0);
+    cr_assert_eq(sasl_step(sasl, NULL, &line, &err), 0);
+    buffer_append_char(&line, '\0');
+    cr_expect_str_eq(
+        line.data,
+        "bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9c2VydmVyLmV4YW1wbGUuY29tAXBvcnQ9NTg3AWF1dGg9QmVhcmVyI"
+        "HZGOWRmdDRxbVRjMk52YjNSbGNrQmhiSFJoZG1semRHRXVZMjl0Q2c9PQEB");
+}
+
 /* --- what must not be shown --------------------------------------------------------------- */
 
 Test(sasl, secrets_in_texts)
@@ -645,4 +675,15 @@ Test(sasl, secrets_in_texts)
         cr_expect_eq(sasl_text_reveals(&credentials, rows[i].text), rows[i].reveals, "%s",
                      rows[i].text);
     cr_expect_not(sasl_text_reveals(&(const struct sasl_credentials){.password = ""}, "anything"));
+}
+
+/* Who quotes a line of 2,000 octets cuts it. */
+Test(sasl, the_begin_of_a_long_token_reveals_it)
+{
+    const struct sasl_credentials credentials = {
+        .user = "alice", .token = "0123456789abcdefghijABCDEFGHIJklmnopqrstuvwxyz"};
+    cr_expect(sasl_text_reveals(&credentials, "bad: 0123456789abcdefghijABCDEFGHIJklmn"));
+    cr_expect_not(sasl_text_reveals(&credentials, "bad: 0123456789abcdefghijABCDEFGHIJ"));
+    cr_expect(sasl_text_reveals(&credentials,
+                                "bad: QmVhcmVyIDAxMjM0NTY3ODlhYmNkZWZnaGlqQUJDREVGR0hJSmtsbW4="));
 }

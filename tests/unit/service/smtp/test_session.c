@@ -29,6 +29,7 @@ struct peer {
     uint16_t port;
     pthread_t thread;
     const struct line *lines; /* ended by one without text */
+    int fd;                   /* of who came; set before anything is said to them */
     char heard[4096];
     size_t n_heard;
 };
@@ -63,7 +64,7 @@ static void *play(void *arg)
 {
     struct peer *peer = arg;
     size_t used = 0;
-    int fd = accept(peer->listener, NULL, NULL);
+    int fd = peer->fd = accept(peer->listener, NULL, NULL);
     if (fd < 0)
         return NULL;
     for (const struct line *line = peer->lines; line->text != NULL; line++)
@@ -95,6 +96,8 @@ static void peer_stop(struct peer *peer)
     close(peer->listener);
 }
 
+enum answer { AT_ONCE, LATER, NEVER, THE_SERVER_S };
+
 /* What an owner was told, as words: "dns tcp greeting ehlo ready closed". */
 struct fixture {
     uv_loop_t loop;
@@ -102,6 +105,11 @@ struct fixture {
     struct session_settings settings;
     char told[256], remarks[1024];
     bool quit_when_ready, had_transport, had_extensions;
+    enum answer answer;    /* to what asks for a token */
+    const char *tokens[2]; /* the first and the next; NULL: there is none */
+    size_t n_tokens;
+    uv_timer_t later;
+    const struct peer *peer;
     enum smtp_step step;
     struct error why;
 };
@@ -151,6 +159,44 @@ static void on_said(void *arg, void *owner, char who, const char *text)
         snprintf(f->remarks + len, sizeof(f->remarks) - len, "%s\n", text);
 }
 
+static void give_token(struct fixture *f)
+{
+    static const struct error none = {.code = ERR_TOKEN_REFUSED, .detail = "invalid_grant"};
+    char token[64], *copy = NULL;
+    const char *next = f->tokens[f->n_tokens++];
+    if (next != NULL) {
+        snprintf(token, sizeof(token), "%s", next);
+        copy = token;
+    }
+    session_token(f->session, copy, copy == NULL ? &none : NULL);
+    explicit_bzero(token, sizeof(token)); /* it was copied */
+}
+
+static void on_later(uv_timer_t *timer)
+{
+    struct fixture *f = timer->data;
+    uv_close((uv_handle_t *)timer, NULL);
+    tell(f, "later");
+    give_token(f);
+}
+
+static void on_token_wanted(void *arg, struct session *session, bool refused)
+{
+    struct fixture *f = arg;
+    tell(f, refused ? "another" : "token");
+    cr_assert_eq(refused, f->n_tokens == 1);
+    f->session = session;
+    if (f->answer == AT_ONCE)
+        give_token(f);
+    if (f->answer == THE_SERVER_S)
+        cr_assert_eq(send(f->peer->fd, "421 bye\r\n", 9, MSG_NOSIGNAL), 9);
+    if (f->answer != LATER)
+        return;
+    uv_timer_init(&f->loop, &f->later);
+    f->later.data = f;
+    uv_timer_start(&f->later, on_later, 1, 0);
+}
+
 static void open_session(struct fixture *f)
 {
     const struct session_owner owner = {.ready = on_ready,
@@ -158,6 +204,7 @@ static void open_session(struct fixture *f)
                                         .closed = on_closed,
                                         .step = on_step,
                                         .said = on_said,
+                                        .token_wanted = on_token_wanted,
                                         .arg = f};
     f->session = session_open(&f->loop, &f->settings, &owner);
     cr_assert_not_null(f->session);
@@ -405,6 +452,198 @@ Test(session, a_handshake_that_drips_ends_at_the_deadline)
     cr_assert_eq(f.why.code, ERR_TLS_TIMEOUT);
     transport_tls_free(f.settings.tls_context);
     fixture_clear(&f);
+}
+
+/* --- tokens ------------------------------------------------------------------------------- */
+
+#define BEARER_EHLO SAY(NULL, "220 hi\r\n"), SAY("EHLO", "250-hi\r\n250 AUTH XOAUTH2\r\n")
+/* user=u, and either token */
+#define AUTH_FIRST "AUTH XOAUTH2 dXNlcj11AWF1dGg9QmVhcmVyIGZpcnN0LXRva2VuAQE=\r\n"
+#define AUTH_SECOND "AUTH XOAUTH2 dXNlcj11AWF1dGg9QmVhcmVyIHNlY29uZC10b2tlbgEB\r\n"
+
+static void bearer_init(struct fixture *f, enum answer answer, const char *first,
+                        const char *second)
+{
+    fixture_init(f);
+    f->settings.smtp.allow_plaintext_auth = true;
+    f->settings.smtp.credentials = (struct sasl_credentials){.user = "u", .bearer = true};
+    f->answer = answer;
+    f->tokens[0] = first;
+    f->tokens[1] = second;
+}
+
+static void run_with(struct fixture *f, const struct line *lines)
+{
+    struct peer peer;
+    peer_start(&peer, lines);
+    f->settings.port = peer.port;
+    f->peer = &peer;
+    run(f);
+    peer_stop(&peer);
+    cr_expect_null(strstr(f->remarks, "-token"), "%s", f->remarks);
+    cr_expect_null(strstr(f->why.detail, "-token"), "%s", f->why.detail);
+}
+
+Test(session, a_token_comes_at_once_or_later)
+{
+    static const struct line lines[] = {
+        BEARER_EHLO, SAY(AUTH_FIRST, "235 in\r\n"), SAY("QUIT", "221 bye\r\n"), {0}};
+    struct fixture f;
+    bearer_init(&f, AT_ONCE, "first-token", NULL);
+    run_with(&f, lines);
+    cr_assert_str_eq(f.told, "dns tcp greeting ehlo token auth ready closed");
+    cr_assert_eq(f.why.code, ERR_NONE, "%s", f.why.detail);
+    fixture_clear(&f);
+
+    bearer_init(&f, LATER, "first-token", NULL);
+    run_with(&f, lines);
+    cr_assert_str_eq(f.told, "dns tcp greeting ehlo token later auth ready closed");
+    cr_assert_eq(f.why.code, ERR_NONE, "%s", f.why.detail);
+    fixture_clear(&f);
+}
+
+/* faults 100 */
+Test(session, a_refused_token_is_replaced_once)
+{
+    static const struct line taken[] = {BEARER_EHLO,
+                                        SAY(AUTH_FIRST, "334 e30=\r\n"),
+                                        SAY("\r\n", "535 5.7.8 no\r\n"),
+                                        SAY(AUTH_SECOND, "235 in\r\n"),
+                                        SAY("QUIT", "221 bye\r\n"),
+                                        {0}};
+    static const struct line refused[] = {BEARER_EHLO,
+                                          SAY(AUTH_FIRST, "535 5.7.3 no\r\n"),
+                                          SAY(AUTH_SECOND, "535 5.7.3 still not\r\n"),
+                                          {0}};
+    for (enum answer answer = AT_ONCE; answer <= LATER; answer++) {
+        const char *later = answer == LATER ? " later" : "";
+        char expected[128];
+        struct fixture f;
+        bearer_init(&f, answer, "first-token", "second-token");
+        run_with(&f, taken);
+        snprintf(expected, sizeof(expected),
+                 "dns tcp greeting ehlo token%s another%s auth ready closed", later, later);
+        cr_expect_str_eq(f.told, expected);
+        cr_expect_eq(f.why.code, ERR_NONE, "%s", f.why.detail);
+        fixture_clear(&f);
+
+        bearer_init(&f, answer, "first-token", "second-token");
+        run_with(&f, refused);
+        snprintf(expected, sizeof(expected), "dns tcp greeting ehlo token%s another%s closed",
+                 later, later);
+        cr_expect_str_eq(f.told, expected);
+        cr_expect_eq(f.step, SMTP_STEP_AUTH);
+        cr_expect_eq(f.why.code, ERR_AUTH_FAILED);
+        cr_expect_str_eq(f.why.detail, "535 5.7.3 still not");
+        fixture_clear(&f);
+    }
+}
+
+Test(session, without_a_token_it_ends_at_auth)
+{
+    static const struct line lines[] = {BEARER_EHLO, {0}};
+    static const struct {
+        const char *token;
+        enum error_code code;
+    } rows[] = {{NULL, ERR_TOKEN_REFUSED}, {"first-token\r\nRSET", ERR_AUTH_FAILED}};
+    for (size_t i = 0; i < 2; i++)
+        for (enum answer answer = AT_ONCE; answer <= LATER; answer++) {
+            struct fixture f;
+            bearer_init(&f, answer, rows[i].token, NULL);
+            run_with(&f, lines);
+            cr_expect_str_eq(f.told, answer == LATER ? "dns tcp greeting ehlo token later closed"
+                                                     : "dns tcp greeting ehlo token closed");
+            cr_expect_eq(f.step, SMTP_STEP_AUTH);
+            cr_expect_eq(f.why.code, rows[i].code, "%s", f.why.detail);
+            fixture_clear(&f);
+        }
+}
+
+Test(session, a_token_that_does_not_come_is_not_waited_for)
+{
+    static const struct line lines[] = {BEARER_EHLO, {0}};
+    struct fixture f;
+    bearer_init(&f, NEVER, NULL, NULL);
+    f.settings.smtp.timeouts.command = 200;
+    run_with(&f, lines);
+    cr_assert_str_eq(f.told, "dns tcp greeting ehlo token closed");
+    cr_assert_eq(f.step, SMTP_STEP_AUTH);
+    cr_assert_eq(f.why.code, ERR_TOKEN_UNAVAILABLE, "%s", f.why.detail);
+    fixture_clear(&f);
+}
+
+/* The server has waited long enough: what it says ends the session, and no token is needed. */
+Test(session, the_server_leaves_while_a_token_is_waited_for)
+{
+    static const struct line lines[] = {BEARER_EHLO, {0}};
+    struct fixture f;
+    bearer_init(&f, THE_SERVER_S, NULL, NULL);
+    run_with(&f, lines);
+    cr_assert_str_eq(f.told, "dns tcp greeting ehlo token closed");
+    cr_assert_eq(f.step, SMTP_STEP_AUTH);
+    cr_assert_eq(f.why.code, ERR_RELAY_CLOSING, "%s", f.why.detail);
+    fixture_clear(&f);
+}
+
+static void on_closed_with_a_token(void *arg, struct session *session, enum smtp_step step,
+                                   const struct error *why)
+{
+    on_closed(arg, session, step, why);
+    session_token(session, "first-token", NULL);
+}
+
+/* It had it ready, too late. */
+Test(session, a_token_for_a_session_that_is_closed_is_let_be)
+{
+    static const struct line lines[] = {BEARER_EHLO, {0}};
+    struct fixture f;
+    struct peer peer;
+    bearer_init(&f, NEVER, NULL, NULL);
+    f.settings.smtp.timeouts.command = 200;
+    const struct session_owner owner = {.ready = on_ready,
+                                        .result = on_result,
+                                        .closed = on_closed_with_a_token,
+                                        .token_wanted = on_token_wanted,
+                                        .arg = &f};
+    peer_start(&peer, lines);
+    f.settings.port = peer.port;
+    f.session = session_open(&f.loop, &f.settings, &owner);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    peer_stop(&peer);
+    cr_assert_str_eq(f.told, "token closed");
+    fixture_clear(&f);
+}
+
+static void give_up_instead(void *arg, struct session *session, bool refused)
+{
+    tell(arg, "token");
+    session_abort(session);
+}
+
+Test(session, can_be_given_up_when_a_token_is_wanted)
+{
+    static const struct line lines[] = {BEARER_EHLO, {0}};
+    void (*const wanted[])(void *, struct session *, bool) = {give_up_instead, NULL};
+    static const enum error_code codes[] = {ERR_CONNECTION_LOST, ERR_TOKEN_UNAVAILABLE};
+    for (size_t i = 0; i < 2; i++) { /* NULL: there is nobody to ask */
+        struct fixture f;
+        struct peer peer;
+        bearer_init(&f, NEVER, NULL, NULL);
+        const struct session_owner owner = {.ready = on_ready,
+                                            .result = on_result,
+                                            .closed = on_closed,
+                                            .token_wanted = wanted[i],
+                                            .arg = &f};
+        peer_start(&peer, lines);
+        f.settings.port = peer.port;
+        f.session = session_open(&f.loop, &f.settings, &owner);
+        uv_run(&f.loop, UV_RUN_DEFAULT);
+        peer_stop(&peer);
+        cr_expect_str_eq(f.told, i == 0 ? "token closed" : "closed");
+        cr_expect_eq(f.step, SMTP_STEP_AUTH);
+        cr_expect_eq(f.why.code, codes[i], "%s", f.why.detail);
+        fixture_clear(&f);
+    }
 }
 
 /* --- giving up ---------------------------------------------------------------------------- */
