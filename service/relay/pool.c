@@ -396,6 +396,7 @@ static void on_tick(uv_timer_t *tick)
     settle_expired(relay);
     raise_cap(relay, now_ms);
     pool_tell_changes(relay);
+    trouble_look_for_token(relay);
     trouble_explain(berth, tick->loop);
     pool_plan(relay);
     pthread_mutex_lock(&relay->lock);

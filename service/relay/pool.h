@@ -143,6 +143,8 @@ bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct rea
                       const struct reply_record *reply);
 /* A transaction was answered as it should be; `took`: and something was sent by it. */
 void trouble_none(struct relay *relay, bool took);
+/* A relay that is down for want of a token is tried again as soon as there is one. */
+void trouble_look_for_token(struct relay *relay);
 /* Find out, without logging in, what is wrong with a relay that nobody gets into. On its loop. */
 void trouble_explain(struct berth *berth, uv_loop_t *loop);
 

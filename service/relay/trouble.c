@@ -13,6 +13,7 @@
 
 enum {
     RATE_PAUSE_MS = 1000,
+    TOKEN_RETRY_MS = 1000,
     LOOK_AGAIN_MS = 10 * 60 * 1000, /* what was found out about an outage may not hold for ever */
 };
 
@@ -97,6 +98,33 @@ static void learn_from_refusal(struct relay *relay, int64_t now_ms)
     }
 }
 
+static bool lacks_token(const struct error *why)
+{
+    return why->code == ERR_TOKEN_UNAVAILABLE || why->code == ERR_TOKEN_REFUSED;
+}
+
+/* The endpoint has a backoff of its own; there is no use in knocking before. */
+static int64_t token_retry_ms(const struct relay *relay)
+{
+    struct oauth_status status = {0};
+    if (relay->around.tokens != NULL)
+        oauth_cache_status(relay->around.tokens, (size_t)relay->settings->auth.oauth_index,
+                           &status);
+    return status.retry_in_ms > TOKEN_RETRY_MS ? status.retry_in_ms : TOKEN_RETRY_MS;
+}
+
+void trouble_look_for_token(struct relay *relay)
+{
+    struct oauth_status status;
+    if (relay->around.tokens == NULL || relay->settings->auth.oauth == NULL)
+        return;
+    oauth_cache_status(relay->around.tokens, (size_t)relay->settings->auth.oauth_index, &status);
+    pthread_mutex_lock(&relay->lock);
+    if (relay->down && lacks_token(&relay->trouble.error) && status.seconds_left > 0)
+        relay->entry.until_ms = 0;
+    pthread_mutex_unlock(&relay->lock);
+}
+
 int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
 {
     const struct reaction *reaction = reaction_to_error(ending->why);
@@ -110,6 +138,8 @@ int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
         note(relay, ending->step, ending->why, reaction);
     if (reaction->pause_ms > 0)
         return rest(&relay->entry, now_ms, reaction->pause_ms);
+    if (lacks_token(ending->why))
+        return rest(&relay->entry, now_ms, token_retry_ms(relay));
     bool login = ending->why->code == ERR_AUTH_FAILED || reaction->kind == REACTION_LOGIN;
     return backoff_failed(&relay->entry, now_ms, login, dice());
 }
