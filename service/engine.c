@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "oauth/grants.h"
 
 enum { WORKERS_MAX = 4, SANDBOX_MESSAGES_MAX = 1000, SANDBOX_BYTES_MAX = 64 << 20 };
 
@@ -89,19 +90,6 @@ static int open_queue(struct engine *engine, struct error *err)
 
 /* --- tokens ------------------------------------------------------------------------------- */
 
-/* Grants are kept beside the queue. */
-static int open_vault(struct engine *engine, struct error *err)
-{
-    char path[4096];
-    const char *store = engine->config->queue.store;
-    bool on_disk = strncmp(store, "sqlite:", 7) == 0;
-    snprintf(path, sizeof(path), "%s.grants", on_disk ? store + 7 : "");
-    const struct vault_settings settings = {.path = on_disk ? path : NULL,
-                                            .key = engine->config->secret_key,
-                                            .key_file = engine->config->secret_key_file};
-    return vault_open(&settings, &engine->vault, err);
-}
-
 static void on_attach(struct worker_job *job, uv_loop_t *loop)
 {
     struct engine *engine = ((struct engine_job *)job)->engine;
@@ -120,7 +108,7 @@ static int start_tokens(struct engine *engine, struct error *err)
 {
     if (engine->config->n_oauth == 0)
         return 0;
-    if (open_vault(engine, err) < 0 ||
+    if (grants_open(engine->config, &engine->vault, err) < 0 ||
         oauth_cache_new(engine->config, engine->vault, &engine->tokens, err) < 0)
         return -1;
     engine->attach = (struct engine_job){.job.run = on_attach, .engine = engine};

@@ -137,6 +137,7 @@ static void try_with(struct verify *v, const struct config_relay *relay,
     bool login = change->mechanism != NULL && !v->options.no_login;
     struct trial *trial = &v->trials[v->n_trials++];
     trial->change = *change;
+    trial->walk.tokens = v->options.tokens;
     walk_start(&trial->walk, v->loop, relay, login, &brief, on_walk_ended, v);
 }
 
@@ -464,6 +465,7 @@ struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
     uv_timer_init(loop, &v->tick);
     v->tick.data = v;
     uv_timer_start(&v->tick, on_tick, TICK_MS, TICK_MS);
+    v->walk.tokens = options->tokens;
     walk_start(&v->walk, loop, &v->relay, !options->no_login, &whole, on_walk_ended, v);
     return v;
 }
@@ -481,9 +483,17 @@ void verify_abort(struct verify *v)
 
 /* --- on a loop of its own ------------------------------------------------------------------ */
 
+struct lone { /* a verification on a loop of its own */
+    struct verify_report *report;
+    struct oauth_cache *tokens;
+};
+
 static void on_done(void *arg, const struct verify_report *report)
 {
-    *(struct verify_report *)arg = *report;
+    struct lone *lone = arg;
+    *lone->report = *report;
+    if (lone->tokens != NULL)
+        oauth_cache_detach(lone->tokens);
 }
 
 int verify_run(const struct config_relay *relay, const struct verify_options *options,
@@ -492,7 +502,12 @@ int verify_run(const struct config_relay *relay, const struct verify_options *op
     uv_loop_t loop;
     if (uv_loop_init(&loop) < 0)
         return error_set(err, ERR_NOMEM, "event loop");
-    bool started = verify_start(&loop, relay, options, on_done, report_out) != NULL;
+    struct lone lone = {report_out, options->tokens};
+    bool started =
+        (options->tokens == NULL || oauth_cache_attach(options->tokens, &loop, err) == 0) &&
+        verify_start(&loop, relay, options, on_done, &lone) != NULL;
+    if (!started && options->tokens != NULL)
+        oauth_cache_detach(options->tokens);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     return started ? 0 : error_set(err, ERR_NOMEM, "verification");

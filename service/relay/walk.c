@@ -160,6 +160,7 @@ static void on_closed(void *arg, struct session *session, enum smtp_step step,
                       const struct error *why)
 {
     struct walk *w = arg;
+    bearer_end(&w->bearer);
     struct verify_report *report = &w->report;
     const struct transport *transport = session_transport(session);
     if (transport != NULL && !report->has_certificate) /* refused, it is shown all the more */
@@ -202,6 +203,12 @@ static void on_ready(void *arg, struct session *session)
     session_quit(session);
 }
 
+static void on_token_wanted(void *arg, struct session *session, bool refused)
+{
+    struct walk *w = arg;
+    bearer_want(&w->bearer, session, refused);
+}
+
 /* Never: it carries nothing. */
 static void on_result(void *arg, struct session *session, const struct smtp_result *result)
 {
@@ -237,10 +244,15 @@ static int begin(struct walk *w, uv_loop_t *loop, const struct walk_limits *limi
                                         .closed = on_closed,
                                         .step = on_step,
                                         .said = on_said,
+                                        .token_wanted = on_token_wanted,
                                         .arg = w};
     if (connect_tls_new(&w->relay, &w->tls, err) < 0)
         return -1;
     prepare(w, limits);
+    w->bearer = (struct bearer){.loop = loop,
+                                .cache = w->tokens,
+                                .entry = (size_t)w->relay.auth.oauth_index,
+                                .need_ms = limits->step};
     w->session = session_open(loop, &w->settings, &owner);
     return w->session != NULL ? 0 : error_set(err, ERR_NOMEM, "connection");
 }

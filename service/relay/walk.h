@@ -8,6 +8,7 @@
 
 #include <sys/socket.h>
 
+#include "relay/bearer.h"
 #include "relay/verify.h"
 
 struct walk_limits { /* milliseconds; the relay's own timeouts count where they are shorter */
@@ -17,6 +18,7 @@ struct walk_limits { /* milliseconds; the relay's own timeouts count where they 
 struct walk {
     struct config_relay relay; /* as it is tried; its strings are borrowed */
     struct verify_report report;
+    struct oauth_cache *tokens;   /* set before it begins; NULL: none are to be had */
     bool login;                   /* as configured; else only whether there could be one */
     struct sockaddr_storage peer; /* whom it is connected to; a proxy, if there is one */
     int64_t deadline_ms;          /* for who holds the walk to watch: then walk_give_up() */
@@ -25,6 +27,7 @@ struct walk {
     struct session_settings settings;
     struct transport_tls *tls;
     struct session *session;
+    struct bearer bearer;
     int64_t step_begun_us;
     struct error given_up;                                /* why, if it was */
     char said[sizeof(((struct verify_step *)0)->detail)]; /* the server's last line */
