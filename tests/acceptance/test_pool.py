@@ -59,7 +59,9 @@ class Idle(unittest.TestCase):
 
         with FakeRelay(slow_greeting, ENHANCED) as fake:
             with Gateway({"relays": [fake.settings(connections={"max": 2}, window=1)]}) as gateway:
+                pause(gateway)
                 ids = [gateway.post(message()).json()["id"] for _ in range(20)]
+                resume(gateway)
                 for id in ids:
                     gateway.wait_for(id)
                 self.assertEqual(len(fake.sessions), 2)
@@ -184,6 +186,36 @@ class Waiting(unittest.TestCase):
                 record = gateway.wait_for(waiting, seconds=8)
                 self.assertEqual(record["status"], "sent")
                 self.assertEqual(record["recipients"][0]["relay"], "second")
+
+
+    def test_mail_leaves_when_only_a_door_that_stays_shut_is_left(self):
+        """The connection that was inside has gone, and another still knocks."""
+        gone = threading.Event()
+
+        def shuts(session, event, argument):
+            if event == "connect" and len(first.sessions) > 1:
+                gone.wait(30)
+                session.drop()
+            if event == "dot":
+                wait_until(lambda: len(first.sessions) > 1)
+            return None
+
+        with FakeRelay(shuts) as first, FakeRelay() as second:
+            settings = {"relays": [first.settings(name="first", window=1, connections={"max": 2}),
+                                   second.settings(name="second")]}
+            with Gateway(settings) as gateway:
+                pause(gateway, "first")
+                pause(gateway, "second")
+                ids = [gateway.post(message()).json()["id"] for _ in range(2)]
+                resume(gateway, "first")
+                for id in ids:
+                    self.assertEqual(gateway.wait_for(id)["status"], "sent")
+                resume(gateway, "second")
+                first.sessions[0].wire.close()
+                wait_until(lambda: relay(gateway, "first")["connections"]["open"] == 0)
+                record = gateway.wait_for(gateway.post(message()).json()["id"], seconds=12)
+                self.assertEqual(record["recipients"][0]["relay"], "second")
+                gone.set()
 
 
 class Poison(unittest.TestCase):
