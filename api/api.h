@@ -13,6 +13,7 @@ struct api_context { /* borrowed for the API's life */
     struct queue *queue;
     struct sandbox *sandbox; /* NULL: none */
     struct relays *relays;
+    struct vault *vault; /* NULL: there are no oauth entries */
 };
 
 struct api;

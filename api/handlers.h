@@ -12,6 +12,8 @@ void relays_verify(struct api_request *request);
 void relays_pause(struct api_request *request);
 void relays_resume(struct api_request *request);
 
+void oauth_put_grant(struct api_request *request);
+
 void sandbox_messages_list(struct api_request *request);
 void sandbox_messages_get(struct api_request *request);
 void sandbox_messages_raw(struct api_request *request);

@@ -14,8 +14,8 @@ static const struct {
     [PROBLEM_UNAUTHORIZED] = {401, "unauthorized", "An API key is wanted",
                               "Send Authorization: Bearer KEY with a key of the configuration."},
     [PROBLEM_FORBIDDEN] = {403, "forbidden", "The API key does not allow this",
-                           "The key lacks the scope, or its from or to list does not have the "
-                           "address."},
+                           "The key lacks the scope, its from or to list does not have the "
+                           "address, or its mail goes through another relay."},
     [PROBLEM_NOT_FOUND] = {404, "not-found", "There is nothing here",
                            "No such route, or no such message (records end with "
                            "queue.retention.record)."},

@@ -29,18 +29,30 @@ static json_t *render_last_error(const struct relay_status *status)
     return json;
 }
 
+static json_t *render_oauth(const struct relay_status *status)
+{
+    const struct oauth_status *oauth = &status->oauth;
+    if (!status->has_oauth)
+        return json_null();
+    return json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", oauth->name, "state", oauth->state,
+                     "seconds_left", (json_int_t)oauth->seconds_left, "retry_in_seconds",
+                     oauth->retry_in_ms > 0 ? json_real((double)oauth->retry_in_ms / 1000)
+                                            : json_null(),
+                     "last_error", render_trouble(&oauth->last_error, "", false));
+}
+
 json_t *render_relay(const struct relay_status *status)
 {
     return json_pack(
-        "{s:s, s:s?, s:s, s:I, s:s, s:s, s:{s:I, s:I, s:I, s:I, s:I}, s:I, s:o, s:o, s:o}", "name",
-        status->name, "service", status->service, "host", status->host, "port",
+        "{s:s, s:s?, s:s, s:I, s:s, s:s, s:{s:I, s:I, s:I, s:I, s:I}, s:I, s:o, s:o, s:o, s:o}",
+        "name", status->name, "service", status->service, "host", status->host, "port",
         (json_int_t)status->port, "tls", connect_tls_word(status->tls), "state", status->state,
         "connections", "open", (json_int_t)(status->n_connections - status->n_opening), "opening",
         (json_int_t)status->n_opening, "idle", (json_int_t)status->n_idle, "bears",
         (json_int_t)status->n_cap, "max", (json_int_t)status->n_max, "ready",
         (json_int_t)status->n_ready, "rates", render_rates(status), "retry_in_seconds",
         status->retry_in_ms > 0 ? json_real((double)status->retry_in_ms / 1000) : json_null(),
-        "last_error", render_last_error(status));
+        "last_error", render_last_error(status), "oauth", render_oauth(status));
 }
 
 json_t *render_lines(const char *text)

@@ -14,6 +14,7 @@ const struct route routes[] = {
     {"POST", "/v1/relays/{name}/verify", SCOPE_ADMIN, relays_verify},
     {"POST", "/v1/relays/{name}/pause", SCOPE_ADMIN, relays_pause},
     {"POST", "/v1/relays/{name}/resume", SCOPE_ADMIN, relays_resume},
+    {"PUT", "/v1/oauth/{name}/grant", SCOPE_ADMIN, oauth_put_grant, .takes_json = true},
     {"GET", "/v1/sandbox/messages", SCOPE_READ, sandbox_messages_list},
     {"DELETE", "/v1/sandbox/messages", SCOPE_ADMIN, sandbox_messages_delete},
     {"GET", "/v1/sandbox/messages/{id}", SCOPE_READ, sandbox_messages_get},

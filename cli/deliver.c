@@ -7,11 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "api/handlers.h"
+#include "base/clock.h"
 #include "engine.h"
 
-enum { ANSWER_MAX = 1 << 20, WAIT_S = 60 };
+enum {
+    ANSWER_MAX = 1 << 20,
+    WAIT_S = 60,
+    LOOK_MS = 100,
+    PATIENCE_MS = 10 * 1000, /* by then a trouble has been looked into */
+};
 
 /* --- through a gateway -------------------------------------------------------------------- */
 
@@ -94,6 +101,59 @@ static void on_complete(struct api_request *request)
     pthread_mutex_unlock(&local->lock);
 }
 
+/* A trouble that passes by itself, and in less than a minute perhaps. */
+static bool may_pass(const struct relay_status *status)
+{
+    return status->last_error.code == ERR_THROTTLED || status->last_error.code == ERR_RELAY_CLOSING;
+}
+
+/* What is tried again and again may lock the account. */
+static bool is_certain(const struct relay_status *status)
+{
+    return status->hint_proved || status->last_error.code == ERR_AUTH_FAILED;
+}
+
+/* No relay takes it, and why is known: nothing is gained by waiting on. `waited_ms` so far. */
+static bool is_hopeless(const struct relays *relays, int64_t waited_ms)
+{
+    for (size_t i = 0; i < relays_count(relays); i++) {
+        struct relay_status status;
+        relay_status(relays_at(relays, i), &status);
+        bool known = status.last_error.code != ERR_NONE && !may_pass(&status) &&
+                     status.n_connections == status.n_opening;
+        if (!known || (!is_certain(&status) && waited_ms < PATIENCE_MS))
+            return false;
+    }
+    return true;
+}
+
+static bool wait_a_little(struct local_request *local)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += LOOK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_mutex_lock(&local->lock);
+    if (!local->done)
+        pthread_cond_timedwait(&local->news, &local->lock, &until);
+    bool done = local->done;
+    pthread_mutex_unlock(&local->lock);
+    return done;
+}
+
+/* A drain ends the wait: who still waits is told that it could not be had. */
+static void wait_for_answer(struct local_request *local, const struct api_context *context)
+{
+    int64_t begun_ms = clock_mono_ms();
+    bool drained = false;
+    while (!wait_a_little(local))
+        if (!drained && is_hopeless(context->relays, clock_mono_ms() - begun_ms)) {
+            queue_drain(context->queue);
+            drained = true;
+        }
+}
+
 /* The very handler of POST /v1/messages, without a socket. */
 static int post(const struct api_context *context, const json_t *message, json_t **answer_out,
                 struct error *err)
@@ -115,11 +175,7 @@ static int post(const struct api_context *context, const json_t *message, json_t
     free(body);
 
     messages_post(&local.request);
-    pthread_mutex_lock(&local.lock);
-    while (!local.done)
-        pthread_cond_wait(&local.news, &local.lock);
-    pthread_mutex_unlock(&local.lock);
-
+    wait_for_answer(&local, context);
     const struct api_response *response = &local.request.response;
     *answer_out =
         json_loadb(response->body != NULL ? response->body : "", response->body_len, 0, NULL);
@@ -130,18 +186,34 @@ static int post(const struct api_context *context, const json_t *message, json_t
     return *answer_out != NULL ? status : error_set(err, ERR_NOMEM, "no answer");
 }
 
-/* Why it could not be had: what the first relay that has trouble says. */
-static json_t *why_not(const struct relays *relays)
+/* The first that has trouble speaks for them all. */
+static bool find_trouble(const struct relays *relays, struct relay_status *status_out)
 {
     for (size_t i = 0; i < relays_count(relays); i++) {
-        struct relay_status status;
-        relay_status(relays_at(relays, i), &status);
-        if (status.last_error.code != ERR_NONE)
-            return json_sprintf("%s: %s: %s%s%s", status.name, error_word(status.last_error.code),
-                                status.last_error.detail, status.hint[0] != '\0' ? "; " : "",
-                                status.hint);
+        relay_status(relays_at(relays, i), status_out);
+        if (status_out->last_error.code != ERR_NONE)
+            return true;
     }
-    return json_string("the relay did not answer in time");
+    return false;
+}
+
+/* Why it could not be had, and what to do, for a person who waits for it. */
+static void tell_why_not(const struct relays *relays, json_t *problem)
+{
+    struct relay_status status;
+    const struct error *why = &status.last_error;
+    json_object_set_new(problem, "title", json_string("it was not sent"));
+    if (!find_trouble(relays, &status)) {
+        json_object_set_new(problem, "detail", json_string("the relay did not answer in time"));
+        return;
+    }
+    json_object_set_new(problem, "detail",
+                        json_sprintf("relay %s, %s: %s: %s", status.name, why->where,
+                                     error_word(why->code), why->detail));
+    if (status.hint[0] != '\0')
+        json_object_set_new(
+            problem, "hint",
+            json_sprintf("hint%s: %s", status.hint_proved ? ", proved" : "", status.hint));
 }
 
 int deliver_from_here(const struct config *config, const json_t *message, json_t **answer_out,
@@ -158,7 +230,7 @@ int deliver_from_here(const struct config *config, const json_t *message, json_t
         .config = &in_memory, .queue = engine.queue, .relays = engine.relays};
     int status = post(&context, message, answer_out, err);
     if (status == 504)
-        json_object_set_new(*answer_out, "detail", why_not(engine.relays));
+        tell_why_not(engine.relays, *answer_out);
     engine_stop(&engine);
     return status;
 }

@@ -197,11 +197,14 @@ static void print_answer(const json_t *answer, bool json)
 
 static void print_problem(const json_t *problem)
 {
-    const char *title = "failed", *detail = "";
+    const char *title = "failed", *detail = "", *hint = "";
     const json_t *fault;
     size_t i;
-    json_unpack((json_t *)problem, "{s?s, s?s}", "title", &title, "detail", &detail);
+    json_unpack((json_t *)problem, "{s?s, s?s, s?s}", "title", &title, "detail", &detail, "hint",
+                &hint);
     fprintf(stderr, "postern: %s%s%s\n", title, detail[0] != '\0' ? ": " : "", detail);
+    if (hint[0] != '\0')
+        fprintf(stderr, "postern: %s\n", hint);
     json_array_foreach(json_object_get(problem, "errors"), i, fault)
     {
         const char *pointer = "", *why = "";
@@ -221,7 +224,8 @@ static int deliver(const struct arguments *a)
         CLEANUP(config_free) struct config *config = cli_load_config(a->config);
         if (config == NULL)
             return EXIT_CONFIG;
-        log_configure(LOG_LEVEL_WARN, (enum log_format)config->log_format);
+        /* What else a log would warn of is told in the end. */
+        log_configure(LOG_LEVEL_ERROR, (enum log_format)config->log_format);
         status = deliver_from_here(config, a->message, &answer, &err);
     }
     if (status < 0) {

@@ -10,6 +10,7 @@
 #include "api/render_verify.h"
 #include "cli/commands.h"
 #include "cli/load.h"
+#include "oauth/grants.h"
 #include "relay/connect.h"
 #include "relay/verify.h"
 
@@ -153,11 +154,25 @@ static int print_json(const struct verify_report *report)
     return 0;
 }
 
-static int verify(const struct config_relay *relay, bool json)
+/* With a cache of our own for the tokens it logs in with. */
+static int run(const struct config *config, const struct config_relay *relay,
+               struct verify_report *report_out, struct error *err)
+{
+    struct verify_options options = {0};
+    CLEANUP(vault_close) struct vault *vault = NULL;
+    if (relay->auth.oauth != NULL && (grants_open(config, &vault, err) < 0 ||
+                                      oauth_cache_new(config, vault, &options.tokens, err) < 0))
+        return -1;
+    int rc = verify_run(relay, &options, report_out, err);
+    oauth_cache_free(options.tokens);
+    return rc;
+}
+
+static int verify(const struct config *config, const struct config_relay *relay, bool json)
 {
     static struct verify_report report;
     struct error err;
-    if (verify_run(relay, &(struct verify_options){0}, &report, &err) < 0) {
+    if (run(config, relay, &report, &err) < 0) {
         fprintf(stderr, "postern: %s\n", err.detail);
         return EXIT_FAILURE;
     }
@@ -182,5 +197,5 @@ int cli_verify(int argc, char **argv)
         return status;
     const struct config_relay *relay =
         choose_relay(config, is_url(a.relay) ? NULL : a.relay, &status);
-    return relay != NULL ? verify(relay, a.json) : status;
+    return relay != NULL ? verify(config, relay, a.json) : status;
 }

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "oauth/grants.h"
+
 enum { WORKERS_MAX = 4, SANDBOX_MESSAGES_MAX = 1000, SANDBOX_BYTES_MAX = 64 << 20 };
 
 static size_t worker_count(void)
@@ -85,6 +88,35 @@ static int open_queue(struct engine *engine, struct error *err)
     return queue_open(&settings, &engine->queue, err);
 }
 
+/* --- tokens ------------------------------------------------------------------------------- */
+
+static void on_attach(struct worker_job *job, uv_loop_t *loop)
+{
+    struct engine *engine = ((struct engine_job *)job)->engine;
+    struct error err;
+    if (oauth_cache_attach(engine->tokens, loop, &err) < 0)
+        log_error("tokens cannot be obtained", LOG_STR("code", error_word(err.code)),
+                  LOG_STR("detail", err.detail));
+}
+
+static void on_detach(struct worker_job *job, uv_loop_t *loop)
+{
+    oauth_cache_detach(((struct engine_job *)job)->engine->tokens);
+}
+
+static int start_tokens(struct engine *engine, struct error *err)
+{
+    if (engine->config->n_oauth == 0)
+        return 0;
+    if (grants_open(engine->config, &engine->vault, err) < 0 ||
+        oauth_cache_new(engine->config, engine->vault, &engine->tokens, err) < 0)
+        return -1;
+    engine->attach = (struct engine_job){.job.run = on_attach, .engine = engine};
+    engine->detach = (struct engine_job){.job.run = on_detach, .engine = engine};
+    workers_post(engine->workers, 0, &engine->attach.job);
+    return 0;
+}
+
 static void describe(struct engine *engine)
 {
     size_t n = engine->config->n_relays;
@@ -100,9 +132,9 @@ int engine_start(const struct config *config, struct engine *engine, struct erro
 {
     *engine = (struct engine){.config = config};
     if (have_somewhere_to_go(engine, err) < 0 || open_queue(engine, err) < 0 ||
-        workers_start(worker_count(), &engine->workers, err) < 0 ||
+        workers_start(worker_count(), &engine->workers, err) < 0 || start_tokens(engine, err) < 0 ||
         relays_new(config, engine->sandbox != NULL ? &engine->sandbox_relay : NULL, engine->queue,
-                   engine->workers, &engine->relays, err) < 0 ||
+                   engine->workers, engine->tokens, &engine->relays, err) < 0 ||
         queue_start(engine->queue, err) < 0) {
         engine_stop(engine);
         return -1;
@@ -128,9 +160,13 @@ void engine_stop(struct engine *engine)
         engine_drain(engine);
         relays_abort(engine->relays);
     }
+    if (engine->tokens != NULL)
+        workers_post(engine->workers, 0, &engine->detach.job);
     workers_stop(engine->workers);
     queue_free(engine->queue);
     relays_free(engine->relays);
+    oauth_cache_free(engine->tokens);
+    vault_close(engine->vault);
     sandbox_stop(engine->sandbox);
     *engine = (struct engine){0};
 }

@@ -16,6 +16,12 @@ struct engine {
     struct sandbox *sandbox;     /* NULL: none */
     struct config_relay sandbox_relay;
     struct workers *workers;
+    struct vault *vault;        /* NULL: no relay needs tokens */
+    struct oauth_cache *tokens; /* likewise */
+    struct engine_job {
+        struct worker_job job;
+        struct engine *engine;
+    } attach, detach; /* of `tokens`, to the first worker's loop */
     struct queue *queue;
     struct relays *relays;
     char relay_description[160]; /* for a person: where mail goes */

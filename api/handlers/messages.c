@@ -345,7 +345,7 @@ static void submit(struct posting *p, const json_t *tree, struct submission *s,
         message_envelope(request->arena, &message, &envelope, errors, err) < 0)
         return;
     if (!auth_allows(request->api_key, &message, &envelope, errors)) {
-        error_set(err, ERR_FORBIDDEN, "the API key's lists do not allow it");
+        error_set(err, ERR_FORBIDDEN, "the API key does not allow it");
         return;
     }
     check_relay(request->context, &message, errors);

@@ -32,6 +32,12 @@ struct delivery_recipient {
     struct reply_record reply;
 };
 
+/* How often in a row a relay complained of itself over this message; the relay's (blame.h). */
+struct delivery_complaints {
+    uint32_t n;
+    int64_t last_ms; /* monotonic */
+};
+
 enum delivery_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW };
 
 /* What routes look at, and what the client asked of the relay. Strings are never NULL. */
@@ -58,10 +64,11 @@ struct delivery {
     int64_t ready_mono_ms; /* when it entered the ready queue */
     const char *relay;     /* the relay that tried it; set by the relay, static for its life */
     bool hold_in_doubt;    /* that relay's on_in_doubt: hold; set by the relay before it departs */
-    struct claim *claim;   /* the queue's own; NULL: it cannot be withdrawn */
-    size_t n_ended;        /* the queue's own: recipients that the last settlement ended, */
-    size_t n_sent;         /* and those of them that were sent */
-    int flight;            /* slot in the flight ledger while a session has it; -1 otherwise */
+    struct delivery_complaints complaints;
+    struct claim *claim; /* the queue's own; NULL: it cannot be withdrawn */
+    size_t n_ended;      /* the queue's own: recipients that the last settlement ended, */
+    size_t n_sent;       /* and those of them that were sent */
+    int flight;          /* slot in the flight ledger while a session has it; -1 otherwise */
     size_t n_recipients;
     struct delivery_recipient recipients[]; /* all strings are in the same allocation */
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "relay/bearer.h"
 #include "relay/pool.h"
 #include "relay/shipment.h"
 
@@ -12,7 +13,8 @@ enum { OPENING_MAX = 8 * 1024 };
 struct carrier {
     struct berth *berth;
     struct session *session;
-    struct identity *identity;             /* a reference */
+    struct identity *identity; /* a reference */
+    struct bearer bearer;
     struct carrier *next, *prev;           /* of the berth's carriers */
     struct carrier *next_idle, *prev_idle; /* of the idle ones */
     bool opened, idle;
@@ -117,7 +119,7 @@ void carrier_carry(struct carrier *c, struct delivery *delivery)
     metric_add(relay->metrics.attempts, 1);
     if (carry(c, delivery) == 0)
         return;
-    pool_not_sent(relay, 1, (int64_t)delivery->n_recipients, clock_mono_ms());
+    pool_not_sent(relay, 1, pool_n_carried(delivery), clock_mono_ms());
     queue_settle(relay->around.queue, delivery); /* no memory: its verdicts are still UNTRIED */
     set_idle(c, c->n_under_way == 0);
 }
@@ -129,18 +131,11 @@ static bool worn_out(const struct carrier *c)
     const struct config_relay *settings = c->berth->relay->settings;
     return (settings->connections.max_messages > 0 &&
             c->n_carried + (int64_t)c->n_under_way >= settings->connections.max_messages) ||
-           (settings->connections.lifetime_ms > 0 &&
+           (c->opened && settings->connections.lifetime_ms > 0 &&
             clock_mono_ms() - c->opened_ms >= settings->connections.lifetime_ms);
 }
 
 /* --- what the session says ---------------------------------------------------------------- */
-
-/* A reused connection that is told goodbye at its first command was only idle for too long. */
-static bool is_worth_a_pause(const struct carrier *c, const struct shipment_news *news)
-{
-    return news->reaction != NULL && !(news->reaction->kind == REACTION_RECONNECT &&
-                                       c->n_carried > 0 && news->step == SMTP_STEP_MAIL);
-}
 
 static void on_result(void *arg, struct session *session, const struct smtp_result *result)
 {
@@ -148,16 +143,15 @@ static void on_result(void *arg, struct session *session, const struct smtp_resu
     struct relay *relay = c->berth->relay;
     struct shipment *shipment = result->owner;
     struct shipment_news news;
-    shipment_judge(shipment, relay, result, &news);
+    shipment_judge(shipment, relay, result, c->n_carried == 0, &news);
     keep_transcript(c, shipment,
                     news.reaction == NULL && result->recipients[0].reply.code / 100 == 2);
-    bool end = news.reaction != NULL;
-    if (is_worth_a_pause(c, &news))
-        end = trouble_by_reply(relay, news.step, news.reaction, news.reply);
-    else if (news.n_untried == 0)
-        trouble_none(relay);
-    if (!result->untouched && result->recipients[0].reply.code != 0)
-        c->n_carried++;
+    bool end =
+        news.reaction != NULL && trouble_by_reply(relay, news.step, news.reaction, news.reply);
+    bool answered = !result->untouched && result->recipients[0].reply.code != 0;
+    if (answered && news.reaction == NULL)
+        trouble_none(relay, news.any_sent);
+    c->n_carried += answered;
     if (news.n_untried > 0)
         pool_not_sent(relay, news.none_tried, news.n_untried, shipment->begun_us / 1000);
 
@@ -169,9 +163,16 @@ static void on_result(void *arg, struct session *session, const struct smtp_resu
     queue_settle(relay->around.queue, delivery);
 }
 
+static void on_token_wanted(void *arg, struct session *session, bool refused)
+{
+    struct carrier *c = arg;
+    bearer_want(&c->bearer, session, refused);
+}
+
 static void greet_pool(struct carrier *c)
 {
     c->opened = true;
+    c->opened_ms = clock_mono_ms();
     c->opened_as = bytes_copy(c->opening.data, c->opening.len);
     buffer_reset(&c->opening);
     metric_observe(c->berth->relay->metrics.login_seconds,
@@ -204,12 +205,14 @@ static void on_closed(void *arg, struct session *session, enum smtp_step step,
                       const struct error *why)
 {
     struct carrier *c = arg;
+    bool needed = !c->idle && step != SMTP_STEP_QUIT;
     set_idle(c, false);
     unlink_carrier(c);
+    bearer_end(&c->bearer);
     char *said = buffer_steal_str(&c->opening);
     const struct pool_ending ending = {
         .opened = c->opened,
-        .carried = c->n_carried > 0,
+        .harmless = c->n_carried > 0 || (c->opened && !needed),
         .step = step,
         .why = why,
         .transcript = c->opened ? NULL : said,
@@ -232,11 +235,18 @@ int carrier_open(struct berth *berth, uv_loop_t *loop)
     if (c == NULL)
         return -1;
     c->berth = berth;
-    c->opened_ms = clock_mono_ms();
     c->departed_us = clock_mono_us();
     buffer_init(&c->opening, OPENING_MAX);
-    const struct session_owner owner = {
-        .ready = on_ready, .result = on_result, .closed = on_closed, .said = on_said, .arg = c};
+    c->bearer = (struct bearer){.loop = loop,
+                                .cache = berth->relay->around.tokens,
+                                .entry = (size_t)berth->relay->settings->auth.oauth_index,
+                                .need_ms = berth->relay->settings->timeouts.command_ms};
+    const struct session_owner owner = {.ready = on_ready,
+                                        .result = on_result,
+                                        .closed = on_closed,
+                                        .said = on_said,
+                                        .token_wanted = on_token_wanted,
+                                        .arg = c};
     c->identity = pool_identity(berth->relay);
     c->session = session_open(loop, &c->identity->session, &owner);
     if (c->session == NULL) {
@@ -252,18 +262,30 @@ int carrier_open(struct berth *berth, uv_loop_t *loop)
     return 0;
 }
 
+/* `c` may be gone then. */
+static void quit_idle(struct carrier *c)
+{
+    set_idle(c, false);
+    session_quit(c->session);
+}
+
+struct carrier *carrier_idle(struct berth *berth)
+{
+    while (berth->idle != NULL && !session_has_room(berth->idle->session))
+        quit_idle(berth->idle);
+    return berth->idle;
+}
+
 void carriers_quit_idle(struct berth *berth, int64_t before_ms)
 {
     for (struct carrier *c = berth->idle, *next; c != NULL; c = next) {
         next = c->next_idle;
-        if (c->idle_since_ms > before_ms && !pool_is_outdated(berth->relay, c->identity))
-            continue;
-        set_idle(c, false);
-        session_quit(c->session);
+        if (c->idle_since_ms <= before_ms || pool_is_outdated(berth->relay, c->identity))
+            quit_idle(c);
     }
 }
 
-void carriers_drain(struct berth *berth)
+void carriers_quit_unused(struct berth *berth)
 {
     carriers_quit_idle(berth, INT64_MAX);
     for (struct carrier *c = berth->carriers, *next; c != NULL; c = next) {

@@ -66,6 +66,7 @@ int relay_verify(struct relay *relay, const struct verify_options *options,
         return error_set(err, ERR_NOMEM, "verify");
     *inspection = (struct inspection){
         .job.run = begin, .relay = relay, .options = *options, .done = done, .arg = arg};
+    inspection->options.tokens = relay->around.tokens;
     workers_post(relay->around.workers, 0, &inspection->job);
     return 0;
 }

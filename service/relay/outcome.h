@@ -19,8 +19,13 @@ struct outcome {
     const struct reaction *reaction; /* to its reply; never NULL. Static */
 };
 
-/* `some_accepted`: another recipient of the same transaction was accepted by its RCPT. */
+/* `shrinks`: somebody in the same transaction was told something else than that they are too many,
+ * so the next one has fewer recipients. */
 struct outcome outcome_of(const struct smtp_recipient_result *recipient,
-                          const struct smtp_result *result, bool some_accepted);
+                          const struct smtp_result *result, bool shrinks);
+
+/* The same, where what the relay said of itself, or did, counts as said of the message (blame.h).
+ */
+struct outcome outcome_blamed(const struct outcome *outcome);
 
 #endif

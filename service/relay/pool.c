@@ -47,15 +47,23 @@ static struct berth *emptiest(struct relay *relay)
     return best;
 }
 
+/* Since when do we knock, and nobody is inside? */
+static void watch_the_door(struct relay *relay, int64_t now_ms)
+{
+    if (relay->n_opening == 0 || relay->n_connections > relay->n_opening)
+        relay->knocking_ms = 0;
+    else if (relay->knocking_ms == 0)
+        relay->knocking_ms = now_ms;
+}
+
 static uint64_t open_one(struct relay *relay, int64_t now_ms)
 {
     struct berth *berth = emptiest(relay);
-    if (relay->n_connections == 0)
-        relay->knocking_ms = now_ms;
     berth->to_open++;
     berth->n_connections++;
     relay->n_connections++;
     relay->n_opening++;
+    watch_the_door(relay, now_ms);
     return UINT64_C(1) << berth->worker;
 }
 
@@ -81,13 +89,13 @@ static uint64_t plan(struct relay *relay)
 {
     int64_t now_ms = clock_mono_ms();
     size_t wanted = connections_wanted(relay);
-    bool waits = wanted > 0 && !relay->draining && !relay->paused;
+    bool waits = (wanted > 0 || relay->wanted) && !relay->draining;
     uint64_t wake = carries_now(relay, now_ms) ? wake_idle(relay, &wanted) : 0;
     wanted -= smaller(relay->n_opening, wanted); /* those will each take one */
     for (size_t n = openable(relay, now_ms); n > 0 && wanted > 0; n--, wanted--)
         wake |= open_one(relay, now_ms);
     if (wake == 0 && waits && relay->n_connections == 0)
-        wake = 1; /* somebody must watch the clock */
+        wake = 1; /* somebody must watch the clock: pauses end, mail expires */
     return wake;
 }
 
@@ -120,7 +128,7 @@ static int64_t smallest(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int64_t n_carried(const struct delivery *delivery)
+int64_t pool_n_carried(const struct delivery *delivery)
 {
     int64_t n = 0;
     for (size_t i = 0; i < delivery->n_recipients; i++)
@@ -131,7 +139,7 @@ static int64_t n_carried(const struct delivery *delivery)
 /* How many recipients go now; the others are held back until the delivery comes round again. */
 static void hold_back_excess(struct relay *relay, struct delivery *delivery, int64_t now_ms)
 {
-    int64_t n_wanted = n_carried(delivery), most = relay->settings->max_recipients;
+    int64_t n_wanted = pool_n_carried(delivery), most = relay->settings->max_recipients;
     if (most > 0)
         n_wanted = smallest(n_wanted, most);
     rate_take(relay->messages, 1, now_ms);
@@ -162,7 +170,7 @@ struct delivery *pool_pull(struct relay *relay, size_t n_under_way)
         delivery->hold_in_doubt = relay->settings->on_in_doubt == 1;
         if (queue_depart(relay->around.queue, delivery))
             return delivery;
-        pool_not_sent(relay, 1, n_carried(delivery), clock_mono_ms());
+        pool_not_sent(relay, 1, pool_n_carried(delivery), clock_mono_ms());
         queue_settle(relay->around.queue, delivery); /* withdrawn: its verdicts are UNTRIED */
     }
     return NULL;
@@ -174,6 +182,23 @@ void pool_not_sent(struct relay *relay, int64_t n_messages, int64_t n_recipients
     rate_give_back(relay->messages, n_messages, pulled_ms);
     rate_give_back(relay->recipients, n_recipients, pulled_ms);
     pthread_mutex_unlock(&relay->lock);
+}
+
+void pool_give_back(struct relay *relay, struct delivery *list)
+{
+    for (struct delivery *next; list != NULL; list = next) {
+        next = list->next;
+        list->next = NULL;
+        queue_settle(relay->around.queue, list);
+    }
+}
+
+int64_t pool_took_ms(struct relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    int64_t took_ms = relay->took_ms;
+    pthread_mutex_unlock(&relay->lock);
+    return took_ms;
 }
 
 /* --- as whom ------------------------------------------------------------------------------ */
@@ -243,6 +268,7 @@ void pool_tell_changes(struct relay *relay)
     bool is_available = pool_available(relay, clock_mono_ms());
     bool changed = is_available != relay->was_available;
     relay->was_available = is_available;
+    relay->wanted &= !is_available;
     pthread_mutex_unlock(&relay->lock);
     if (changed)
         relay->around.changed(relay->around.arg);
@@ -273,7 +299,7 @@ void pool_opened(struct relay *relay)
     relay->tried = true;
     bool was_down = relay->down;
     relay->down = relay->wanted = relay->explained = false;
-    relay->knocking_ms = 0;
+    watch_the_door(relay, clock_mono_ms());
     relay->limit = backoff_widen(relay->limit, relay->n_connections - relay->n_opening, max);
     backoff_succeeded(&relay->entry);
     if (was_down)
@@ -287,11 +313,12 @@ void pool_opened(struct relay *relay)
     pool_tell_changes(relay);
 }
 
-/* A connection that has carried mail and then ends is the ordinary course of things. */
+/* A connection that has carried mail and then ends is the ordinary course of things; so is one that
+ * had nothing to do. */
 static bool is_trouble(const struct relay *relay, const struct pool_ending *ending)
 {
     return !relay->aborting && !relay->draining && ending->why->code != ERR_NONE &&
-           !ending->carried;
+           !ending->harmless;
 }
 
 void pool_closed(struct berth *berth, const struct pool_ending *ending)
@@ -303,8 +330,7 @@ void pool_closed(struct berth *berth, const struct pool_ending *ending)
     relay->n_connections--;
     berth->n_connections--;
     relay->n_opening -= !ending->opened;
-    if (relay->n_opening == 0)
-        relay->knocking_ms = 0;
+    watch_the_door(relay, clock_mono_ms());
     relay->tried = true;
     bool trouble = is_trouble(relay, ending);
     if (trouble) {
@@ -334,11 +360,7 @@ static void settle_expired(struct relay *relay)
     pthread_mutex_lock(&relay->lock);
     struct delivery *expired = ready_take_expired(&relay->ready, clock_wall_ms());
     pthread_mutex_unlock(&relay->lock);
-    for (struct delivery *next; expired != NULL; expired = next) {
-        next = expired->next;
-        expired->next = NULL;
-        queue_settle(relay->around.queue, expired); /* UNTRIED and expired: the queue fails them */
-    }
+    pool_give_back(relay, expired);
 }
 
 static void raise_cap(struct relay *relay, int64_t now_ms)
@@ -356,7 +378,8 @@ static void raise_cap(struct relay *relay, int64_t now_ms)
 static bool has_to_watch(const struct berth *berth)
 {
     const struct relay *relay = berth->relay;
-    bool waits = relay->ready.n > 0 || (relay->down && relay->wanted) ||
+    bool hoped_for = relay->wanted && !relay->paused; /* whoever resumes it tells */
+    bool waits = relay->ready.n > 0 || hoped_for ||
                  relay->was_available != pool_available(relay, clock_mono_ms());
     return berth->carriers != NULL || berth->explaining != NULL ||
            (waits && !relay->draining && !relay->aborting);
@@ -373,6 +396,7 @@ static void on_tick(uv_timer_t *tick)
     settle_expired(relay);
     raise_cap(relay, now_ms);
     pool_tell_changes(relay);
+    trouble_look_for_token(relay);
     trouble_explain(berth, tick->loop);
     pool_plan(relay);
     pthread_mutex_lock(&relay->lock);
@@ -432,9 +456,10 @@ void berth_tend(struct worker_job *job, uv_loop_t *loop)
         return;
     }
     if (draining)
-        carriers_drain(berth);
+        carriers_quit_unused(berth);
+    struct carrier *carrier;
     struct delivery *delivery;
-    while (berth->idle != NULL && (delivery = pool_pull(relay, 0)) != NULL)
-        carrier_carry(berth->idle, delivery);
+    while ((carrier = carrier_idle(berth)) != NULL && (delivery = pool_pull(relay, 0)) != NULL)
+        carrier_carry(carrier, delivery);
     keep_ticking(berth, loop);
 }

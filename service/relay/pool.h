@@ -9,6 +9,7 @@
  *   trouble.c   the breaker: connections that fail, replies that ask something of us
  *   carrier.c   one connection and what it carries
  *   shipment.c  one delivery in a transaction, from its envelope to its verdicts
+ *   blame.c     is the relay in trouble, or does one message bring it into trouble?
  *   inspection.c  a verify that somebody asked for
  *
  * Each worker has a berth: its carriers, touched by that worker's thread alone. What the berths
@@ -80,9 +81,12 @@ struct relay {
     int64_t knocking_ms;    /* since when nobody has let us in; 0: we are in, or do not try */
     struct backoff entry;   /* for opening connections */
     struct backoff traffic; /* for transactions: replies that ask us to slow down */
+    int64_t took_ms;        /* when it last took a message; monotonic */
     bool paused, draining, aborting;
-    bool down, tried, wanted; /* wanted: mail that would rather come here waits for it to be up */
-    bool explained;           /* a verify looks, or has looked, at this outage */
+    bool down, tried, wanted;       /* wanted: mail waits that would rather come here */
+    bool explained;                 /* a verify looks, or has looked, at this outage */
+    bool found_out;                 /* ... and `trouble` is what it found */
+    int64_t explained_ms;           /* when it began */
     enum error_code explained_code; /* how it looked from here; ERR_NONE: not known yet */
     bool was_available;             /* as others were told */
     struct trouble trouble;         /* the last */
@@ -101,6 +105,10 @@ struct delivery *pool_pull(struct relay *relay, size_t n_under_way);
 /* So much of what was pulled at `pulled_ms` (monotonic) did not go: it counts against no rate. */
 void pool_not_sent(struct relay *relay, int64_t n_messages, int64_t n_recipients,
                    int64_t pulled_ms);
+/* A list of deliveries back to the queue. UNTRIED: they stay in the store, or have expired. */
+void pool_give_back(struct relay *relay, struct delivery *list);
+int64_t pool_n_carried(const struct delivery *delivery); /* recipients that are not held back */
+int64_t pool_took_ms(struct relay *relay);
 bool pool_available(const struct relay *relay, int64_t now_ms); /* under the lock */
 /* Tells the others if it has changed since they were told last. Under no lock. */
 void pool_tell_changes(struct relay *relay);
@@ -115,8 +123,8 @@ void pool_opened(struct relay *relay);
 void pool_idle_changed(struct berth *berth, bool idle);
 
 struct pool_ending {
-    bool opened;  /* it got through login once */
-    bool carried; /* ... and had a message answered */
+    bool opened;   /* it got through login once */
+    bool harmless; /* ... and had a message answered, or there was none for it */
     enum smtp_step step;
     const struct error *why;
     const char *transcript; /* NULL: none */
@@ -133,7 +141,10 @@ void trouble_log(const struct relay *relay, const struct trouble *trouble, int64
 /* What a transaction was answered. true: that connection should end. Under no lock. */
 bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct reaction *reaction,
                       const struct reply_record *reply);
-void trouble_none(struct relay *relay); /* a transaction was answered well */
+/* A transaction was answered as it should be; `took`: and something was sent by it. */
+void trouble_none(struct relay *relay, bool took);
+/* A relay that is down for want of a token is tried again as soon as there is one. */
+void trouble_look_for_token(struct relay *relay);
 /* Find out, without logging in, what is wrong with a relay that nobody gets into. On its loop. */
 void trouble_explain(struct berth *berth, uv_loop_t *loop);
 
@@ -145,11 +156,14 @@ void inspections_abort(struct berth *berth);
 /* --- carrier.c ---------------------------------------------------------------------------- */
 
 int carrier_open(struct berth *berth, uv_loop_t *loop);
+/* One that can take a delivery now; NULL: none. Idle ones that cannot any more say QUIT. */
+struct carrier *carrier_idle(struct berth *berth);
 /* Give the delivery to the idle carrier `carrier`. */
 void carrier_carry(struct carrier *carrier, struct delivery *delivery);
 /* Say QUIT to those idle since before `before_ms` (monotonic), and to those of an old identity. */
 void carriers_quit_idle(struct berth *berth, int64_t before_ms);
-void carriers_drain(struct berth *berth); /* idle ones say QUIT, those not in yet are given up */
+/* Idle ones say QUIT, those still on their way in are given up. */
+void carriers_quit_unused(struct berth *berth);
 void carriers_abort(struct berth *berth);
 
 #endif

@@ -144,9 +144,14 @@ void relay_remember(struct relay *relay, int64_t n_messages, int64_t n_recipient
 void relay_push(struct relay *relay, struct delivery *list)
 {
     pthread_mutex_lock(&relay->lock);
-    ready_append(&relay->ready, list);
+    bool draining = relay->draining; /* since the queue looked */
+    if (!draining)
+        ready_append(&relay->ready, list);
     pthread_mutex_unlock(&relay->lock);
-    pool_plan(relay);
+    if (draining)
+        pool_give_back(relay, list);
+    else
+        pool_plan(relay);
 }
 
 struct delivery *relay_take_back(struct relay *relay)
@@ -213,11 +218,7 @@ void relay_drain(struct relay *relay)
     relay->draining = true;
     struct delivery *left = ready_take_all(&relay->ready);
     pthread_mutex_unlock(&relay->lock);
-    for (struct delivery *next; left != NULL; left = next) {
-        next = left->next;
-        left->next = NULL;
-        queue_settle(relay->around.queue, left); /* UNTRIED: they stay in the store */
-    }
+    pool_give_back(relay, left);
     tell_berths(relay);
 }
 
@@ -239,6 +240,14 @@ bool relay_at_rest(struct relay *relay)
 
 /* --- what is known of it ------------------------------------------------------------------ */
 
+/* Does it have to be left alone for a while? */
+static bool rests(const struct relay *relay, int64_t now_ms)
+{
+    bool inside = relay->n_connections > relay->n_opening;
+    return !backoff_open(&relay->traffic, now_ms) ||
+           (!inside && !backoff_open(&relay->entry, now_ms));
+}
+
 static const char *state_word(const struct relay *relay, int64_t now_ms)
 {
     if (relay->paused)
@@ -247,13 +256,14 @@ static const char *state_word(const struct relay *relay, int64_t now_ms)
         return "idle";
     if (relay->down)
         return "down";
-    return backoff_open(&relay->traffic, now_ms) ? "up" : "throttled";
+    return rests(relay, now_ms) ? "throttled" : "up";
 }
 
 static int64_t retry_in_ms(const struct relay *relay, int64_t now_ms)
 {
     int64_t until_ms = relay->traffic.until_ms;
-    if (relay->down && relay->entry.until_ms > until_ms)
+    bool inside = relay->n_connections > relay->n_opening;
+    if (!inside && relay->entry.until_ms > until_ms)
         until_ms = relay->entry.until_ms;
     return relay->paused || until_ms <= now_ms ? 0 : until_ms - now_ms;
 }
@@ -291,9 +301,13 @@ void relay_status(struct relay *relay, struct relay_status *status_out)
     };
     if (relay->trouble.error.code != ERR_NONE)
         snprintf(status_out->hint, sizeof(status_out->hint), "%s", relay->trouble.hint);
+    status_out->has_oauth = relay->around.tokens != NULL && settings->auth.oauth != NULL;
     add_rates(status_out, "messages", relay->messages, now_ms);
     add_rates(status_out, "recipients", relay->recipients, now_ms);
     pthread_mutex_unlock(&relay->lock);
+    if (status_out->has_oauth)
+        oauth_cache_status(relay->around.tokens, (size_t)settings->auth.oauth_index,
+                           &status_out->oauth);
 }
 
 char *relay_transcript(struct relay *relay)

@@ -14,6 +14,7 @@
 
 #include "base/metric.h"
 #include "config/config.h"
+#include "oauth/cache.h"
 #include "queue/queue.h"
 #include "relay/rate.h"
 #include "relay/transcript.h"
@@ -26,6 +27,7 @@ struct relay_surroundings { /* borrowed for the relay's life */
     struct queue *queue;
     struct workers *workers;
     struct transcripts *transcripts; /* NULL: none are kept */
+    struct oauth_cache *tokens;      /* NULL: no relay needs any */
     /* It has become available, or is not any more. Called from workers, under no lock. */
     void (*changed)(void *arg);
     void *arg;
@@ -91,6 +93,8 @@ struct relay_status {
     char hint[VERIFY_HINT_SIZE]; /* of it; "": none */
     bool hint_proved;
     int64_t last_error_ms; /* wall clock */
+    bool has_oauth;
+    struct oauth_status oauth; /* of the token it logs in with */
 };
 
 void relay_status(struct relay *relay, struct relay_status *status_out);

@@ -1,5 +1,6 @@
 #include "relay/relays.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@ struct relays {
     const struct config *config;
     struct routes *routes;
     struct transcripts *transcripts;
-    uint16_t *order; /* 0, 1, 2...: all of them, as route_choice has them */
+    atomic_uint n_changes; /* of relays' being available */
+    uint16_t *order;       /* 0, 1, 2...: all of them, as route_choice has them */
     size_t n_relays;
     struct relay *items[];
 };
@@ -90,7 +92,7 @@ static struct relay *place(const struct relays *relays, struct delivery *deliver
 }
 
 /* Runs that go to the same relay are handed over at once. */
-void relays_push(struct relays *relays, struct delivery *list)
+static void place_all(const struct relays *relays, struct delivery *list)
 {
     struct relay *to = NULL;
     struct delivery *run = NULL, **end = &run;
@@ -110,13 +112,35 @@ void relays_push(struct relays *relays, struct delivery *list)
         relay_push(to, run);
 }
 
-/* Some relay has become available, or is not any more: what waits is placed anew. */
+/* What waits where it cannot go now. */
+static void place_waiting_anew(const struct relays *relays)
+{
+    for (size_t i = 0; i < relays->n_relays; i++)
+        if (!relay_available(relays->items[i]))
+            place_all(relays, relay_take_back(relays->items[i]));
+}
+
+/* While mail was on its way to the relay chosen for it, something may have changed, and what waited
+ * been placed anew without it; so it is looked again. `seen`: the changes it was placed by. */
+static void keep_up(struct relays *relays, unsigned seen)
+{
+    for (unsigned now; (now = atomic_load(&relays->n_changes)) != seen; seen = now)
+        place_waiting_anew(relays);
+}
+
+void relays_push(struct relays *relays, struct delivery *list)
+{
+    unsigned seen = atomic_load(&relays->n_changes);
+    place_all(relays, list);
+    keep_up(relays, seen);
+}
+
+/* Some relay has become available, or is not any more. */
 static void on_changed(void *arg)
 {
     struct relays *relays = arg;
-    for (size_t i = 0; i < relays->n_relays && relays->n_relays > 1; i++)
-        if (!relay_available(relays->items[i]))
-            relays_push(relays, relay_take_back(relays->items[i]));
+    if (relays->n_relays > 1)
+        keep_up(relays, atomic_fetch_add(&relays->n_changes, 1));
 }
 
 /* --- set-up and the end ------------------------------------------------------------------- */
@@ -139,21 +163,17 @@ static int add_relay(struct relays *relays, const struct config_relay *settings,
 }
 
 static int add_relays(struct relays *relays, const struct config_relay *sandbox,
-                      struct queue *queue, struct workers *workers, struct error *err)
+                      const struct relay_surroundings *surroundings, struct error *err)
 {
-    const struct relay_surroundings surroundings = {.queue = queue,
-                                                    .workers = workers,
-                                                    .transcripts = relays->transcripts,
-                                                    .changed = on_changed,
-                                                    .arg = relays};
     for (size_t i = 0; i < relays->config->n_relays; i++)
-        if (add_relay(relays, &relays->config->relays[i], &surroundings, err) < 0)
+        if (add_relay(relays, &relays->config->relays[i], surroundings, err) < 0)
             return -1;
-    return sandbox != NULL ? add_relay(relays, sandbox, &surroundings, err) : 0;
+    return sandbox != NULL ? add_relay(relays, sandbox, surroundings, err) : 0;
 }
 
 int relays_new(const struct config *config, const struct config_relay *sandbox, struct queue *queue,
-               struct workers *workers, struct relays **relays_out, struct error *err)
+               struct workers *workers, struct oauth_cache *tokens, struct relays **relays_out,
+               struct error *err)
 {
     struct relays *relays =
         calloc(1, sizeof(*relays) + (config->n_relays + 1) * sizeof(relays->items[0]));
@@ -165,8 +185,14 @@ int relays_new(const struct config *config, const struct config_relay *sandbox, 
     int rc = relays->order != NULL && relays->transcripts != NULL
                  ? routes_new(config, &relays->routes, err)
                  : error_set(err, ERR_NOMEM, "relays");
+    const struct relay_surroundings surroundings = {.queue = queue,
+                                                    .workers = workers,
+                                                    .transcripts = relays->transcripts,
+                                                    .tokens = tokens,
+                                                    .changed = on_changed,
+                                                    .arg = relays};
     if (rc == 0)
-        rc = add_relays(relays, sandbox, queue, workers, err);
+        rc = add_relays(relays, sandbox, &surroundings, err);
     if (rc == 0)
         rc = queue_usage(queue, clock_wall_ms() - USAGE_KEPT_MS, on_usage, relays, err);
     if (rc < 0) {

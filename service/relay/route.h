@@ -8,8 +8,9 @@
  * be equal; within a list one match is enough, and all lists given must match.
  *
  * Before all routes: the mail of an API key that names a relay goes through that one alone, and so
- * does a message that names one itself. Of two different ones the key's counts: it is what the
- * operator allows this client.
+ * does a message that names one itself. A message that names another than its key's is not taken
+ * in; should it have been before the key got its relay, the key's counts: it is what the operator
+ * allows this client.
  */
 
 #include <stdbool.h>

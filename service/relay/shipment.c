@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/blame.h"
 #include "relay/outcome.h"
 
 enum { SAID_MAX = 16 * 1024 };
@@ -129,12 +130,36 @@ static struct metric *counter_of(const struct relay_metrics *metrics, enum deliv
     return NULL;
 }
 
-static bool any_accepted(const struct smtp_result *result)
+static bool is_one_too_many(const struct smtp_recipient_result *said)
+{
+    return said->step == SMTP_STEP_RCPT &&
+           reaction_to(&said->reply)->kind == REACTION_TOO_MANY_RECIPIENTS;
+}
+
+static bool shrinks(const struct smtp_result *result)
 {
     for (size_t i = 0; i < result->n_recipients; i++)
-        if (result->recipients[i].step > SMTP_STEP_RCPT)
+        if (!is_one_too_many(&result->recipients[i]))
             return true;
     return false;
+}
+
+/* Does the relay complain of itself, or cut the line at a message's beginning? */
+static bool is_complaint(const struct smtp_result *result, bool fresh)
+{
+    if (result->untouched)
+        return fresh;
+    for (size_t i = 0; i < result->n_recipients; i++)
+        if (blame_is_for(reaction_to(&result->recipients[i].reply)))
+            return true;
+    return false;
+}
+
+static bool blames(struct relay *relay, struct delivery *delivery, const struct smtp_result *result,
+                   bool fresh)
+{
+    return is_complaint(result, fresh) &&
+           blame_message(&delivery->complaints, pool_took_ms(relay), clock_mono_ms());
 }
 
 static void judge_one(struct relay *relay, const struct delivery *delivery,
@@ -146,6 +171,7 @@ static void judge_one(struct relay *relay, const struct delivery *delivery,
     recipient->reply = said->reply;
     if (outcome->verdict == DELIVERY_UNTRIED)
         news->n_untried++;
+    news->any_sent |= outcome->verdict == DELIVERY_SENT;
     if (reaction_is_of_relay(outcome->reaction)) {
         news->reaction = outcome->reaction;
         news->reply = &recipient->reply;
@@ -160,17 +186,19 @@ static void judge_one(struct relay *relay, const struct delivery *delivery,
 }
 
 void shipment_judge(struct shipment *shipment, struct relay *relay,
-                    const struct smtp_result *result, struct shipment_news *news_out)
+                    const struct smtp_result *result, bool fresh, struct shipment_news *news_out)
 {
     struct delivery *delivery = shipment->delivery;
-    bool some_accepted = any_accepted(result);
+    bool fewer = shrinks(result), blamed = blames(relay, delivery, result, fresh);
     size_t n = 0; /* of the transaction's recipients */
     *news_out = (struct shipment_news){0};
     for (size_t i = 0; i < delivery->n_recipients; i++) {
         if (delivery->recipients[i].held_back)
             continue;
         const struct smtp_recipient_result *said = &result->recipients[n++];
-        const struct outcome outcome = outcome_of(said, result, some_accepted);
+        struct outcome outcome = outcome_of(said, result, fewer);
+        if (blamed && !is_one_too_many(said))
+            outcome = outcome_blamed(&outcome);
         judge_one(relay, delivery, &delivery->recipients[i], said, &outcome, news_out);
     }
     news_out->none_tried = news_out->n_untried == (int64_t)n;

@@ -32,11 +32,12 @@ struct shipment_news {
     const struct reply_record *reply; /* ... and that is why; the delivery's */
     enum smtp_step step;
     int64_t n_untried; /* recipients */
-    bool none_tried;
+    bool none_tried, any_sent;
 };
 
-/* Fill in the verdicts, count and log them. */
+/* Fill in the verdicts, count and log them. `fresh`: nothing was answered before on this
+ * connection, so it was not idle for too long. */
 void shipment_judge(struct shipment *shipment, struct relay *relay,
-                    const struct smtp_result *result, struct shipment_news *news_out);
+                    const struct smtp_result *result, bool fresh, struct shipment_news *news_out);
 
 #endif

@@ -11,7 +11,11 @@
 #include "relay/pool.h"
 #include "smtp/diagnosis.h"
 
-enum { RATE_PAUSE_MS = 1000 };
+enum {
+    RATE_PAUSE_MS = 1000,
+    TOKEN_RETRY_MS = 1000,
+    LOOK_AGAIN_MS = 10 * 60 * 1000, /* what was found out about an outage may not hold for ever */
+};
 
 static uint32_t dice(void)
 {
@@ -47,6 +51,7 @@ static void note(struct relay *relay, enum smtp_step step, const struct error *w
     error_at(&trouble->error, "%s", smtp_step_word(step));
     trouble->hint_proved = false;
     trouble->at_ms = clock_wall_ms();
+    relay->found_out = false;
     find_hint(relay, reaction, trouble);
 }
 
@@ -70,10 +75,10 @@ static void keep_transcript(struct relay *relay, const char *transcript)
     relay->trouble.transcript = strdup(transcript);
 }
 
-/* An outage that was looked into keeps its explanation as long as it looks the same from here. */
-static bool is_explained(struct relay *relay, const struct error *why)
+/* Is this what was looked into? */
+static bool looks_the_same(struct relay *relay, const struct error *why, int64_t now_ms)
 {
-    if (!relay->explained || !relay->trouble.hint_proved)
+    if (!relay->explained || now_ms - relay->explained_ms > LOOK_AGAIN_MS)
         return false;
     if (relay->explained_code == ERR_NONE)
         relay->explained_code = why->code;
@@ -88,9 +93,36 @@ static void learn_from_refusal(struct relay *relay, int64_t now_ms)
     if (relay->down) {
         relay->limit = 1;
     } else {
-        relay->cap = n_inside;
+        relay->cap = n_inside < relay->cap ? n_inside : relay->cap;
         relay->cap_ms = now_ms;
     }
+}
+
+static bool lacks_token(const struct error *why)
+{
+    return why->code == ERR_TOKEN_UNAVAILABLE || why->code == ERR_TOKEN_REFUSED;
+}
+
+/* The endpoint has a backoff of its own; there is no use in knocking before. */
+static int64_t token_retry_ms(const struct relay *relay)
+{
+    struct oauth_status status = {0};
+    if (relay->around.tokens != NULL)
+        oauth_cache_status(relay->around.tokens, (size_t)relay->settings->auth.oauth_index,
+                           &status);
+    return status.retry_in_ms > TOKEN_RETRY_MS ? status.retry_in_ms : TOKEN_RETRY_MS;
+}
+
+void trouble_look_for_token(struct relay *relay)
+{
+    struct oauth_status status;
+    if (relay->around.tokens == NULL || relay->settings->auth.oauth == NULL)
+        return;
+    oauth_cache_status(relay->around.tokens, (size_t)relay->settings->auth.oauth_index, &status);
+    pthread_mutex_lock(&relay->lock);
+    if (relay->down && lacks_token(&relay->trouble.error) && status.seconds_left > 0)
+        relay->entry.until_ms = 0;
+    pthread_mutex_unlock(&relay->lock);
 }
 
 int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
@@ -99,14 +131,15 @@ int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
     int64_t now_ms = clock_mono_ms();
     learn_from_refusal(relay, now_ms);
     keep_transcript(relay, ending->transcript);
-    if (is_explained(relay, ending->why)) {
+    relay->explained = looks_the_same(relay, ending->why, now_ms);
+    if (relay->explained && relay->found_out) /* not now the cause, now the symptom */
         relay->trouble.at_ms = clock_wall_ms();
-    } else {
+    else
         note(relay, ending->step, ending->why, reaction);
-        relay->explained = false;
-    }
     if (reaction->pause_ms > 0)
         return rest(&relay->entry, now_ms, reaction->pause_ms);
+    if (lacks_token(ending->why))
+        return rest(&relay->entry, now_ms, token_retry_ms(relay));
     bool login = ending->why->code == ERR_AUTH_FAILED || reaction->kind == REACTION_LOGIN;
     return backoff_failed(&relay->entry, now_ms, login, dice());
 }
@@ -116,7 +149,8 @@ int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
 static int64_t have_fewer(struct relay *relay, int64_t now_ms)
 {
     size_t n_inside = relay->n_connections - relay->n_opening;
-    relay->cap = n_inside > 1 ? n_inside - 1 : 1;
+    size_t fewer = n_inside > 1 ? n_inside - 1 : 1;
+    relay->cap = fewer < relay->cap ? fewer : relay->cap; /* some that are inside may be leaving */
     relay->cap_ms = now_ms;
     return n_inside > 1 ? 0 : backoff_failed(&relay->traffic, now_ms, false, dice());
 }
@@ -172,10 +206,13 @@ bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct rea
     return reaction->kind != REACTION_RATE;
 }
 
-void trouble_none(struct relay *relay)
+void trouble_none(struct relay *relay, bool took)
 {
+    int64_t now_ms = clock_mono_ms();
     pthread_mutex_lock(&relay->lock);
-    if (relay->traffic.n_failures > 0 && backoff_open(&relay->traffic, clock_mono_ms())) {
+    if (took)
+        relay->took_ms = now_ms;
+    if (relay->traffic.n_failures > 0 && backoff_open(&relay->traffic, now_ms)) {
         backoff_succeeded(&relay->traffic);
         relay->trouble.error = (struct error){0};
     }
@@ -190,14 +227,23 @@ static bool may_be_explained(enum error_code code)
     static const enum error_code codes[] = {
         ERR_CONNECT_REFUSED,
         ERR_CONNECT_TIMEOUT,
+        ERR_CONNECT_FAILED,
+        ERR_PROXY_FAILED,
         ERR_GREETING_TIMEOUT,
         ERR_TLS_ON_PLAIN_PORT,
         ERR_TLS_FAILED,
         ERR_TLS_TIMEOUT,
+        ERR_TLS_VERSION,
         ERR_STARTTLS_NOT_OFFERED,
+        ERR_STARTTLS_REFUSED,
+        ERR_INJECTED_RESPONSE,
         ERR_CONNECTION_LOST,
         ERR_CERTIFICATE_NAME_MISMATCH,
+        ERR_CERTIFICATE_EXPIRED,
+        ERR_CERTIFICATE_NOT_YET_VALID,
+        ERR_CERTIFICATE_UNTRUSTED,
         ERR_PROTOCOL,
+        ERR_AUTH_MECHANISM_UNAVAILABLE,
         ERR_AUTH_NEEDS_TLS,
     };
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
@@ -206,6 +252,7 @@ static bool may_be_explained(enum error_code code)
     return false;
 }
 
+/* A report without an error: it has passed, and what is known is all there is. */
 static void on_explained(void *arg, const struct verify_report *report)
 {
     struct berth *berth = arg;
@@ -220,6 +267,7 @@ static void on_explained(void *arg, const struct verify_report *report)
         snprintf(relay->trouble.hint, sizeof(relay->trouble.hint), "%s", report->hint);
         relay->trouble.hint_proved = report->hint_proved;
         relay->trouble.at_ms = clock_wall_ms();
+        relay->found_out = true;
     }
     told = relay->trouble;
     pthread_mutex_unlock(&relay->lock);
@@ -236,16 +284,25 @@ static bool take_explaining(struct relay *relay)
     if (relay->explained || relay->draining || relay->aborting || !(failed || knocks))
         return false;
     relay->explained = true;
+    relay->found_out = false;
+    relay->explained_ms = clock_mono_ms();
     relay->explained_code = failed ? relay->trouble.error.code : ERR_NONE;
     return true;
 }
 
+static bool is_at_login(const struct error *why)
+{
+    return strcmp(why->where, smtp_step_word(SMTP_STEP_AUTH)) == 0;
+}
+
 void trouble_explain(struct berth *berth, uv_loop_t *loop)
 {
-    static const struct verify_options options = {.no_login = true};
+    struct verify_options options = {.no_login = true};
     struct relay *relay = berth->relay;
     pthread_mutex_lock(&relay->lock);
     bool wanted = berth->explaining == NULL && take_explaining(relay);
+    if (wanted && relay->explained_code != ERR_NONE && is_at_login(&relay->trouble.error))
+        options.known = relay->trouble.error;
     pthread_mutex_unlock(&relay->lock);
     if (wanted)
         berth->explaining = verify_start(loop, relay->settings, &options, on_explained, berth);

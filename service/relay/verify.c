@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "config/secret.h"
 #include "relay/connect.h"
 #include "relay/walk.h"
 
@@ -32,7 +33,8 @@ struct trial {
 
 struct verify {
     uv_loop_t *loop;
-    const struct config_relay *relay;
+    struct config_relay relay; /* its strings are borrowed, but for the password */
+    char password[CONFIG_SECRET_SIZE];
     struct verify_options options;
     void (*done)(void *arg, const struct verify_report *report);
     void *arg;
@@ -94,8 +96,7 @@ static bool wants_login(const struct config_relay *relay)
  * if it leads to the very same machine; else we would send mail to whoever has a certificate. */
 static bool worked(const struct verify *v, const struct trial *trial)
 {
-    const struct verify_report *report = &trial->walk.report;
-    if (!report->ok || (wants_login(v->relay) && report->extensions.auth[0] == '\0'))
+    if (!trial->walk.report.ok)
         return false;
     return trial->change.server_name == NULL || same_address(&trial->walk.peer, &v->walk.peer);
 }
@@ -136,12 +137,13 @@ static void try_with(struct verify *v, const struct config_relay *relay,
     bool login = change->mechanism != NULL && !v->options.no_login;
     struct trial *trial = &v->trials[v->n_trials++];
     trial->change = *change;
+    trial->walk.tokens = v->options.tokens;
     walk_start(&trial->walk, v->loop, relay, login, &brief, on_walk_ended, v);
 }
 
 static void try_tls_here(struct verify *v, enum config_tls tls)
 {
-    struct config_relay relay = *v->relay;
+    struct config_relay relay = v->relay;
     const struct diagnosis_change change = {.tls = connect_tls_word(tls)};
     if (relay.tls == tls || find_here(v, change.tls) != NULL)
         return;
@@ -162,7 +164,7 @@ static void try_starttls_here(struct verify *v)
 /* Nobody is told to send a password in the clear. */
 static void try_none_here(struct verify *v)
 {
-    if (!wants_login(v->relay) || v->relay->allow_plaintext_auth != 0)
+    if (!wants_login(&v->relay) || v->relay.allow_plaintext_auth != 0)
         try_tls_here(v, CONFIG_TLS_NONE);
 }
 
@@ -177,9 +179,9 @@ static void try_other_ports(struct verify *v)
                  {2465, CONFIG_TLS_IMPLICIT},
                  {2587, CONFIG_TLS_STARTTLS}};
     for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
-        if (usual[i].port == v->relay->port)
+        if (usual[i].port == v->relay.port)
             continue;
-        struct config_relay relay = *v->relay;
+        struct config_relay relay = v->relay;
         relay.port = usual[i].port;
         relay.tls = usual[i].tls;
         try_with(v, &relay,
@@ -195,7 +197,7 @@ static void try_name(struct verify *v, const char *name, size_t len)
     char *own = v->trials[v->n_trials].name;
     memcpy(own, name, len);
     own[len] = '\0';
-    struct config_relay relay = *v->relay;
+    struct config_relay relay = v->relay;
     relay.host = own;
     relay.tls_options.server_name = NULL;
     try_with(v, &relay, &(struct diagnosis_change){.server_name = own});
@@ -204,7 +206,7 @@ static void try_name(struct verify *v, const char *name, size_t len)
 static void try_other_names(struct verify *v)
 {
     const char *names = v->walk.report.has_certificate ? v->walk.report.certificate.names : "";
-    if (v->relay->proxy.kind != CONFIG_PROXY_NONE) /* which alone sees addresses */
+    if (v->relay.proxy.kind != CONFIG_PROXY_NONE) /* which alone sees addresses */
         return;
     for (int i = 0; i < NAMES_MAX && *names != '\0'; i++) {
         size_t len = strcspn(names, ",");
@@ -215,18 +217,18 @@ static void try_other_names(struct verify *v)
 
 static void try_older_tls(struct verify *v)
 {
-    struct config_relay relay = *v->relay;
+    struct config_relay relay = v->relay;
     if (!same_text(relay.tls_options.min_version, "1.3"))
         return;
     relay.tls_options.min_version = "1.2";
     try_with(v, &relay, &(struct diagnosis_change){.min_version = "1.2"});
 }
 
-/* The only trial that logs in: the walk before it did not come to that. */
+/* The only trial that logs in, if any may: the walk before it did not come to that. */
 static void try_other_mechanism(struct verify *v)
 {
-    struct config_relay relay = *v->relay;
-    if (v->options.no_login || strcmp(relay.auth.mechanism, "auto") == 0)
+    struct config_relay relay = v->relay;
+    if (strcmp(relay.auth.mechanism, "auto") == 0)
         return;
     relay.auth.mechanism = "auto";
     try_with(v, &relay, &(struct diagnosis_change){.mechanism = "auto"});
@@ -345,7 +347,7 @@ static void write_hint(struct verify *v)
     struct verify_report *report = &v->walk.report;
     struct diagnosis_context context;
     const struct trial *best = best_trial(v, &report->hint_proved);
-    connect_diagnosis(v->relay, &context);
+    connect_diagnosis(&v->relay, &context);
     context.offered = report->has_extensions ? report->extensions.auth : NULL;
     context.tried = v->n_trials > 0;
     if (best == NULL) {
@@ -388,6 +390,7 @@ static void on_tick_closed(uv_handle_t *handle)
     walk_clear(&v->walk);
     for (size_t i = 0; i < v->n_trials; i++)
         walk_clear(&v->trials[i].walk);
+    explicit_bzero(v->password, sizeof(v->password));
     free(v);
 }
 
@@ -406,6 +409,8 @@ static void proceed(struct verify *v)
     }
     if (!v->walk.running && !v->planned) {
         v->planned = v->planning = true;
+        if (v->walk.report.ok && v->options.known.code != ERR_NONE)
+            walk_note_failure(&v->walk, SMTP_STEP_AUTH, &v->options.known);
         plan_trials(v);
         v->planning = false;
     }
@@ -435,6 +440,15 @@ static void on_tick(uv_timer_t *tick)
         watch(&v->trials[i].walk, now_ms);
 }
 
+/* Its file may have changed since the start. One that cannot be read now is being replaced: the old
+ * password stays good, as it does for the relay's connections. */
+static void renew_password(struct verify *v)
+{
+    const char *path = v->relay.auth.password_file;
+    if (path != NULL && config_read_secret_file(path, v->password, NULL) == 0)
+        v->relay.auth.password = v->password;
+}
+
 struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
                             const struct verify_options *options,
                             void (*done)(void *arg, const struct verify_report *report), void *arg)
@@ -443,14 +457,16 @@ struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
     if (v == NULL)
         return NULL;
     v->loop = loop;
-    v->relay = relay;
+    v->relay = *relay;
+    renew_password(v);
     v->options = *options;
     v->done = done;
     v->arg = arg;
     uv_timer_init(loop, &v->tick);
     v->tick.data = v;
     uv_timer_start(&v->tick, on_tick, TICK_MS, TICK_MS);
-    walk_start(&v->walk, loop, relay, !options->no_login, &whole, on_walk_ended, v);
+    v->walk.tokens = options->tokens;
+    walk_start(&v->walk, loop, &v->relay, !options->no_login, &whole, on_walk_ended, v);
     return v;
 }
 
@@ -467,9 +483,17 @@ void verify_abort(struct verify *v)
 
 /* --- on a loop of its own ------------------------------------------------------------------ */
 
+struct lone { /* a verification on a loop of its own */
+    struct verify_report *report;
+    struct oauth_cache *tokens;
+};
+
 static void on_done(void *arg, const struct verify_report *report)
 {
-    *(struct verify_report *)arg = *report;
+    struct lone *lone = arg;
+    *lone->report = *report;
+    if (lone->tokens != NULL)
+        oauth_cache_detach(lone->tokens);
 }
 
 int verify_run(const struct config_relay *relay, const struct verify_options *options,
@@ -478,7 +502,12 @@ int verify_run(const struct config_relay *relay, const struct verify_options *op
     uv_loop_t loop;
     if (uv_loop_init(&loop) < 0)
         return error_set(err, ERR_NOMEM, "event loop");
-    bool started = verify_start(&loop, relay, options, on_done, report_out) != NULL;
+    struct lone lone = {report_out, options->tokens};
+    bool started =
+        (options->tokens == NULL || oauth_cache_attach(options->tokens, &loop, err) == 0) &&
+        verify_start(&loop, relay, options, on_done, &lone) != NULL;
+    if (!started && options->tokens != NULL)
+        oauth_cache_detach(options->tokens);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     return started ? 0 : error_set(err, ERR_NOMEM, "verification");

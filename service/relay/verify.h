@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "config/config.h"
+#include "oauth/cache.h"
 #include "smtp/diagnosis.h"
 #include "smtp/extensions.h"
 #include "smtp/session.h"
@@ -44,7 +45,11 @@ struct verify_report {
 struct verify;
 
 struct verify_options {
-    bool no_login; /* stop before AUTH: a wrong password is not tried again */
+    struct oauth_cache *tokens; /* whom to ask for one, attached to a loop; NULL: nobody */
+    bool no_login; /* stop before AUTH, and see only whether there could be one: a wrong password is
+                      not tried again */
+    struct error known; /* with that: how AUTH went before, which is what is wrong if all else is
+                           well; ERR_NONE: it was not come to */
 };
 
 /*
@@ -57,7 +62,8 @@ struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
 /* `done` is called soon, with what is known. */
 void verify_abort(struct verify *verify);
 
-/* The same on a loop of its own; returns when it is done. 0, or -1 without memory. */
+/* The same on a loop of its own, which `options->tokens` is attached to for as long; returns when it
+ * is done. 0, or -1 without memory. */
 int verify_run(const struct config_relay *relay, const struct verify_options *options,
                struct verify_report *report_out, struct error *err);
 

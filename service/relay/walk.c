@@ -138,9 +138,10 @@ static bool lacks_something(const struct error *why)
            why->code == ERR_AUTH_MECHANISM_UNAVAILABLE;
 }
 
-static void note_failure(struct walk *w, enum smtp_step step, const struct error *why)
+void walk_note_failure(struct walk *w, enum smtp_step step, const struct error *why)
 {
     struct verify_report *report = &w->report;
+    report->ok = false;
     report->error = w->given_up.code != ERR_NONE ? w->given_up : *why;
     if (report->has_certificate)
         tell_more(&report->error, &report->certificate);
@@ -159,23 +160,53 @@ static void on_closed(void *arg, struct session *session, enum smtp_step step,
                       const struct error *why)
 {
     struct walk *w = arg;
+    bearer_end(&w->bearer);
     struct verify_report *report = &w->report;
     const struct transport *transport = session_transport(session);
     if (transport != NULL && !report->has_certificate) /* refused, it is shown all the more */
         report->has_certificate = transport_certificate(transport, &report->certificate);
     if (step == SMTP_STEP_EHLO && lacks_something(why))
         note_extensions(w, session);
-    if (!report->ok)
-        note_failure(w, step, why);
+    if (!report->ok && report->error.code == ERR_NONE)
+        walk_note_failure(w, step, why);
     end(w);
+}
+
+/* Has it a login for us? The dialogue would choose so, too; what comes of it is not asked here. */
+static bool offers_login(const struct walk *w, struct session *session, struct error *why_not)
+{
+    CLEANUP(sasl_free) struct sasl *sasl = NULL;
+    struct sasl_binding binding;
+    struct session_settings configured;
+    const struct transport *transport = session_transport(session);
+    connect_settings(&w->relay, &configured);
+    if (!sasl_wanted(&configured.smtp.credentials))
+        return true;
+    bool clear_allowed =
+        transport_tls_version(transport) != NULL || configured.smtp.allow_plaintext_auth;
+    transport_bindings(transport, binding.tls_exporter, binding.tls_unique);
+    return sasl_start(&configured.smtp.credentials, &binding, session_extensions(session)->auth,
+                      clear_allowed, &sasl, why_not) == 0 ||
+           !lacks_something(why_not);
 }
 
 static void on_ready(void *arg, struct session *session)
 {
     struct walk *w = arg;
-    w->report.ok = true;
+    struct error why;
+    w->report.ok = w->login || offers_login(w, session, &why);
+    if (!w->report.ok) {
+        w->report.n_steps--; /* EHLO: the session had no fault to find with it */
+        walk_note_failure(w, SMTP_STEP_EHLO, &why);
+    }
     w->deadline_ms = clock_mono_ms() + FAREWELL_MS;
     session_quit(session);
+}
+
+static void on_token_wanted(void *arg, struct session *session, bool refused)
+{
+    struct walk *w = arg;
+    bearer_want(&w->bearer, session, refused);
 }
 
 /* Never: it carries nothing. */
@@ -191,12 +222,12 @@ static void shorten(int64_t *timeout_ms, int64_t limit_ms)
         *timeout_ms = limit_ms;
 }
 
-static void prepare(struct walk *w, bool login, const struct walk_limits *limits)
+static void prepare(struct walk *w, const struct walk_limits *limits)
 {
     struct session_settings *settings = &w->settings;
     connect_settings(&w->relay, settings);
     settings->tls_context = w->tls;
-    if (!login)
+    if (!w->login)
         settings->smtp.credentials = (struct sasl_credentials){.mechanism = "none"};
     shorten(&settings->connect_timeout_ms, limits->connect);
     shorten(&settings->tls_timeout_ms, limits->step);
@@ -205,7 +236,7 @@ static void prepare(struct walk *w, bool login, const struct walk_limits *limits
     w->deadline_ms = clock_mono_ms() + limits->all;
 }
 
-static int begin(struct walk *w, uv_loop_t *loop, bool login, const struct walk_limits *limits,
+static int begin(struct walk *w, uv_loop_t *loop, const struct walk_limits *limits,
                  struct error *err)
 {
     const struct session_owner owner = {.ready = on_ready,
@@ -213,10 +244,15 @@ static int begin(struct walk *w, uv_loop_t *loop, bool login, const struct walk_
                                         .closed = on_closed,
                                         .step = on_step,
                                         .said = on_said,
+                                        .token_wanted = on_token_wanted,
                                         .arg = w};
     if (connect_tls_new(&w->relay, &w->tls, err) < 0)
         return -1;
-    prepare(w, login, limits);
+    prepare(w, limits);
+    w->bearer = (struct bearer){.loop = loop,
+                                .cache = w->tokens,
+                                .entry = (size_t)w->relay.auth.oauth_index,
+                                .need_ms = limits->step};
     w->session = session_open(loop, &w->settings, &owner);
     return w->session != NULL ? 0 : error_set(err, ERR_NOMEM, "connection");
 }
@@ -227,13 +263,14 @@ void walk_start(struct walk *w, uv_loop_t *loop, const struct config_relay *rela
 {
     struct error why;
     w->relay = *relay;
+    w->login = login;
     w->ended = ended;
     w->arg = arg;
     w->running = true;
     w->step_begun_us = clock_mono_us();
-    if (begin(w, loop, login, limits, &why) == 0)
+    if (begin(w, loop, limits, &why) == 0)
         return;
-    note_failure(w, why.code == ERR_CONFIG ? SMTP_STEP_TLS : SMTP_STEP_DNS, &why);
+    walk_note_failure(w, why.code == ERR_CONFIG ? SMTP_STEP_TLS : SMTP_STEP_DNS, &why);
     end(w);
 }
 

@@ -632,14 +632,19 @@ static bool is_farewell(const struct smtp_dialogue *d)
     return d->said.code == 421 || (d->said.code == 451 && strcmp(d->said.enhanced, "4.4.2") == 0);
 }
 
-/* A farewell answers the transaction it interrupts, also one whose content is on its way: that is
- * then not in doubt. What nothing was said about yet is as if the connection had just ended. */
+/* 421 answers the transaction it interrupts, also one whose content is on its way, and nothing
+ * behind it is done: none of that is in doubt. Who says 451 4.4.2 may go on all the same: it
+ * answers what was asked, and what stands whole behind it is in doubt. What nothing was said about
+ * yet is as if the connection had just ended. */
 static int take_farewell(struct smtp_dialogue *d, struct error *err)
 {
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
-    if (first != NULL && first->tx != NULL && first->tx->answered)
-        smtp_tx_decide_rest(first->tx, first->command->step, &d->said);
-    d->farewell = true;
+    struct smtp_tx *tx = first != NULL ? first->tx : NULL;
+    d->farewell = d->said.code == 421;
+    if (tx != NULL && tx->answered && first->command == &RCPT && !d->farewell)
+        smtp_tx_decide(tx, first->rcpt, SMTP_STEP_RCPT, &d->said);
+    else if (tx != NULL && tx->answered)
+        smtp_tx_decide_rest(tx, first->command->step, &d->said);
     return refused(d, smtp_reply_throttles(&d->said) ? ERR_THROTTLED : ERR_RELAY_CLOSING, err);
 }
 

@@ -168,7 +168,8 @@ static enum smtp_step current_step(const struct session *s)
     return SMTP_STEP_TCP;
 }
 
-/* The transport goes last: the owner may still look who was there. */
+/* The transport is freed last: the owner may still look who was there. But the line is down before
+ * the owner hears of it, who may then open another: the relay never sees one too many. */
 static void close_session_at(struct session *s, enum smtp_step step, const struct error *why)
 {
     assert(s->phase != CLOSED);
@@ -177,7 +178,7 @@ static void close_session_at(struct session *s, enum smtp_step step, const struc
     if (s->login != NULL)
         errand_forget(TAKE(s->login));
     if (s->transport != NULL)
-        transport_shutdown_tls(s->transport);
+        transport_hang_up(s->transport);
     stop_watching(s);
     s->phase = CLOSED;
     if (s->dialogue != NULL)
@@ -323,7 +324,8 @@ static int talk(struct session *s, bool offer, struct error *err)
         int n_written = write_some(s, err);
         if (n_written < 0)
             return -1;
-        s->cut_short = n_read > 0 || n_written > 0 || transport_pending(s->transport);
+        /* A result may have come without an octet: of what was not even sent. */
+        s->cut_short = settled || n_read > 0 || n_written > 0 || transport_pending(s->transport);
         if (!s->cut_short)
             break;
     }

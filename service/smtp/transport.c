@@ -347,6 +347,12 @@ void transport_shutdown_tls(struct transport *transport)
     SSL_shutdown(transport->ssl);
 }
 
+void transport_hang_up(struct transport *transport)
+{
+    transport_shutdown_tls(transport);
+    shutdown(transport->fd, SHUT_RDWR);
+}
+
 const char *transport_tls_version(const struct transport *transport)
 {
     return transport->ssl != NULL ? SSL_get_version(transport->ssl) : NULL;

@@ -45,6 +45,7 @@ ssize_t transport_write(struct transport *transport, const char *data, size_t le
 int transport_wants(const struct transport *transport);
 bool transport_pending(const struct transport *transport); /* decrypted octets wait to be read */
 void transport_shutdown_tls(struct transport *transport);  /* close_notify, best effort */
+void transport_hang_up(struct transport *transport);       /* that, and nothing goes either way */
 const char *transport_tls_version(const struct transport *transport); /* NULL: no TLS */
 
 /* Also that of a handshake which failed for it. false: none was shown. */

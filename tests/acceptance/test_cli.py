@@ -14,6 +14,7 @@ import threading
 import time
 import unittest
 
+import troubles
 from fake_relay import FakeRelay
 from gateway import POSTERN, Gateway, free_port
 
@@ -340,6 +341,28 @@ class Send(Folder):
         self.assertEqual(status, 1)
         self.assertIn("bounce@sandbox.test: failed: 550 5.1.1", out)
         self.assertIn("550 5.1.1", err)
+
+    def test_why_it_was_not_sent(self):
+        """In seconds: what is wrong, and what to set."""
+        with troubles.Stage() as stage:
+            for provoke in (troubles.tls_on_plain_port, troubles.tls_required_from_start,
+                            troubles.auth_failed):
+                with self.subTest(provoke.__name__):
+                    trouble = provoke(stage)
+                    config = self.put("c.yaml", json.dumps({"relays": [trouble.settings]}))
+                    status, out, err = run(*SEND, "--text", "x", "--config", config, timeout=30)
+                    self.assertEqual((status, out), (1, ""))
+                    what, hint = err.splitlines()
+                    self.assertRegex(what, r"\Apostern: it was not sent: relay \w+, "
+                                           rf"{trouble.step}: {trouble.code}: .*{trouble.detail}")
+                    proved = ", proved" if trouble.proved else ""
+                    start = f"postern: hint{proved}: "
+                    self.assertTrue(hint.startswith(start), hint)
+                    self.assertRegex(hint[len(start):], trouble.hint)
+                    self.assertNotIn("hidden", err)
+                    logins = [c for s in stage.relays[-1].sessions for c in s.commands
+                              if c.startswith("AUTH")]
+                    self.assertLessEqual(len(logins), 1)
 
     def test_keys(self):
         with Gateway({"api_keys": [{"name": "a", "key": "right-key"},

@@ -83,6 +83,9 @@ class Routes(unittest.TestCase):
                 refused = gateway.post(message(relay="d"), {"Authorization": "Bearer k2"})
                 self.assertEqual(refused.status, 422)
                 self.assertEqual(refused.json()["errors"][0]["pointer"], "/relay")
+                refused = gateway.post(message(relay="a"), {"Authorization": "Bearer k3"})
+                self.assertEqual(refused.status, 403)
+                self.assertEqual(refused.json()["errors"][0]["pointer"], "/relay")
 
     def test_recipients_of_one_message_go_their_own_ways(self):
         with FakeRelay() as a, FakeRelay() as b:

@@ -5,16 +5,13 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import unittest
 
 from gateway import Gateway, free_port
 from kdc import REALM, Kdc
-from ports import free_base
+from shared_peers import PEERS, Peers
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PEERS = os.path.join(HERE, "..", "..", "..", "shared", "peers")
 ALICE = ("alice@smtp.test", "wonderland")
 BOB = ("bob@smtp.test", 'p@ss "w0rd" \\ 100% ünï')
 
@@ -24,31 +21,7 @@ def read(path):
         return f.read()
 
 
-class Peers(unittest.TestCase):
-    """`scripts` of the shared peers run while the class's tests do."""
-    scripts = ()
-
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = tempfile.mkdtemp(prefix="lg", dir="/tmp")
-        cls.base = free_base()
-        cls.env = {**os.environ, "PEERS_PORT_BASE": str(cls.base)}
-        cls.addClassCleanup(shutil.rmtree, cls.dir, ignore_errors=True)
-        cls.peer("certs.sh", cls.dir)
-        for script in cls.scripts:
-            cls.addClassCleanup(cls.peer, script, "stop", cls.dir)
-            cls.peer(script, "start", cls.dir)
-
-    @classmethod
-    def peer(cls, script, *args):
-        # Into a file: the servers it leaves running would keep a pipe open.
-        with open(os.path.join(cls.dir, "peers.log"), "w+", encoding="utf-8") as log:
-            done = subprocess.run([os.path.join(PEERS, script), *args], env=cls.env,
-                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            if done.returncode != 0:
-                log.seek(0)
-                raise RuntimeError(f"{script}: {log.read()}")
-
+class Logins(Peers):
     def relay(self, offset, mechanism, user=None, password=None, **more):
         auth = {"mechanism": mechanism, "username": user, "password": password}
         relay = {"name": "peer", "host": "localhost", "port": self.base + offset, "tls": "starttls",
@@ -96,7 +69,7 @@ class Peers(unittest.TestCase):
 
 
 @unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
-class Dovecot(Peers):
+class Dovecot(Logins):
     scripts = ("dovecot.sh", "postfix.sh")
     maildir = "postfix/mail/all"
 
@@ -155,7 +128,7 @@ class Dovecot(Peers):
 
 
 @unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
-class CyrusAndNtlm(Peers):
+class CyrusAndNtlm(Logins):
     scripts = ("ntlm.sh",)
     maildir = "ntlm/mail/all"
 
@@ -252,7 +225,7 @@ submission_relay_trusted = no
 
 
 @unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
-class Kerberos(Peers):
+class Kerberos(Logins):
     scripts = ("postfix.sh",)
     maildir = "postfix/mail/all"
 

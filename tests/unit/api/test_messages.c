@@ -349,7 +349,8 @@ static void post_waiting(struct gateway *g, const char *body, const struct confi
 Test(messages, what_is_asked_of_the_relay_comes_to_it)
 {
     static struct config_relay relays[] = {{.name = "primary"}, {.name = "backup"}};
-    static const struct config_api_key key = {.name = "shop", .relay = "primary"};
+    static const struct config_api_key shop = {.name = "shop"},
+                                       bound = {.name = "bound", .relay = "primary"};
     struct gateway g;
     struct fake_request fake;
     start(&g, "sqlite");
@@ -360,7 +361,7 @@ Test(messages, what_is_asked_of_the_relay_comes_to_it)
                  "\"envelope\": {\"from\": \"bounce@example.com\"}, \"relay\": \"backup\","
                  "\"priority\": \"high\", \"require_tls\": true, \"ttl\": \"10m\","
                  "\"dsn\": {\"notify\": [\"failure\"], \"ret\": \"full\", \"envid\": \"e 1\"}}",
-                 &key, &fake);
+                 &shop, &fake);
     cr_assert_eq(fake.request.response.status, 200);
     cr_assert_str_eq(seen.from, "a@example.com");
     cr_assert_str_eq(seen.api_key, "shop");
@@ -377,7 +378,7 @@ Test(messages, what_is_asked_of_the_relay_comes_to_it)
     post_waiting(&g,
                  "{\"from\": \"a@example.com\", \"to\": \"bob@x.org\", \"priority\": \"low\","
                  "\"ttl\": \"9d\"}",
-                 &key, &fake);
+                 &bound, &fake);
     cr_assert_str_eq(seen.relay, "primary", "the key's");
     cr_assert_eq(seen.priority, PRIORITY_LOW);
     cr_assert_eq(seen.lifetime_ms, 3600000, "never longer than the queue's");
@@ -467,6 +468,28 @@ Test(messages, a_key_may_not_send_as_others)
     json_t *json = fake_response_json(&fake);
     const json_t *fault = json_array_get(json_object_get(json, "errors"), 0);
     cr_assert_str_eq(json_string_value(json_object_get(fault, "pointer")), "/envelope/from");
+    json_decref(json);
+    fake_request_clear(&fake);
+    stop(&g);
+}
+
+Test(messages, a_key_with_a_relay_may_not_send_through_another)
+{
+    static struct config_relay relays[] = {{.name = "primary"}, {.name = "backup"}};
+    static const struct config_api_key key = {.name = "k", .relay = "primary"};
+    struct gateway g;
+    struct fake_request fake;
+    start(&g, "sqlite");
+    g.config.relays = relays;
+    g.config.n_relays = 2;
+    post_waiting(&g, "{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"relay\": \"backup\"}", &key,
+                 &fake);
+    cr_assert_eq(fake.request.response.status, 403);
+    json_t *json = fake_response_json(&fake);
+    const json_t *fault = json_array_get(json_object_get(json, "errors"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(fault, "pointer")), "/relay");
+    cr_assert_str_eq(json_string_value(json_object_get(fault, "detail")),
+                     "the API key's mail goes through primary alone");
     json_decref(json);
     fake_request_clear(&fake);
     stop(&g);

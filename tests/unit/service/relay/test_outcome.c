@@ -8,7 +8,7 @@ static const struct row {
     enum smtp_step step;
     int code;
     const char *enhanced, *text;
-    bool untouched, in_doubt, some_accepted;
+    bool untouched, in_doubt, shrinks;
     enum delivery_verdict verdict;
     enum reaction_kind kind;
 } rows[] = {
@@ -89,7 +89,7 @@ Test(outcome, every_step_and_class)
                                            .n_recipients = 1,
                                            .untouched = row->untouched,
                                            .in_doubt = row->in_doubt};
-        struct outcome outcome = outcome_of(&recipient, &result, row->some_accepted);
+        struct outcome outcome = outcome_of(&recipient, &result, row->shrinks);
         cr_expect_eq(outcome.verdict, row->verdict, "%s: %d", row->name, (int)outcome.verdict);
         cr_expect_eq(outcome.reaction->kind, row->kind, "%s: %d", row->name,
                      (int)outcome.reaction->kind);

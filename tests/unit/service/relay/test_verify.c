@@ -1,6 +1,8 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "relay/verify.h"
 
@@ -59,7 +61,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     c->in[n] = '\0';
     strncat(heard, c->in, sizeof(heard) - strlen(heard) - 1);
     if (strncmp(c->in, "EHLO", 4) == 0)
-        say(c, "250-hi\r\n250 AUTH PLAIN\r\n");
+        say(c, "250-hi\r\n250 AUTH PLAIN EXTERNAL\r\n");
     else if (strncmp(c->in, "AUTH", 4) == 0)
         say(c, "235 2.7.0 in\r\n");
     else if (strncmp(c->in, "QUIT", 4) == 0)
@@ -166,7 +168,7 @@ Test(verify, logs_in_once)
     finish();
     cr_expect(report.ok);
     cr_expect_eq(report.error.code, ERR_NONE);
-    cr_expect_str_eq(report.extensions.auth, "PLAIN");
+    cr_expect_str_eq(report.extensions.auth, "PLAIN EXTERNAL");
     cr_expect_str_eq(heard, "EHLO gw.example.com\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nQUIT\r\n");
 }
 
@@ -192,6 +194,58 @@ Test(verify, or_not_at_all_by_certificate)
     finish();
     cr_expect(report.ok);
     cr_expect_str_eq(heard, "EHLO gw.example.com\r\nQUIT\r\n");
+}
+
+/* Whether there could be a login is seen without one. */
+Test(verify, or_not_at_all_where_there_is_none_for_us)
+{
+    static const struct {
+        const char *mechanism;
+        int allow_plaintext;
+        enum error_code code;
+        const char *said, *hint;
+    } rows[] = {
+        {"cram-md5", 1, ERR_AUTH_MECHANISM_UNAVAILABLE, "AUTH PLAIN EXTERNAL",
+         "set auth.mechanism: auto"},
+        {"auto", 0, ERR_AUTH_NEEDS_TLS, "AUTH PLAIN without TLS", "set tls: starttls"},
+    };
+    greeting = "220 hi\r\n";
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (i > 0)
+            set_up();
+        struct config_relay relay = a_relay();
+        relay.auth.mechanism = rows[i].mechanism;
+        relay.allow_plaintext_auth = rows[i].allow_plaintext;
+        n_done = 0;
+        start(&relay, true);
+        finish();
+        cr_expect_not(report.ok);
+        cr_expect_eq(report.error.code, rows[i].code, "row %zu", i);
+        cr_expect_str_eq(report.error.where, "ehlo");
+        cr_expect_not_null(strstr(report.error.detail, rows[i].said), "%s", report.error.detail);
+        cr_expect_eq(strncmp(report.hint, rows[i].hint, strlen(rows[i].hint)), 0, "%s",
+                     report.hint);
+        cr_expect_str_eq(report.steps[report.n_steps - 1].name, "ehlo");
+        cr_expect_not(report.steps[report.n_steps - 1].ok);
+    }
+    cr_expect_null(strstr(heard, "AUTH"));
+}
+
+/* All is well up to the login, of which is known how it went. */
+Test(verify, or_not_at_all_when_it_is_known_how_it_goes)
+{
+    const struct config_relay relay = a_relay();
+    struct verify_options options = {.no_login = true};
+    error_set(&options.known, ERR_AUTH_NEEDS_TLS, "538 5.7.11 encryption required");
+    greeting = "220 hi\r\n";
+    cr_assert_not_null(verify_start(&loop, &relay, &options, on_done, &n_done));
+    finish();
+    cr_expect_not(report.ok);
+    cr_expect_eq(report.error.code, ERR_AUTH_NEEDS_TLS);
+    cr_expect_str_eq(report.error.where, "auth");
+    cr_expect_str_eq(report.error.detail, "538 5.7.11 encryption required");
+    cr_expect_not_null(strstr(report.hint, "set tls: starttls"));
+    cr_expect_null(strstr(heard, "AUTH"));
 }
 
 /* The report is told by the loop also when not even a session could be begun. */
@@ -287,4 +341,57 @@ Test(verify, on_a_loop_of_its_own)
     cr_expect_eq(report.error.code, ERR_CONNECT_REFUSED); /* nobody listens any more */
     cr_expect_str_eq(report.error.where, "tcp");
     cr_expect_neq(report.hint[0], '\0');
+}
+
+/* --- a password in a file ----------------------------------------------------------------- */
+
+static char password_file[64];
+
+static void write_password(const char *text)
+{
+    FILE *file = fopen(password_file, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    cr_assert_eq(fclose(file), 0);
+}
+
+static void make_password_file(void)
+{
+    strcpy(password_file, "/tmp/postern-verify-XXXXXX");
+    int fd = mkstemp(password_file);
+    cr_assert_geq(fd, 0);
+    close(fd);
+}
+
+static void remove_password_file(void)
+{
+    unlink(password_file);
+}
+
+TestSuite(verify_password_file, .init = make_password_file, .fini = remove_password_file,
+          .timeout = 60);
+
+static void log_in_with_file(const char *text, const char *wanted)
+{
+    set_up();
+    struct config_relay relay = a_relay();
+    relay.auth.password_file = password_file;
+    greeting = "220 hi\r\n";
+    write_password(text);
+    start(&relay, false);
+    finish();
+    cr_expect(report.ok);
+    cr_expect_not_null(strstr(heard, wanted), "%s", heard);
+}
+
+/* As its connections do, a verify logs in with what the file holds now. */
+Test(verify_password_file, is_read_again)
+{
+    log_in_with_file("renewed\n", "AUTH PLAIN AGFsaWNlAHJlbmV3ZWQ=\r\n");
+}
+
+/* Empty for a moment, because it is being written. */
+Test(verify_password_file, that_cannot_be_read_changes_nothing)
+{
+    log_in_with_file("", "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n");
 }

@@ -1,0 +1,47 @@
+#include <string.h>
+
+#include "api/decode.h"
+#include "api/handlers.h"
+#include "api/problem.h"
+#include "oauth/vault.h"
+
+/* NULL after a 404. */
+static const struct config_oauth *find(struct api_request *request)
+{
+    const struct config *config = request->context->config;
+    for (size_t i = 0; i < config->n_oauth; i++)
+        if (strcmp(config->oauth[i].name, request->param) == 0 &&
+            config->oauth[i].grant == CONFIG_OAUTH_REFRESH_TOKEN)
+            return &config->oauth[i];
+    problem_respond(request, PROBLEM_NOT_FOUND,
+                    "No oauth entry of that name has grant: refresh_token.");
+    return NULL;
+}
+
+/* What `postern login --to-gateway` obtained. It is durable when this is answered, and never shown
+ * again. */
+void oauth_put_grant(struct api_request *request)
+{
+    struct error err;
+    json_t *tree = NULL;
+    const struct config_oauth *oauth = find(request);
+    if (oauth == NULL)
+        return;
+    const char *body = request->body.data != NULL ? request->body.data : "";
+    if (decode_json(body, request->body.len, &tree, &err) < 0) {
+        problem_respond_error(request, &err);
+        return;
+    }
+    const char *token = json_string_value(json_object_get(tree, "refresh_token"));
+    bool good = token != NULL && token[0] != '\0' && json_object_size(tree) == 1;
+    if (!good)
+        problem_respond(request, PROBLEM_INVALID_MESSAGE,
+                        "{\"refresh_token\": \"...\"} is wanted, and nothing else.");
+    else if (vault_put(request->context->vault, oauth->name, token, &err) < 0)
+        problem_respond_error(request, &err);
+    else
+        api_respond_json(request, 200, json_pack("{s:s, s:b}", "name", oauth->name, "stored", 1));
+    if (token != NULL)
+        explicit_bzero((char *)token, strlen(token));
+    json_decref(tree);
+}

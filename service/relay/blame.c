@@ -1,0 +1,31 @@
+#include "relay/blame.h"
+
+bool blame_is_for(const struct reaction *reaction)
+{
+    switch (reaction->kind) {
+    case REACTION_RECONNECT:
+    case REACTION_SLOW_DOWN:
+    case REACTION_QUOTA:
+    case REACTION_LOGIN:
+        return true;
+    case REACTION_FEWER:
+    case REACTION_NO_NEW:
+    case REACTION_RATE:
+    case REACTION_NONE:
+    case REACTION_TOO_MANY_RECIPIENTS:
+    case REACTION_FAIL:
+        return false;
+    }
+    return false;
+}
+
+bool blame_message(struct delivery_complaints *complaints, int64_t took_ms, int64_t now_ms)
+{
+    if (complaints->n == 0 || took_ms > complaints->last_ms)
+        complaints->n++;
+    complaints->last_ms = now_ms;
+    if (complaints->n < BLAME_COMPLAINTS)
+        return false;
+    complaints->n = 0;
+    return true;
+}
