@@ -2,6 +2,7 @@
 
 #include <stdalign.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@ struct block {
 
 struct arena {
     struct block *blocks; /* the newest first; only it has room */
+    bool wiping;
 };
 
 static struct block *block_new(size_t size)
@@ -32,12 +34,22 @@ struct arena *arena_new(void)
     return calloc(1, sizeof(struct arena));
 }
 
+struct arena *arena_new_wiping(void)
+{
+    struct arena *arena = arena_new();
+    if (arena != NULL)
+        arena->wiping = true;
+    return arena;
+}
+
 void arena_free(struct arena *arena)
 {
     if (arena == NULL)
         return;
     for (struct block *block = arena->blocks, *next; block != NULL; block = next) {
         next = block->next;
+        if (arena->wiping)
+            explicit_bzero(block->data, block->used);
         free(block);
     }
     free(arena);

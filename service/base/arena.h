@@ -10,6 +10,8 @@
 struct arena;
 
 struct arena *arena_new(void); /* NULL without memory */
+/* For secrets: what was in it is wiped before it is freed. */
+struct arena *arena_new_wiping(void);
 void arena_free(struct arena *arena);
 DEFINE_CLEANUP(struct arena *, arena_free)
 

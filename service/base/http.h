@@ -4,20 +4,22 @@
 /*
  * HTTP requests of our own (token endpoints, webhooks), by libcurl on a libuv loop: https only
  * (http to loopback), no redirects, bounded in size and time, certificates verified, no proxy
- * unless one is given, no cookies, no netrc. All functions on the loop's thread.
+ * unless one is given, no cookies, no netrc. All functions on the loop's thread. The process
+ * ignores SIGPIPE.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
 
 #include "base/error.h"
 
-struct http_client; /* one a loop */
+struct http_client; /* as many a loop as there are different settings */
 
 struct http_settings {
-    const char *ca_file; /* NULL: the system's */
-    const char *proxy;   /* "http://host:port", "socks5://..."; NULL: none */
+    const char *ca_file; /* the only ones trusted then; NULL: the system's */
+    const char *proxy;   /* "http://host:port", "socks5://..."; it resolves names; NULL: none */
 };
 
 struct http_header {
@@ -29,33 +31,53 @@ struct http_request { /* borrowed until `done` */
     const char *method; /* "GET", "POST" */
     const struct http_header *headers;
     size_t n_headers;
-    const char *body; /* NULL: none */
+    const char *body; /* of a POST; NULL: empty */
     size_t body_len;
     int64_t timeout_ms;  /* for the whole of it */
     size_t response_max; /* octets of body; more is ERR_TOO_LARGE */
+    /* Never sent twice. On a connection that was idle and turns out dead, a request goes out again
+     * by itself, though the server may have taken the first: fatal to a refresh token that is
+     * rotated. So this one has a connection of its own. */
+    bool once;
 };
 
-struct http_response { /* valid during the call */
-    int status;
-    const char *body; /* not NUL-terminated */
+struct http_response { /* valid during the call; its memory is wiped behind it */
+    int status;        /* a 3xx is given as it came */
+    const char *body;  /* not NUL-terminated */
     size_t body_len;
-    int64_t retry_after_ms; /* of Retry-After, both its forms; -1: none */
+    int64_t retry_after_ms; /* of Retry-After, both its forms, at most a day; -1: none */
 };
 
-/* `response` NULL and in `err` ERR_TIMEOUT, ERR_TOO_LARGE, ERR_CONNECT_FAILED and its kin,
- * ERR_CERTIFICATE_UNTRUSTED, ERR_INVALID (a URL that is not allowed), ERR_NOMEM. */
+/*
+ * `response` NULL and in `err`:
+ *   ERR_INVALID            a URL that is not allowed, or a header that would be two
+ *   ERR_TIMEOUT, ERR_TOO_LARGE, ERR_NOMEM
+ *   ERR_DNS_FAILED, ERR_CONNECT_REFUSED, ERR_CONNECT_FAILED, ERR_PROXY_FAILED
+ *   ERR_CERTIFICATE_*, ERR_TLS_FAILED, ERR_CONFIG (the CA file)
+ *   ERR_CONNECTION_LOST    before the answer was whole
+ *   ERR_PROTOCOL           what came is not HTTP
+ * It may start other exchanges, cancel others, and free the client.
+ */
 typedef void http_done_fn(void *arg, const struct http_response *response, const struct error *err);
 
 int http_client_new(uv_loop_t *loop, const struct http_settings *settings,
                     struct http_client **client_out, struct error *err);
 /* What is under way ends with ERR_CONNECTION_LOST, before this returns; handles close on the loop.
- */
+ * `done` may not start anything then. NULL is fine. */
 void http_client_free(struct http_client *client);
 
 struct http_exchange;
 /* `done` is called once, later, from the loop. NULL: no memory. */
 struct http_exchange *http_start(struct http_client *client, const struct http_request *request,
                                  http_done_fn *done, void *arg);
-void http_cancel(struct http_exchange *exchange); /* `done` is not called any more */
+/* `done` is not called any more. Not for one whose `done` has been called. */
+void http_cancel(struct http_exchange *exchange);
+
+/* Whether a request to it would be made: https to anywhere, http to loopback only. -1 with
+ * ERR_INVALID. For checking settings. */
+int http_check_url(const char *url, struct error *err);
+
+/* The value of a Retry-After (RFC 9110, 10.2.3), from `now_s` on; -1: neither of its forms. */
+int64_t http_retry_after_ms(const char *value, int64_t now_s);
 
 #endif

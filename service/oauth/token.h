@@ -18,12 +18,13 @@ struct oauth_token;
  * before it was asked. 0, a token the caller owns, and in `*refresh_out` a refresh token that came
  * with it (malloc'd, the caller's to wipe and free; NULL: none came); or -1 with both untouched and
  * in `err`:
- *   ERR_TOKEN_REFUSED      for the reason the endpoint gave (RFC 6749, 5.2): `error` in the detail,
- *                          first word
- *   ERR_TOKEN_UNAVAILABLE  it is out of order: 5xx, 429, not JSON, no usable bearer token, a
- *                          redirect
+ *   ERR_TOKEN_REFUSED      for the reason the endpoint gave (RFC 6749, 5.2): "WORD" or "WORD: ...",
+ *                          WORD its `error`
+ *   ERR_TOKEN_UNAVAILABLE  it is out of order: 5xx, 429, an `error` that says so, not JSON, no
+ *                          usable bearer token, a redirect
  *   ERR_NOMEM
- * `expires_in` may be missing (5 min), a numeric string, negative or huge (clamped to 24 h).
+ * `expires_in` may be a numeric string; missing, below one and a word are 5 min; at most it is
+ * 24 h.
  */
 int oauth_token_parse(int status, const char *body, size_t len, int64_t now_ms,
                       struct oauth_token **token_out, char **refresh_out, struct error *err);
