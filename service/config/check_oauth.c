@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/nearest.h"
 #include "config/check.h"
+#include "config/provider.h"
 #include "config/proxy.h"
 
 static bool is_given(const char *text)
@@ -18,22 +19,12 @@ static bool is_given(const char *text)
 
 /* --- grants ------------------------------------------------------------------------------- */
 
-/* Those that stand for "whoever logs in": an application that nobody is logged in to has none. */
-static bool is_tenant_of_its_own(const char *tenant)
-{
-    return is_given(tenant) && strcasecmp(tenant, "common") != 0 &&
-           strcasecmp(tenant, "organizations") != 0 && strcasecmp(tenant, "consumers") != 0;
-}
-
 static const char *client_credentials_fault(const struct config_oauth *o)
 {
     if (!is_given(o->client_id))
         return "client_id is missing: the provider gave it when the application was registered";
     if (!is_given(o->client_secret) && !is_given(o->private_key_file))
         return "client_secret, client_secret_file or private_key_file is missing";
-    if (o->provider == CONFIG_OAUTH_MICROSOFT && !is_tenant_of_its_own(o->tenant))
-        return "tenant is missing: for grant: client_credentials Microsoft wants the directory's "
-               "own, by its id or domain";
     return NULL;
 }
 
@@ -86,11 +77,6 @@ static const char *key_fault(const struct config_oauth *o)
     return NULL;
 }
 
-static bool is_cloud(const char *word)
-{
-    return strcmp(word, "global") == 0 || strcmp(word, "us") == 0 || strcmp(word, "china") == 0;
-}
-
 /* --- endpoints ---------------------------------------------------------------------------- */
 
 /* https, or http that does not leave this machine: what goes there is as good as a password. */
@@ -134,12 +120,6 @@ static void check_endpoints(const struct config_oauth *o, size_t i, struct error
                            "write https://HOST/PATH, without a login; http:// only to this "
                            "machine");
     }
-    snprintf(where, sizeof(where), "oauth[%zu]", i);
-    if (o->provider == CONFIG_OAUTH_CUSTOM && o->grant != CONFIG_OAUTH_TOKEN_FILE &&
-        o->token_url == NULL)
-        error_list_add(errors, where,
-                       "token_url is missing: write it, or provider: google, microsoft, yahoo or "
-                       "fastmail");
 }
 
 static void check_proxy(const struct config *config, size_t i, struct error_list *errors)
@@ -185,22 +165,29 @@ static void check_name(const struct config *config, size_t i, const char *where,
             error_list_add(errors, where, "two entries are named \"%s\": give each a name", name);
 }
 
-void config_check_oauth(const struct config *config, size_t i, struct error_list *errors)
+/* Where the provider is not known to like another way better: RFC 6749, 2.3.1, has every server
+ * know the header. */
+static const char *fill(struct config_oauth *o, struct arena *arena)
 {
-    const struct config_oauth *o = &config->oauth[i];
-    const char *const faults[] = {grant_fault(o), key_fault(o)};
+    const char *fault = provider_fill(o, arena);
+    if (o->client_auth == CONFIG_OAUTH_CLIENT_UNSAID)
+        o->client_auth = CONFIG_OAUTH_CLIENT_BASIC;
+    return fault;
+}
+
+void config_check_oauth(struct config *config, size_t i, struct error_list *errors)
+{
+    struct config_oauth *o = &config->oauth[i];
+    const char *const faults[] = {fill(o, config->arena), grant_fault(o), key_fault(o)};
     char where[64];
     snprintf(where, sizeof(where), "oauth[%zu]", i);
     check_name(config, i, where, errors);
-    for (size_t k = 0; k < 2; k++)
+    for (size_t k = 0; k < sizeof(faults) / sizeof(faults[0]); k++)
         if (faults[k] != NULL)
             error_list_add(errors, where, "%s", faults[k]);
     check_endpoints(o, i, errors);
     check_files(o, i, errors);
     check_proxy(config, i, errors);
-    snprintf(where, sizeof(where), "oauth[%zu].cloud", i);
-    if (!is_cloud(o->cloud))
-        error_list_add(errors, where, "\"%s\" is none of: global, us, china", o->cloud);
 }
 
 /* 32 octets, as hex or base64 (also that of RFC 4648, 5) can hold them. */

@@ -5,8 +5,8 @@
 
 #include "config/config.h"
 
-/* The entry `config->oauth[i]`. */
-void config_check_oauth(const struct config *config, size_t i, struct error_list *errors);
+/* The entry `config->oauth[i]`, after what its provider gives is filled in. */
+void config_check_oauth(struct config *config, size_t i, struct error_list *errors);
 /* What tokens that are renewed are encrypted with. */
 void config_check_secret_key(const struct config *config, struct error_list *errors);
 

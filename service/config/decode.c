@@ -559,9 +559,12 @@ static void decode_item(struct decoder *d, const struct section *section, const 
                         const json_t *item, void *base)
 {
     struct config_relay *relay = section == &section_relay ? base : NULL;
+    struct config_oauth *oauth = section == &section_oauth ? base : NULL;
     set_defaults(d, section, base);
     if (relay != NULL)
         relay->secure = -1;
+    if (oauth != NULL)
+        oauth->client_auth = CONFIG_OAUTH_CLIENT_UNSAID;
     if (json_is_object(item))
         decode_object(d, section, "", full, item, base);
     else

@@ -174,8 +174,10 @@ static const struct setting oauth[] = {
     {"client_id", SETTING_STRING, AT(client_id), NULL, "The application, as it is registered."},
     {"client_secret", SETTING_SECRET, AT(client_secret), NULL, "Its secret.",
      .file_offset = AT(client_secret_file)},
-    {"client_auth", SETTING_WORD, AT(client_auth), "basic",
-     "Where the secret goes: basic (the header) or post (the body).", client_auth_words},
+    {"client_auth", SETTING_WORD, AT(client_auth), NULL,
+     "Where the secret goes: basic (the header) or post (the body); the provider's way, or basic, "
+     "if not given.",
+     client_auth_words},
     {"private_key_file", SETTING_STRING, AT(private_key_file), NULL,
      "PEM; instead of a secret the application signs who it is, and with jwt_bearer what it asks."},
     {"certificate_file", SETTING_STRING, AT(certificate_file), NULL,

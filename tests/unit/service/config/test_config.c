@@ -1153,6 +1153,13 @@ Test(config, every_setting_of_oauth)
     cr_expect_eq(c->oauth[4].provider, CONFIG_OAUTH_YAHOO);
     cr_expect_eq(c->oauth[4].grant, CONFIG_OAUTH_REFRESH_TOKEN);
     cr_expect_str_eq(c->oauth[4].refresh_token, "s3cret");
+    /* filled in by the provider */
+    cr_expect_not_null(strstr(c->oauth[0].token_url, "/t/oauth2/"), "%s", c->oauth[0].token_url);
+    cr_expect_str_eq(c->oauth[0].device_url, "https://d.example/");
+    cr_expect_str_eq(c->oauth[2].token_url, "https://oauth2.googleapis.com/token");
+    cr_expect_str_eq(c->oauth[2].scope, "https://mail.google.com/");
+    cr_expect_eq(c->oauth[2].client_auth, CONFIG_OAUTH_CLIENT_POST);
+    cr_expect_null(c->oauth[3].token_url);
     cr_expect_eq(c->relays[0].auth.oauth_index, 2);
     cr_expect_str_eq(c->relays[0].auth.username, "sub@example.com");
     cr_expect_eq(c->relays[1].auth.oauth_index, 3);
@@ -1186,10 +1193,10 @@ Test(config, grants_without_what_they_need)
         {ENTRY(URL "grant: client_credentials, client_id: i, private_key_file: DIR/postern.yaml"),
          NULL},
         {ENTRY("provider: microsoft, grant: client_credentials, client_id: i, client_secret: s"),
-         "oauth[0]: tenant is missing: for grant: client_credentials Microsoft"},
+         "oauth[0]: tenant is missing: write the tenant's id"},
         {ENTRY("provider: microsoft, grant: client_credentials, client_id: i, client_secret: s, "
-               "tenant: Common"),
-         "tenant is missing"},
+               "tenant: common"),
+         "oauth[0]: tenant: an application belongs to one tenant"},
         {ENTRY("provider: microsoft, grant: client_credentials, client_id: i, client_secret: s, "
                "tenant: contoso.example"),
          NULL},
@@ -1210,10 +1217,10 @@ Test(config, grants_without_what_they_need)
         {ENTRY(URL "client_id: i, ca_file: DIR/absent"), "oauth[0].ca_file: DIR/absent: No such"},
         {ENTRY(URL "client_id: i, proxy: 'ftp://u:s3cret@h'"), "oauth[0].proxy: "},
         {ENTRY("provider: microsoft, client_id: i, cloud: usgov"),
-         "oauth[0].cloud: \"usgov\" is none of: global, us, china"},
+         "oauth[0]: cloud: write global, us or china"},
         {ENTRY("provider: outlook, client_id: i"), "oauth[0].provider: \"outlook\" is none of"},
         {ENTRY("grant: password, client_id: i"), "oauth[0].grant: \"password\" is none of"},
-        {ENTRY("client_id: i"), "oauth[0]: token_url is missing: write it, or provider"},
+        {ENTRY("client_id: i"), "oauth[0]: token_url is missing: write the provider's"},
         {"oauth: [{" URL "client_id: i}]", "oauth[0]: name is missing"},
         {"oauth: [{name: a, " URL "client_id: i}, {name: a, " URL "client_id: i}]",
          "oauth[1]: two entries are named \"a\""},

@@ -108,7 +108,7 @@ struct fixture {
     enum answer answer;    /* to what asks for a token */
     const char *tokens[2]; /* the first and the next; NULL: there is none */
     size_t n_tokens;
-    uv_timer_t later;
+    uv_timer_t later[2]; /* one each */
     const struct peer *peer;
     enum smtp_step step;
     struct error why;
@@ -192,9 +192,10 @@ static void on_token_wanted(void *arg, struct session *session, bool refused)
         cr_assert_eq(send(f->peer->fd, "421 bye\r\n", 9, MSG_NOSIGNAL), 9);
     if (f->answer != LATER)
         return;
-    uv_timer_init(&f->loop, &f->later);
-    f->later.data = f;
-    uv_timer_start(&f->later, on_later, 1, 0);
+    uv_timer_t *later = &f->later[f->n_tokens];
+    uv_timer_init(&f->loop, later);
+    later->data = f;
+    uv_timer_start(later, on_later, 1, 0);
 }
 
 static void open_session(struct fixture *f)
