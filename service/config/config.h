@@ -109,6 +109,7 @@ enum config_oauth_provider {
     CONFIG_OAUTH_MICROSOFT,
     CONFIG_OAUTH_YAHOO,
     CONFIG_OAUTH_FASTMAIL,
+    CONFIG_OAUTH_AOL,
 };
 
 enum config_oauth_grant {
@@ -119,6 +120,7 @@ enum config_oauth_grant {
 };
 
 enum config_oauth_client_auth { /* how the client says who it is: RFC 6749, 2.3.1 */
+                                CONFIG_OAUTH_CLIENT_UNSAID = -1, /* as the provider likes it */
                                 CONFIG_OAUTH_CLIENT_BASIC,
                                 CONFIG_OAUTH_CLIENT_POST,
 };

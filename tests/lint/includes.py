@@ -14,7 +14,7 @@ LEVELS = [["base"], ["config", "message"], ["smtp", "oauth", "queue"], ["relay",
           ["engine"], ["api"], ["cli"]]
 LEVEL = {folder: level for level, folders in enumerate(LEVELS) for folder in folders}
 LIBRARIES = {"microhttpd.h": {"api"}, "sqlite3.h": {"queue"}, "yaml.h": {"config"},
-             "gsasl.h": {"smtp"}, "curl/curl.h": {"base/http"},
+             "gsasl.h": {"smtp"}, "curl/curl.h": {"base/http", "cli"},
              "uv.h": {"base/http", "smtp", "oauth", "relay", "notify", "sandbox"},
              "openssl/ssl.h": {"smtp", "sandbox"}, "syslog.h": set()}
 

@@ -1,8 +1,8 @@
 """Ports that nobody has."""
 import socket
 
-# Of the shared peers: Postfix's, Dovecot's own, and those with NTLM.
-PEER_OFFSETS = [*range(24, 33), 465, 466, 665, 687, *range(587, 596), 725, 727, 728]
+# Of the shared peers: Postfix's, the OAuth2 server's, Dovecot's own, and those with NTLM.
+PEER_OFFSETS = [*range(24, 33), 400, 443, 465, 466, 665, 687, *range(587, 596), 725, 727, 728]
 
 
 def free_base():
