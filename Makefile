@@ -143,6 +143,8 @@ tsan: ## the gateway and the queue's stress under the thread sanitizer (Criterio
 $(B)/%: $(B)/tests/support/%.o $(B)/libpostern.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(B)/oauth_stress: $(addprefix $(B)/tests/unit/support/,token_endpoint.o cache_thread.o)
+
 # What tests put before the C library.
 $(B)/%.so: tests/support/preload/%.c Makefile
 	@mkdir -p $(@D)

@@ -15,8 +15,6 @@ enum {
     TRIES_MAX = 4, /* refresh tokens in an attempt */
     MARK_SIZE = 32,
     NAME_SIZE = 300,
-    REQUEST_TIMEOUT_MS = 20 * 1000,
-    RESPONSE_MAX = 256 << 10,
 };
 
 enum stage { IDLE, PREPARING, ASKING, KEEPING, LOOKING };
@@ -131,9 +129,13 @@ static void go_to_pool(struct fetch *fetch, enum stage stage, uv_work_cb run, uv
     (void)rc;
 }
 
+/* Whoever asked has to do with two: the grant is refused, or there is no token now. */
 static void finish(struct fetch *fetch)
 {
     struct fetch_outcome outcome = fetch->outcome;
+    if (outcome.token == NULL && outcome.err.code != ERR_TOKEN_REFUSED &&
+        outcome.err.code != ERR_DRAINING)
+        outcome.err.code = ERR_TOKEN_UNAVAILABLE;
     outcome.keep_err = fetch->keep_err;
     fetch->outcome = (struct fetch_outcome){0};
     forget_attempt(fetch);
@@ -213,7 +215,7 @@ static int choose(struct fetch *fetch, const char **secret_out, struct error *er
         return 0;
     char *copy = strdup(secret);
     if (copy == NULL)
-        return error_set(err, ERR_TOKEN_UNAVAILABLE, "no memory");
+        return error_set(err, ERR_NOMEM, "no memory");
     *secret_out = fetch->tried[fetch->n_tried++] = copy;
     return 0;
 }
@@ -342,36 +344,26 @@ static void on_response(void *arg, const struct http_response *response, const s
 
 static void ask(struct fetch *fetch)
 {
-    struct http_request *request = &fetch->request;
-    request->timeout_ms = REQUEST_TIMEOUT_MS;
-    request->response_max = RESPONSE_MAX;
     fetch->stage = ASKING;
     fetch->asked_ms = clock_mono_ms();
-    fetch->exchange = fetch->wire->start(fetch->client, request, on_response, fetch);
+    fetch->exchange = fetch->wire->start(fetch->client, &fetch->request, on_response, fetch);
     if (fetch->exchange != NULL) {
         fetch->outcome.n_requests++;
         return;
     }
-    error_set(&fetch->outcome.err, ERR_TOKEN_UNAVAILABLE, "no memory for a request");
+    error_set(&fetch->outcome.err, ERR_NOMEM, "no memory for a request");
     finish(fetch);
 }
 
 /* --- prepare ------------------------------------------------------------------------------ */
 
-/* A fault of the settings is none of the grant: it may be mended, or a file appear. */
 static int make_request(struct fetch *fetch, const char *secret, struct error *err)
 {
-    struct error why = {0};
     fetch->arena = arena_new_wiping();
     if (fetch->arena == NULL)
-        return error_set(err, ERR_TOKEN_UNAVAILABLE, "no memory");
-    if (grant_request(fetch->oauth, secret, clock_wall_ms() / 1000, fetch->arena, &fetch->request,
-                      &why) == 0)
-        return 0;
-    *err = why;
-    if (err->code != ERR_TOKEN_REFUSED)
-        err->code = ERR_TOKEN_UNAVAILABLE;
-    return -1;
+        return error_set(err, ERR_NOMEM, "no memory");
+    return grant_request(fetch->oauth, secret, clock_wall_ms() / 1000, fetch->arena,
+                         &fetch->request, err);
 }
 
 static void run_prepare(uv_work_t *work)
