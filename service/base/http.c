@@ -29,7 +29,7 @@ struct http_client {
 };
 
 struct http_exchange {
-    struct http_exchange *next, **link; /* of the client's */
+    struct http_exchange *next; /* of the client's */
     struct http_client *client;
     CURL *easy;
     CURLU *url;
@@ -244,9 +244,10 @@ static void exchange_free(struct http_exchange *e)
 /* Neither libcurl nor the client knows it any more. */
 static void take_out(struct http_exchange *e)
 {
-    *e->link = e->next;
-    if (e->next != NULL)
-        e->next->link = e->link;
+    struct http_exchange **at = &e->client->exchanges;
+    while (*at != e)
+        at = &(*at)->next;
+    *at = e->next;
     curl_multi_remove_handle(e->client->multi, e->easy);
 }
 
@@ -283,8 +284,10 @@ static void end_all(struct http_client *client, enum error_code code, const char
 {
     struct error why = {0};
     error_set(&why, code, "%s", detail);
-    while (client->exchanges != NULL)
+    while (client->exchanges != NULL) {
+        assert(client->exchanges->client == client);
         end_with(client->exchanges, &why);
+    }
 }
 
 /* --- libcurl on the loop ------------------------------------------------------------------- */
@@ -635,16 +638,6 @@ static struct http_exchange *exchange_new(struct http_client *client, size_t bod
     return NULL;
 }
 
-static void put_in(struct http_exchange *e)
-{
-    struct http_client *client = e->client;
-    e->next = client->exchanges;
-    e->link = &client->exchanges;
-    if (e->next != NULL)
-        e->next->link = &e->next;
-    client->exchanges = e;
-}
-
 static void on_late(uv_timer_t *timer)
 {
     struct http_client *client = timer->data;
@@ -675,7 +668,8 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
         exchange_free(e);
         return NULL;
     }
-    put_in(e);
+    e->next = client->exchanges;
+    client->exchanges = e;
     return e;
 }
 
