@@ -26,7 +26,8 @@ Test(render_relay, one_that_has_not_been_tried)
                 " \"port\": 587, \"tls\": \"starttls\", \"state\": \"idle\","
                 " \"connections\": {\"open\": 0, \"opening\": 0, \"idle\": 0, \"bears\": 4,"
                 "                   \"max\": 4},"
-                " \"ready\": 0, \"rates\": [], \"retry_in_seconds\": null, \"last_error\": null}");
+                " \"ready\": 0, \"rates\": [], \"retry_in_seconds\": null, \"last_error\": null,"
+                " \"oauth\": null}");
 }
 
 /* Connections that are being opened are not open; a peer's octets become text. */
@@ -51,7 +52,12 @@ Test(render_relay, one_in_trouble)
         .last_error = {ERR_AUTH_FAILED, "auth", "535 caf\xe9"},
         .hint = "check auth.username and auth.password",
         .hint_proved = true,
-        .last_error_ms = 1795435200123};
+        .last_error_ms = 1795435200123,
+        .has_oauth = true,
+        .oauth = {.name = "chain",
+                  .state = "failed",
+                  .last_error = {ERR_TOKEN_UNAVAILABLE, "", "503"},
+                  .retry_in_ms = 2500}};
     assert_json(render_relay(&status),
                 "{\"name\": \"primary\", \"service\": \"gmail\", \"host\": \"smtp.gmail.com\","
                 " \"port\": 465, \"tls\": \"implicit\", \"state\": \"down\","
@@ -66,7 +72,12 @@ Test(render_relay, one_in_trouble)
                 " \"last_error\": {\"step\": \"auth\", \"code\": \"auth_failed\","
                 "                  \"detail\": \"535 caf\xef\xbf\xbd\","
                 "                  \"hint\": \"check auth.username and auth.password\","
-                "                  \"proved\": true, \"at\": \"2026-11-23T12:00:00.123Z\"}}");
+                "                  \"proved\": true, \"at\": \"2026-11-23T12:00:00.123Z\"},"
+                " \"oauth\": {\"name\": \"chain\", \"state\": \"failed\", \"seconds_left\": 0,"
+                "             \"retry_in_seconds\": 2.5,"
+                "             \"last_error\": {\"step\": \"\", \"code\": \"token_unavailable\","
+                "                              \"detail\": \"503\", \"hint\": null,"
+                "                              \"proved\": false}}}");
 }
 
 Test(render_relay, no_hint_is_null)
