@@ -22,7 +22,8 @@ static void *run_loop(void *arg)
 int cache_thread_start(struct cache_thread *at, const struct config *config, struct vault *vault,
                        struct error *err)
 {
-    if (oauth_cache_new_over(config, vault, &TOKEN_ENDPOINT, &at->cache, err) < 0)
+    const struct fetch_wire *wire = at->wire != NULL ? at->wire : &TOKEN_ENDPOINT;
+    if (oauth_cache_new_over(config, vault, wire, &at->cache, err) < 0)
         return -1;
     uv_loop_init(&at->loop);
     uv_async_init(&at->loop, &at->stop, on_stop);

@@ -1,8 +1,8 @@
 #ifndef POSTERN_TESTS_CACHE_THREAD_H
 #define POSTERN_TESTS_CACHE_THREAD_H
 
-/* A token cache on a loop in a thread of its own, over TOKEN_ENDPOINT; and somebody who asks it.
- * Knows nothing of Criterion, so that programs can use it, too. */
+/* A token cache on a loop in a thread of its own; and somebody who asks it. Knows nothing of
+ * Criterion, so that programs can use it, too. */
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -11,6 +11,7 @@
 #include "oauth/cache.h"
 
 struct cache_thread {
+    const struct fetch_wire *wire; /* NULL: TOKEN_ENDPOINT */
     struct oauth_cache *cache;
     uv_loop_t loop;
     uv_async_t stop;

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "tests/unit/support/cache_thread.h"
+#include "tests/unit/support/http_peer.h"
 #include "tests/unit/support/token_endpoint.h"
 
 enum { N_ASKERS = 64, N_KILLS = 60, PATIENCE_MS = 20000 };
@@ -757,6 +758,41 @@ Test(cache, requests_are_counted_by_result)
         has_metric("postern_oauth_requests_total{oauth=\"other\",result=\"unavailable\"} 1\n"));
     cr_assert(has_metric("postern_oauth_seconds_to_expiry{oauth=\"app\"} 3"));
     cr_assert(has_metric("postern_oauth_seconds_to_expiry{oauth=\"other\"} 0\n"));
+}
+
+/* --- over HTTP ------------------------------------------------------------------------------ */
+
+Test(cache, an_endpoint_that_is_out_of_order_is_an_outage)
+{
+    static const char *const paths[] = {"redirect", "gigabyte",  "html",      "429",     "503",
+                                        "hang-up",  "truncated", "cut-chunk", "garbage", "silent"};
+    enum { N = sizeof(paths) / sizeof(paths[0]), N_ANSWERED = N - 1 };
+    struct config_oauth bad[N];
+    const struct config bad_config = {.oauth = bad, .n_oauth = N};
+    char urls[N][64];
+    struct http_peer *peer = http_peer_start(NULL);
+    cache_thread_stop(&at);
+    for (size_t i = 0; i < N; i++) {
+        snprintf(urls[i], sizeof(urls[i]), "http://127.0.0.1:%u/%s", http_peer_port(peer),
+                 paths[i]);
+        bad[i] = entries[i % 2];
+        bad[i].name = paths[i];
+        bad[i].token_url = urls[i];
+    }
+    at.wire = &FETCH_OVER_HTTP;
+    cr_assert_eq(cache_thread_start(&at, &bad_config, vault, &err), 0, "%s", err.detail);
+    for (size_t i = 0; i < N_ANSWERED; i++) {
+        gets_none(i, ERR_TOKEN_UNAVAILABLE);
+        cr_assert_gt(status(i).retry_in_ms, 0, "%s", paths[i]);
+    }
+    cr_assert_gt(status(3).retry_in_ms, 5000, "Retry-After: 7");
+    struct asker asker; /* the end comes while its endpoint says nothing */
+    asker_init(&asker);
+    cr_assert_not(asker_ask(&asker, at.cache, N_ANSWERED));
+    cache_thread_stop(&at);
+    cr_assert_eq(asker.ask.err.code, ERR_DRAINING);
+    asker_clear(&asker);
+    http_peer_stop(peer);
 }
 
 /* --- SIGKILL ------------------------------------------------------------------------------- */
