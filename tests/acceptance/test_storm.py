@@ -204,7 +204,7 @@ def n_descriptors(gateway):
 
 class Storm(unittest.TestCase):
     def setUp(self):
-        seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
+        seed = int(os.environ.get("SEED", 20261125))  # SEED=... for another storm
         print(f"seed {seed}", flush=True)
         self.dice = random.Random(seed)
 
