@@ -145,7 +145,8 @@ int cli_serve(int argc, char **argv)
     const struct api_context context = {.config = config,
                                         .queue = engine.queue,
                                         .sandbox = engine.sandbox,
-                                        .relays = engine.relays, .vault = engine.vault};
+                                        .relays = engine.relays,
+                                        .vault = engine.vault};
     if (api_start(&context, &api, &err) < 0) {
         engine_stop(&engine);
         return report(&err);

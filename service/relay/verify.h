@@ -62,8 +62,8 @@ struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
 /* `done` is called soon, with what is known. */
 void verify_abort(struct verify *verify);
 
-/* The same on a loop of its own, which `options->tokens` is attached to for as long; returns when it
- * is done. 0, or -1 without memory. */
+/* The same on a loop of its own, which `options->tokens` is attached to for as long; returns when
+ * it is done. 0, or -1 without memory. */
 int verify_run(const struct config_relay *relay, const struct verify_options *options,
                struct verify_report *report_out, struct error *err);
 

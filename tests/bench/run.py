@@ -2,8 +2,8 @@
 """The gateway beside what people use today, in turn in one run: absolute figures of a shared
 machine mean little, the medians of the ratios do.
 
-BENCH_MESSAGES (4000), BENCH_ROUNDS (5): less of both for a quick look. BENCH_ONLY=distance: that
-part alone.
+BENCH_MESSAGES (4000), BENCH_ROUNDS (5): less of both for a quick look. BENCH_ONLY: one of the
+parts relays, distance, logins alone.
 """
 import os
 import sys
@@ -16,6 +16,7 @@ os.environ.setdefault("POSTERN", os.path.join(ROOT, "build", "release", "postern
 import contenders  # noqa: E402
 import distance  # noqa: E402
 import footprint  # noqa: E402
+import logins  # noqa: E402
 import peers  # noqa: E402
 import report  # noqa: E402
 
@@ -44,9 +45,12 @@ def compare(title, makers, n):
 def main():
     if not peers.present():
         sys.exit("the benches need ../shared/bench and ../shared/peers beside the project")
-    if os.environ.get("BENCH_ONLY", "") != "distance":
-        side_by_side()
-    distance.run(N, ROUNDS)
+    parts = {"relays": side_by_side, "distance": lambda: distance.run(N, ROUNDS),
+             "logins": logins.run}
+    only = os.environ.get("BENCH_ONLY", "")
+    for name, part in parts.items():
+        if only in ("", name):
+            part()
 
 
 def side_by_side():
