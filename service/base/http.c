@@ -29,7 +29,7 @@ struct http_client {
 };
 
 struct http_exchange {
-    struct http_exchange *next, **link; /* of the client's */
+    struct http_exchange *next; /* of the client's */
     struct http_client *client;
     CURL *easy;
     CURLU *url;
@@ -242,22 +242,23 @@ static void exchange_free(struct http_exchange *e)
 }
 
 /* Neither libcurl nor the client knows it any more. */
-static void take_out(struct http_exchange *e)
+static void take_out(struct http_client *client, struct http_exchange *e)
 {
-    *e->link = e->next;
-    if (e->next != NULL)
-        e->next->link = e->link;
-    curl_multi_remove_handle(e->client->multi, e->easy);
+    struct http_exchange **at = &client->exchanges;
+    while (*at != e)
+        at = &(*at)->next;
+    *at = e->next;
+    curl_multi_remove_handle(client->multi, e->easy);
 }
 
-static void end_with(struct http_exchange *e, const struct error *why)
+static void end_with(struct http_client *client, struct http_exchange *e, const struct error *why)
 {
-    take_out(e);
+    take_out(client, e);
     e->done(e->arg, NULL, why);
     exchange_free(e);
 }
 
-static void finish(struct http_exchange *e, CURLcode rc)
+static void finish(struct http_client *client, struct http_exchange *e, CURLcode rc)
 {
     struct error why = {0};
     long status = 0;
@@ -266,7 +267,7 @@ static void finish(struct http_exchange *e, CURLcode rc)
                   e->too_large        ? "the answer is too large"
                   : e->why[0] != '\0' ? e->why
                                       : curl_easy_strerror(rc));
-        end_with(e, &why);
+        end_with(client, e, &why);
         return;
     }
     curl_easy_getinfo(e->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -274,7 +275,7 @@ static void finish(struct http_exchange *e, CURLcode rc)
                                            .body = e->body,
                                            .body_len = e->body_len,
                                            .retry_after_ms = e->retry_after_ms};
-    take_out(e);
+    take_out(client, e);
     e->done(e->arg, &response, NULL);
     exchange_free(e);
 }
@@ -284,7 +285,7 @@ static void end_all(struct http_client *client, enum error_code code, const char
     struct error why = {0};
     error_set(&why, code, "%s", detail);
     while (client->exchanges != NULL)
-        end_with(client->exchanges, &why);
+        end_with(client, client->exchanges, &why);
 }
 
 /* --- libcurl on the loop ------------------------------------------------------------------- */
@@ -303,7 +304,7 @@ static void tell_finished(struct http_client *client)
            (message = curl_multi_info_read(client->multi, &n_left)) != NULL) {
         struct http_exchange *e = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &e);
-        finish(e, message->data.result);
+        finish(client, e, message->data.result);
     }
 }
 
@@ -635,16 +636,6 @@ static struct http_exchange *exchange_new(struct http_client *client, size_t bod
     return NULL;
 }
 
-static void put_in(struct http_exchange *e)
-{
-    struct http_client *client = e->client;
-    e->next = client->exchanges;
-    e->link = &client->exchanges;
-    if (e->next != NULL)
-        e->next->link = &e->next;
-    client->exchanges = e;
-}
-
 static void on_late(uv_timer_t *timer)
 {
     struct http_client *client = timer->data;
@@ -655,7 +646,7 @@ static void on_late(uv_timer_t *timer)
         return;
     uv_timer_start(&client->late, on_late, 0, 0); /* for the next; this one may free the client */
     const struct error why = e->refused;
-    end_with(e, &why);
+    end_with(client, e, &why);
 }
 
 struct http_exchange *http_start(struct http_client *client, const struct http_request *request,
@@ -675,12 +666,13 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
         exchange_free(e);
         return NULL;
     }
-    put_in(e);
+    e->next = client->exchanges;
+    client->exchanges = e;
     return e;
 }
 
 void http_cancel(struct http_exchange *e)
 {
-    take_out(e);
+    take_out(e->client, e);
     exchange_free(e);
 }

@@ -155,8 +155,8 @@ int smtp_dialogue_give_login(struct smtp_dialogue *d, struct smtp_login *login, 
 
 /*
  * A login by bearer token has come to the point where it needs one: hand it in, then it goes on.
- * `refused`: the one handed in before was refused by the server, a fresh one may do (asked for
- * once). Meanwhile nothing is owed and nothing is sent; the deadline is the owner's.
+ * `refused`: the one handed in before was refused by the server, a fresh one may do (asked for once).
+ * Meanwhile nothing is owed and nothing is sent; the deadline is the owner's.
  */
 bool smtp_dialogue_wants_token(const struct smtp_dialogue *d, bool *refused_out);
 /* Copied. -1 with ERR_AUTH_MECHANISM_UNAVAILABLE and the like: as start of a login. */

@@ -1,11 +1,14 @@
 #include "base/http.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/unit/support/fake_dns.h"
 #include "tests/unit/support/http_peer.h"
 #include "tests/unit/support/tls_peer.h"
 
@@ -338,7 +341,7 @@ Test(http, name_that_is_none)
     struct rig rig;
     struct ask ask;
     rig_init(&rig, &none, NULL);
-    start_at(&rig, &ask, "https://nowhere.invalid/", &plain);
+    start_at(&rig, &ask, "https://fail.test/", &plain);
     run(&rig, &ask);
     cr_expect_eq(ask.err.code, ERR_DNS_FAILED, "%s", ask.err.detail);
     rig_clear(&rig);
@@ -353,18 +356,63 @@ Test(http, proxy)
     struct http_peer *peer = http_peer_start(NULL);
     snprintf(proxy, sizeof(proxy), "http://user:s3cret@127.0.0.1:%u", http_peer_port(peer));
     rig_init(&rig, &(struct http_settings){.proxy = proxy}, NULL);
-    start_at(&rig, &ask, "https://nowhere.invalid/", &plain);
+    start_at(&rig, &ask, "https://fail.test/", &plain);
     run(&rig, &ask);
     cr_expect_eq(ask.err.code, ERR_PROXY_FAILED, "%s: %s", error_word(ask.err.code),
                  ask.err.detail);
     cr_expect_null(strstr(ask.err.detail, "s3cret"));
     cr_expect_eq(http_peer_requests(peer), 1);
+    cr_expect_eq(fake_dns_asked(), 0, "it is the proxy's to look up");
     start(&rig, &ask, "/echo", &plain);
     run(&rig, &ask);
     cr_expect_eq(ask.status, 200, "loopback is reached without it");
     cr_expect_eq(http_peer_requests(peer), 1);
     rig_clear(&rig);
     http_peer_stop(peer);
+}
+
+/* A SOCKS5 proxy (RFC 1928) that wants no login and refuses what it is asked. */
+struct socks {
+    int fd;
+    char asked[64];
+};
+
+static void *refuse_once(void *arg)
+{
+    struct socks *socks = arg;
+    char greeting[16];
+    int fd = accept(socks->fd, NULL, NULL);
+    cr_assert_gt(read(fd, greeting, sizeof(greeting)), 0);
+    cr_assert_eq(write(fd, "\5\0", 2), 2);
+    cr_assert_gt(read(fd, socks->asked, sizeof(socks->asked)), 0);
+    cr_assert_eq(write(fd, "\5\2\0\1\0\0\0\0\0\0", 10), 10);
+    close(fd);
+    return NULL;
+}
+
+Test(http, socks_proxy)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    struct socks socks = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
+    pthread_t thread;
+    struct rig rig;
+    struct ask ask;
+    char proxy[64];
+    cr_assert_eq(bind(socks.fd, (struct sockaddr *)&at, len), 0);
+    cr_assert_eq(listen(socks.fd, 1), 0);
+    cr_assert_eq(getsockname(socks.fd, (struct sockaddr *)&at, &len), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, refuse_once, &socks), 0);
+    snprintf(proxy, sizeof(proxy), "socks5://127.0.0.1:%u", ntohs(at.sin_port));
+    rig_init(&rig, &(struct http_settings){.proxy = proxy}, NULL);
+    start_at(&rig, &ask, "https://fail.test:44/", &plain);
+    run(&rig, &ask);
+    cr_expect_eq(ask.err.code, ERR_PROXY_FAILED, "%s: %s", error_word(ask.err.code),
+                 ask.err.detail);
+    pthread_join(thread, NULL);
+    cr_expect_eq(memcmp(socks.asked, "\5\1\0\3\11fail.test\0\54", 16), 0, "the name is told");
+    rig_clear(&rig);
+    close(socks.fd);
 }
 
 Test(http, retry_after)
@@ -481,17 +529,21 @@ Test(http, cancelled)
     rig_clear(&rig);
 }
 
-/* A lookup that hangs is in a thread of its own; nobody waits for it. */
-Test(http, cancelled_during_the_lookup)
+/* A lookup that hangs is in a thread of its own, and nobody waits for it. */
+Test(http, ended_during_the_lookup)
 {
     struct rig rig;
-    struct ask ask;
+    struct ask cancelled, freed;
     rig_init(&rig, &none, NULL);
-    struct http_exchange *exchange = start_at(&rig, &ask, "https://nowhere.invalid/", &plain);
-    uv_run(&rig.loop, UV_RUN_ONCE);
-    if (ask.n_done == 0)
-        http_cancel(exchange);
+    struct http_exchange *exchange = start_at(&rig, &cancelled, "https://hang.test/", &plain);
+    start_at(&rig, &freed, "https://hang.test/", &plain);
+    while (fake_dns_asked() < 2)
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    http_cancel(exchange);
     rig_clear(&rig);
+    cr_expect_eq(cancelled.n_done, 0);
+    cr_expect_eq(freed.err.code, ERR_CONNECTION_LOST);
+    fake_dns_let_go();
 }
 
 Test(http, cancelled_by_another)
