@@ -41,11 +41,11 @@ struct fetch {
     bool nothing_left; /* no refresh token that was not tried */
     struct fetch_outcome outcome;
 
-    char *stored;  /* what the vault held when that was read; NULL: nothing */
+    char *stored;  /* what the vault holds, as far as we have read or written; NULL: nothing */
     char *rotated; /* the newest refresh token, as long as it is not in the vault; NULL: it is */
     bool from_settings; /* it came for the one of the settings */
     struct error keep_err;
-    unsigned char mark[MARK_SIZE]; /* of what the last request was made from */
+    unsigned char mark[MARK_SIZE]; /* of the files that the last request was made from */
     bool changed;                  /* found by looking */
 };
 
@@ -231,17 +231,14 @@ static void add_file(EVP_MD_CTX *ctx, const char *path)
     EVP_DigestUpdate(ctx, facts, sizeof(facts));
 }
 
-static void make_mark(const struct fetch *fetch, unsigned char mark[MARK_SIZE])
+static void make_mark(const struct config_oauth *oauth, unsigned char mark[MARK_SIZE])
 {
-    const struct config_oauth *oauth = fetch->oauth;
     const char *const files[] = {oauth->client_secret_file, oauth->private_key_file,
                                  oauth->certificate_file, oauth->service_account_file,
                                  oauth->token_file};
     memset(mark, 0, MARK_SIZE);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     if (ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1) {
-        if (fetch->stored != NULL)
-            EVP_DigestUpdate(ctx, fetch->stored, strlen(fetch->stored));
         for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
             add_file(ctx, files[i]);
         EVP_DigestFinal_ex(ctx, mark, NULL);
@@ -274,13 +271,16 @@ static void keep(struct fetch *fetch)
     fetch->keep_err.code = ERR_NONE;
     if (fetch->rotated == NULL)
         return;
-    if (!is_superseded(fetch)) {
-        if (vault_put(fetch->vault, fetch->oauth->name, fetch->rotated, &fetch->keep_err) < 0)
-            return;
-        if (fetch->from_settings)
-            note_exchanged(fetch);
+    if (is_superseded(fetch)) {
+        wipe(&fetch->rotated);
+        return;
     }
-    wipe(&fetch->rotated);
+    if (vault_put(fetch->vault, fetch->oauth->name, fetch->rotated, &fetch->keep_err) < 0)
+        return;
+    wipe(&fetch->stored);
+    fetch->stored = TAKE(fetch->rotated);
+    if (fetch->from_settings)
+        note_exchanged(fetch);
 }
 
 static void run_keep(uv_work_t *work)
@@ -374,7 +374,7 @@ static void run_prepare(uv_work_t *work)
     const char *secret;
     keep(fetch); /* else a login that came meanwhile would be taken for what we know */
     int rc = choose(fetch, &secret, &err);
-    make_mark(fetch, fetch->mark);
+    make_mark(fetch->oauth, fetch->mark);
     if (fetch->nothing_left) /* the refusal of the last one stands */
         return;
     if (rc == 0 && fetch->oauth->grant == CONFIG_OAUTH_TOKEN_FILE)
@@ -411,17 +411,28 @@ static void begin(struct fetch *fetch)
 
 /* --- look --------------------------------------------------------------------------------- */
 
+/* Whether somebody else has stored a grant; what we have ourselves is no news. */
+static bool finds_other_grant(struct fetch *fetch)
+{
+    char *before = TAKE(fetch->stored);
+    struct error err;
+    bool other = false;
+    if (read_stored(fetch, &err) < 0) /* then it is looked at again */
+        fetch->stored = TAKE(before);
+    else
+        other = !same(before, fetch->stored);
+    wipe(&before);
+    return other;
+}
+
 static void run_look(uv_work_t *work)
 {
     struct fetch *fetch = work->data;
-    struct error err;
     unsigned char mark[MARK_SIZE];
     keep(fetch);
-    fetch->changed = false;
-    if (has_refresh_token(fetch) && read_stored(fetch, &err) < 0)
-        return; /* what cannot be read now is looked at again */
-    make_mark(fetch, mark);
-    fetch->changed = memcmp(mark, fetch->mark, MARK_SIZE) != 0;
+    make_mark(fetch->oauth, mark);
+    fetch->changed = memcmp(mark, fetch->mark, MARK_SIZE) != 0 ||
+                     (has_refresh_token(fetch) && finds_other_grant(fetch));
 }
 
 static void on_looked(uv_work_t *work, int status)

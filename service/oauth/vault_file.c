@@ -43,13 +43,15 @@ static bool wait_for_lock(int fd)
 
 int vault_file_lock(const char *path, int *fd_out, struct error *err)
 {
-    CLEANUP(vault_file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(path, "cannot be opened", err);
-    if (!wait_for_lock(fd))
-        return fail(path, "another process holds the lock", err);
+    if (!wait_for_lock(fd)) {
+        int rc = fail(path, "another process holds the lock", err);
+        close(fd);
+        return rc;
+    }
     *fd_out = fd;
-    fd = -1;
     return 0;
 }
 
