@@ -9,11 +9,12 @@ int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_verify(int argc, char **argv);
 int cli_send(int argc, char **argv);
+int cli_login(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
 extern const char cli_serve_usage[], cli_check_usage[], cli_verify_usage[], cli_send_usage[],
-    cli_key_usage[];
+    cli_login_usage[], cli_key_usage[];
 
 #endif

@@ -15,6 +15,8 @@ static const struct {
     {"verify", "walk one connection to a relay, and say what would mend it", cli_verify,
      cli_verify_usage},
     {"send", "send one message and print the relay's reply", cli_send, cli_send_usage},
+    {"login", "obtain an OAuth2 refresh token, with a person's help, and store it", cli_login,
+     cli_login_usage},
     {"key", "make an API key", cli_key, cli_key_usage},
     {"version", "print the version", cli_version, "usage: postern version\n"},
     {"help", "print this, or how a command is used", cli_help, "usage: postern help [COMMAND]\n"},

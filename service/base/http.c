@@ -520,13 +520,19 @@ static int append_header(struct curl_slist **list, const struct http_header *hea
     return rc;
 }
 
+static bool is_get(const struct http_request *request)
+{
+    return strcmp(request->method, "GET") == 0;
+}
+
 static int check_request(struct http_exchange *e, const struct http_request *request,
                          struct error *err)
 {
     for (size_t i = 0; i < request->n_headers; i++)
         if (!is_header(&request->headers[i]))
             return error_set(err, ERR_INVALID, "a header that is none");
-    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "POST") != 0)
+    if (!is_get(request) && strcmp(request->method, "POST") != 0 &&
+        strcmp(request->method, "PUT") != 0)
         return error_set(err, ERR_INVALID, "method %s", request->method);
     return set_url(e->url, request->url, err);
 }
@@ -560,7 +566,7 @@ static int set_numbers(CURL *easy, const struct http_request *request)
         {CURLOPT_FORBID_REUSE, request->once},
         {CURLOPT_TIMEOUT_MS, (long)request->timeout_ms},
         {CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms},
-        {strcmp(request->method, "POST") == 0 ? CURLOPT_POST : CURLOPT_HTTPGET, 1},
+        {is_get(request) ? CURLOPT_HTTPGET : CURLOPT_POST, 1},
     };
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
         if (curl_easy_setopt(easy, options[i].option, options[i].value) != CURLE_OK)
@@ -592,6 +598,12 @@ static int set_way(const struct http_exchange *e)
     return rc == CURLE_OK ? 0 : -1;
 }
 
+/* To libcurl a PUT with a body in memory is a POST by another name. */
+static int set_method(const struct http_exchange *e, const struct http_request *request)
+{
+    return curl_easy_setopt(e->easy, CURLOPT_CUSTOMREQUEST, request->method) == CURLE_OK ? 0 : -1;
+}
+
 /* Those that only store a pointer or a number, and so cannot fail. */
 static void set_pointers(struct http_exchange *e, const struct http_request *request)
 {
@@ -603,7 +615,7 @@ static void set_pointers(struct http_exchange *e, const struct http_request *req
     curl_easy_setopt(e->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e->easy, CURLOPT_WRITEDATA, e);
     curl_easy_setopt(e->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)e->body_max);
-    if (strcmp(request->method, "POST") == 0) {
+    if (!is_get(request)) {
         bool empty = request->body == NULL;
         curl_easy_setopt(e->easy, CURLOPT_POSTFIELDSIZE_LARGE,
                          (curl_off_t)(empty ? 0 : request->body_len));
@@ -613,7 +625,8 @@ static void set_pointers(struct http_exchange *e, const struct http_request *req
 
 static int prepare(struct http_exchange *e, const struct http_request *request)
 {
-    if (set_numbers(e->easy, request) < 0 || set_headers(e, request) < 0 || set_way(e) < 0)
+    if (set_numbers(e->easy, request) < 0 || set_method(e, request) < 0 ||
+        set_headers(e, request) < 0 || set_way(e) < 0)
         return -1;
     set_pointers(e, request);
     return curl_multi_add_handle(e->client->multi, e->easy) == CURLM_OK ? 0 : -1;

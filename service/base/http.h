@@ -28,10 +28,10 @@ struct http_header {
 
 struct http_request { /* borrowed until `done` */
     const char *url;
-    const char *method; /* "GET", "POST" */
+    const char *method; /* "GET", "POST", "PUT" */
     const struct http_header *headers;
     size_t n_headers;
-    const char *body; /* of a POST; NULL: empty */
+    const char *body; /* of a POST or PUT; NULL: empty */
     size_t body_len;
     int64_t timeout_ms;  /* for the whole of it */
     size_t response_max; /* octets of body; more is ERR_TOO_LARGE */
