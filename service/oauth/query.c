@@ -18,11 +18,12 @@ static int decode_one(const char **s, const char *end)
         return ' ';
     if (c != '%')
         return (unsigned char)c;
-    if (end - *s < 2 || hex_digit((*s)[0]) < 0 || hex_digit((*s)[1]) < 0)
+    int high = end - *s >= 2 ? hex_digit((*s)[0]) : -1;
+    int low = high >= 0 ? hex_digit((*s)[1]) : -1;
+    if (low < 0)
         return -1;
-    int value = hex_digit((*s)[0]) << 4 | hex_digit((*s)[1]);
     *s += 2;
-    return value;
+    return 16 * high + low;
 }
 
 /* How long it is decoded; with `out` that is written too. -1: as query_get() says. */
