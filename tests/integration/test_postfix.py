@@ -5,47 +5,18 @@ import email.policy
 import glob
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 import time
 import unittest
 
 from gateway import Gateway
-from ports import free_base
+from shared_peers import PEERS, Peers
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PEERS = os.path.join(HERE, "..", "..", "..", "shared", "peers")
 PNG = base64.b64encode(bytes(range(256)) * 40).decode()
 
 
 @unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
-class Postfix(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = tempfile.mkdtemp(prefix="pf", dir="/tmp")
-        cls.base = free_base()
-        cls.env = {**os.environ, "PEERS_PORT_BASE": str(cls.base)}
-        cls.peer("certs.sh", cls.dir)
-        cls.peer("dovecot.sh", "start", cls.dir)
-        cls.peer("postfix.sh", "start", cls.dir)
-
-    @classmethod
-    def tearDownClass(cls):
-        for script in ("postfix.sh", "dovecot.sh"):
-            subprocess.run([os.path.join(PEERS, script), "stop", cls.dir], env=cls.env,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        shutil.rmtree(cls.dir, ignore_errors=True)
-
-    @classmethod
-    def peer(cls, script, *args):
-        # Into a file: the servers it leaves running would keep a pipe open.
-        with open(os.path.join(cls.dir, "peers.log"), "w+", encoding="utf-8") as log:
-            done = subprocess.run([os.path.join(PEERS, script), *args], env=cls.env,
-                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            if done.returncode != 0:
-                log.seek(0)
-                raise RuntimeError(f"{script}: {log.read()}")
+class Postfix(Peers):
+    scripts = ("dovecot.sh", "postfix.sh")
 
     def relay(self, offset, **more):
         return {"name": "postfix", "host": "localhost", "port": self.base + offset,

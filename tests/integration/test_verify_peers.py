@@ -3,41 +3,18 @@ hint says works."""
 import json
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import unittest
 
 from gateway import POSTERN
-from ports import free_base
+from shared_peers import PEERS, Peers
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PEERS = os.path.join(HERE, "..", "..", "..", "shared", "peers")
 LOGIN = {"username": "alice@smtp.test", "password": "wonderland"}
 
 
 @unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
-class Peers(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = tempfile.mkdtemp(prefix="pv", dir="/tmp")
-        cls.base = free_base()
-        cls.env = {**os.environ, "PEERS_PORT_BASE": str(cls.base)}
-        cls.addClassCleanup(shutil.rmtree, cls.dir, ignore_errors=True)
-        cls.peer("certs.sh", cls.dir)
-        for script in ("dovecot.sh", "postfix.sh"):
-            cls.addClassCleanup(cls.peer, script, "stop", cls.dir)
-            cls.peer(script, "start", cls.dir)
-
-    @classmethod
-    def peer(cls, script, *args):
-        # Into a file: the servers it leaves running would keep a pipe open.
-        with open(os.path.join(cls.dir, "peers.log"), "w+", encoding="utf-8") as log:
-            done = subprocess.run([os.path.join(PEERS, script), *args], env=cls.env,
-                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            if done.returncode != 0:
-                log.seek(0)
-                raise RuntimeError(f"{script}: {log.read()}")
+class Verify(Peers):
+    scripts = ("dovecot.sh", "postfix.sh")
 
     def certificate(self, name):
         return f"{self.dir}/certs/{name}"

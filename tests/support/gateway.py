@@ -135,3 +135,16 @@ class Gateway:
 
     def __exit__(self, *_):
         self.close()
+
+
+def message(to="bob@example.net", **more):
+    recipients = to if isinstance(to, list) else [to]
+    return {"from": "alice@example.com", "to": recipients, "subject": "hello", "text": "hi\n", **more}
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not come to be")
+        time.sleep(0.02)
