@@ -20,7 +20,7 @@ static void set_body(struct api_request *request, int status, const char *conten
 
 void api_respond_json(struct api_request *request, int status, json_t *json)
 {
-    char *body = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *body = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(json);
     const char *type = status >= 400 ? "application/problem+json" : "application/json";
     set_body(request, status, type, body, body != NULL ? strlen(body) : 0);

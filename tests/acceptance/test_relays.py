@@ -339,6 +339,9 @@ class Api(unittest.TestCase):
                 listed = gateway.get("/v1/relays", app).json()["data"]
                 self.assertEqual([(r["name"], r["state"]) for r in listed], [("fake", "up")])
                 self.assertEqual(gateway.get("/v1/relays/none", app).status, 404)
+                walked = gateway.request("POST", "/v1/relays/fake/verify", headers=root)
+                self.assertTrue(walked.json()["ok"])
+                self.assertNotRegex(walked.body.decode(), r"\d\.\d{10}", "digits nobody measured")
 
     def test_transcript_of_the_last_attempt(self):
         def odd(session, event, argument):
