@@ -1,8 +1,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
+#include "smtp/errand.h"
 
 static const struct {
     const char *name, *help;
@@ -77,5 +79,10 @@ int main(int argc, char **argv)
         fputs(commands[i].usage, stdout);
         return EXIT_SUCCESS;
     }
-    return commands[i].run(argc - 1, argv + 1);
+    int status = commands[i].run(argc - 1, argv + 1);
+    if (errands_under_way()) {
+        fflush(NULL);
+        _exit(status);
+    }
+    return status;
 }

@@ -1,5 +1,7 @@
 #include "relay/bearer.h"
 
+#include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* It may outlive the session that asked: the cache calls back from its own thread. */
@@ -8,6 +10,7 @@ struct bearer_query {
     uv_async_t answer;
     struct bearer *bearer; /* NULL: nobody waits any more */
     struct session *session;
+    atomic_bool answered; /* what the cache's thread wrote into `ask` is seen behind it */
 };
 
 static void hand_in(struct bearer *bearer, struct session *session, struct oauth_ask *ask)
@@ -33,6 +36,7 @@ static void on_answer(uv_async_t *answer)
 {
     struct bearer_query *query = answer->data;
     struct bearer *bearer = query->bearer;
+    assert(atomic_load_explicit(&query->answered, memory_order_acquire));
     if (bearer != NULL) {
         bearer->query = NULL;
         hand_in(bearer, query->session, &query->ask); /* `bearer` may be gone after it */
@@ -44,6 +48,7 @@ static void on_answer(uv_async_t *answer)
 static void on_answered(struct oauth_ask *ask)
 {
     struct bearer_query *query = (struct bearer_query *)ask; /* its first member */
+    atomic_store_explicit(&query->answered, true, memory_order_release);
     uv_async_send(&query->answer);
 }
 

@@ -1,7 +1,8 @@
 #include "smtp/errand.h"
 
+#include <assert.h>
 #include <pthread.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { STACK_SIZE = 512 * 1024 }; /* less than a thread's usual 8 MiB */
@@ -21,6 +22,7 @@ struct errand {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `waiting` and `ended` */
+static atomic_uint n_under_way;                          /* threads */
 
 static void *travel(void *arg)
 {
@@ -36,6 +38,7 @@ static void *travel(void *arg)
         j->kind->drop(j->task);
         free(j);
     }
+    atomic_fetch_sub(&n_under_way, 1);
     return NULL;
 }
 
@@ -46,9 +49,13 @@ static int start_thread(struct journey *journey)
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, STACK_SIZE);
+    atomic_fetch_add(&n_under_way, 1);
     int rc = pthread_create(&thread, &attr, travel, journey);
     pthread_attr_destroy(&attr);
-    return rc == 0 ? 0 : -1;
+    if (rc == 0)
+        return 0;
+    atomic_fetch_sub(&n_under_way, 1);
+    return -1;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -60,6 +67,9 @@ static void on_wake(uv_async_t *wake)
 {
     struct errand *errand = wake->data;
     struct journey *journey = errand->journey;
+    pthread_mutex_lock(&lock); /* what the thread has done is seen from here on */
+    assert(journey->ended);
+    pthread_mutex_unlock(&lock);
     uv_close((uv_handle_t *)wake, on_closed);
     journey->kind->done(errand->owner, journey->task);
     free(journey);
@@ -107,4 +117,9 @@ void errand_forget(struct errand *errand)
         free(journey);
     }
     uv_close((uv_handle_t *)&errand->wake, on_closed); /* nothing is told after that */
+}
+
+bool errands_under_way(void)
+{
+    return atomic_load(&n_under_way) > 0;
 }

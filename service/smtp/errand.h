@@ -7,6 +7,7 @@
  * on alone and cleans up behind itself.
  */
 
+#include <stdbool.h>
 #include <uv.h>
 
 struct errand;
@@ -21,5 +22,9 @@ struct errand_kind {
  * is still the caller's. */
 struct errand *errand_run(uv_loop_t *loop, const struct errand_kind *kind, void *owner, void *task);
 void errand_forget(struct errand *errand); /* before `done` was called; it never will be */
+
+/* Is any thread still at it, forgotten or not? Then the process must end by _exit(): exit() would
+ * take the libraries down that they are in. */
+bool errands_under_way(void);
 
 #endif
