@@ -60,8 +60,7 @@ class RoundTrips(unittest.TestCase):
                 self.assertEqual(gateway.wait_for(id)["status"], "sent")
             self.assertEqual(len(relay.sessions), 1)
             trips = relay.sessions[0].wire.n_dry - 1
-            # a busy machine may tear a flight in two; the exact numbers are the unit test's
-            self.assertTrue(least <= trips <= most + 3, f"{trips} for {n} messages")
+            self.assertTrue(least <= trips <= most, f"{trips} for {n} messages")
 
     def test_without_extensions(self):
         self.assert_trips(PLAIN, 6, 24, 24)
@@ -112,7 +111,10 @@ class Breaks(unittest.TestCase):
 
     def sweep(self, extensions):
         dice = random.Random(1)
-        with HeldRelay(extensions, refuses=True) as relay, Gateway({
+        # It answers flight by flight, so that an exchange is the same each time, and as long; where
+        # each flight is one command it is so anyway.
+        gathers = "PIPELINING" in extensions
+        with HeldRelay(extensions, refuses=True, gathers=gathers) as relay, Gateway({
                 "queue": {"retry": ["100ms"]}, "relays": [relay.settings()]}) as gateway:
             records, whole = self.exchange(gateway, relay, 0, (None, None))
             self.assert_ledger(records, relay, "whole")
@@ -120,14 +122,10 @@ class Breaks(unittest.TestCase):
             for i in range(CUTS_EACH_WAY):
                 part = (i + dice.random()) / CUTS_EACH_WAY
                 cuts += [(int(part * whole.n_in), None), (None, int(part * whole.n_out))]
-            n_reached = 0
             for round, cut in enumerate(cuts, 1):
                 records, wire = self.exchange(gateway, relay, round, cut)
                 self.assert_ledger(records, relay, cut)
-                n_reached += cut in ((wire.n_in, None), (None, wire.n_out))
-            # how many replies and RSETs there are depends on what was in flight: the last octets
-            # of one exchange are not always there in another
-            self.assertGreaterEqual(n_reached, len(cuts) // 3, "it broke elsewhere")
+                self.assertIn(cut, ((wire.n_in, None), (None, wire.n_out)), "it broke elsewhere")
 
     def test_without_extensions(self):
         self.sweep(PLAIN)
