@@ -2,7 +2,7 @@
 import socket
 import time
 
-FLIGHT_GAP_S = 0.05  # what comes within it belongs to one flight
+FLIGHT_GAP_S = 0.02  # what comes within it belongs to one flight
 
 
 class Dropped(Exception):
