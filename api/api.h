@@ -20,6 +20,8 @@ struct api;
 
 /* Listens on every configured address. ERR_CONFIG if one cannot be had. */
 int api_start(const struct api_context *context, struct api **api_out, struct error *err);
+/* Where it listens for the n-th `listen` of the settings: for port 0 with the port it has got. */
+const char *api_address(const struct api *api, size_t n);
 /* Ends when every request has been answered: after queue_drain(), which sees to it, and before
  * queue_free(). What still comes in gets a 503. NULL is fine. */
 void api_stop(struct api *api);

@@ -75,6 +75,24 @@ static bool is_port(const char *s)
     return n > 0 && n <= 5 && s[n] == '\0' && strtoul(s, NULL, 10) <= UINT16_MAX;
 }
 
+void server_address(int fd, const char *address, char out[SERVER_ADDRESS_SIZE])
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } bound = {.any.sa_family = AF_UNSPEC};
+    socklen_t size = sizeof(bound);
+    snprintf(out, SERVER_ADDRESS_SIZE, "%s", address);
+    char *colon = strrchr(out, ':');
+    if (strncmp(address, "unix:", 5) == 0 || colon == NULL ||
+        getsockname(fd, &bound.any, &size) < 0)
+        return;
+    unsigned port =
+        ntohs(bound.any.sa_family == AF_INET6 ? bound.in6.sin6_port : bound.in.sin_port);
+    snprintf(colon + 1, SERVER_ADDRESS_SIZE - (size_t)(colon + 1 - out), "%u", port);
+}
+
 int server_listen(const char *address, struct error *err)
 {
     char host[256];

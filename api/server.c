@@ -33,6 +33,7 @@ enum {
 struct api {
     struct api_context context;
     struct MHD_Daemon **daemons;
+    char (*addresses)[SERVER_ADDRESS_SIZE]; /* of each of them */
     size_t n_daemons;
     struct watchdog *watchdog;
     atomic_ullong body_bytes; /* of all requests under way */
@@ -396,15 +397,29 @@ static int start_daemon(struct api *api, const char *address, struct error *err)
         close(fd);
         return error_set(err, ERR_CONFIG, "listen: %s: the HTTP server did not start", address);
     }
+    server_address(fd, address, api->addresses[api->n_daemons]);
     api->daemons[api->n_daemons++] = daemon;
     return 0;
+}
+
+const char *api_address(const struct api *api, size_t n)
+{
+    return api->addresses[n];
 }
 
 int api_start(const struct api_context *context, struct api **api_out, struct error *err)
 {
     const struct config_strings *listen = &context->config->listen;
     struct api *api = calloc(1, sizeof(*api));
-    if (api == NULL || (api->daemons = calloc(listen->n_items, sizeof(*api->daemons))) == NULL) {
+    if (api != NULL) {
+        api->daemons = calloc(listen->n_items, sizeof(*api->daemons));
+        api->addresses = calloc(listen->n_items, sizeof(*api->addresses));
+    }
+    if (api == NULL || api->daemons == NULL || api->addresses == NULL) {
+        if (api != NULL) {
+            free(api->daemons);
+            free(api->addresses);
+        }
         free(api);
         return error_set(err, ERR_NOMEM, "HTTP server");
     }
@@ -445,5 +460,6 @@ void api_stop(struct api *api)
     }
     watchdog_stop(api->watchdog);
     free(api->daemons);
+    free(api->addresses);
     free(api);
 }

@@ -8,8 +8,12 @@
 
 #include "base/error.h"
 
+enum { SERVER_ADDRESS_SIZE = 300 };
+
 /* A listening socket for "host:port", "[::1]:port" or "unix:/path"; -1 and ERR_CONFIG. */
 int server_listen(const char *address, struct error *err);
+/* `address` as it was given, but for port 0 with the port that the system chose. */
+void server_address(int fd, const char *address, char out[SERVER_ADDRESS_SIZE]);
 
 /*
  * Deadlines of connections. libmicrohttpd has timeouts of inactivity only: a client that sends an

@@ -106,10 +106,11 @@ static void drain(struct engine *engine, const sigset_t *signals, int64_t drain_
                  LOG_STR("code", error_word(ERR_CONNECTION_LOST)));
 }
 
-static void say_hello(const struct engine *engine, const struct config *config)
+static void say_hello(const struct engine *engine, const struct api *api,
+                      const struct config *config)
 {
     for (size_t i = 0; i < config->listen.n_items; i++)
-        log_info("listening", LOG_STR("address", config->listen.items[i]),
+        log_info("listening", LOG_STR("address", api_address(api, i)),
                  LOG_STR("relay", engine->relay_description));
     if (engine->sandbox != NULL)
         log_warn("sandbox: mail is delivered inside this process and goes nowhere else; see "
@@ -151,7 +152,7 @@ int cli_serve(int argc, char **argv)
         engine_stop(&engine);
         return report(&err);
     }
-    say_hello(&engine, config);
+    say_hello(&engine, api, config);
 
     bool orderly = run(&engine, &signals);
     drain(&engine, &signals, config->drain_ms);

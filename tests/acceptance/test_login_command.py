@@ -22,7 +22,7 @@ import urllib.request
 from fake_relay import FakeRelay
 from gateway import POSTERN, Gateway
 from oauth_double import CLIENT, OAuthDouble
-from shared_peers import PEERS, Peers
+from peers import Peers
 
 SECONDS = 60
 URL = r"^(http://\S+)$"
@@ -509,10 +509,9 @@ class Usage(Common):
                               "alice@example.com"))
 
 
-@unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
 class Certified(Peers):
     """The device flow at a server that nobody here wrote."""
-    scripts = ("oidc.sh",)
+    scripts = ("oidc.sh", "dovecot.sh", "postfix.sh")
 
     def login(self):
         issuer = f"http://127.0.0.1:{self.base + 400}"

@@ -8,7 +8,8 @@ import time
 import unittest
 
 from fake_relay import FakeRelay
-from gateway import Gateway, free_port
+from gateway import Gateway
+from ports import bound_socket
 from token_endpoint import TokenEndpoint, reply
 
 
@@ -68,7 +69,7 @@ class Faults(unittest.TestCase):
 
     def test_every_fault_is_waited_out(self):
         names = [*FAULTS, *LIFETIMES, "down"]
-        later = free_port()
+        later = bound_socket()
         lifetimes = {f"/{n}": (1, lambda h, e=e: h.wfile.write(
             reply(200, json.dumps({"access_token": f"odd-{time.monotonic_ns()}",
                                    "token_type": "Bearer", **e})))) for n, e in LIFETIMES.items()}
@@ -77,7 +78,7 @@ class Faults(unittest.TestCase):
             settings = {
                 "log": {"level": "debug"},
                 "oauth": [*(self.oauth(n, endpoint.url(f"/{n}")) for n in names[:-1]),
-                          self.oauth("down", f"http://127.0.0.1:{later}/token")],
+                          self.oauth("down", f"http://127.0.0.1:{later.getsockname()[1]}/token")],
                 "relays": [self.relay(n, fake) for n in names]}
             with Gateway(settings) as gateway:
                 ids = {n: gateway.post({"from": "a@example.com", "to": f"{n}@example.net",
@@ -90,7 +91,7 @@ class Faults(unittest.TestCase):
                             errors.setdefault(state["name"], state["last_error"]["code"])
                     time.sleep(0.02)
                 self.assertEqual(errors, dict.fromkeys([*FAULTS, "down"], "token_unavailable"))
-                with TokenEndpoint(port=later):
+                with TokenEndpoint(listener=later):
                     records = {n: gateway.wait_for(id, seconds=40) for n, id in ids.items()}
                 for name, record in records.items():
                     with self.subTest(name):

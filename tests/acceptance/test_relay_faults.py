@@ -5,6 +5,7 @@ import unittest
 
 from fake_relay import FakeRelay
 from gateway import Gateway
+from ports import bound_socket
 
 MESSAGE = {"from": "a@example.com", "to": ["b@example.net"], "subject": "x", "text": "y\n"}
 
@@ -309,14 +310,13 @@ class RelayFaults(unittest.TestCase):
                                      for s in relay.sessions for c in s.commands))
 
     def test_relay_down_then_up(self):
-        with FakeRelay() as relay:
-            port = relay.port
-        with Gateway({"relays": [{"name": "r", "host": "127.0.0.1", "port": port,
-                                  "tls": "none"}]}) as gateway:
+        later = bound_socket()
+        with Gateway({"relays": [{"name": "r", "host": "127.0.0.1", "tls": "none",
+                                  "port": later.getsockname()[1]}]}) as gateway:
             ids = [gateway.post(MESSAGE).json()["id"] for _ in range(20)]
             gateway.wait_for_log("code=connect_refused")
             self.assertEqual(gateway.get("/readyz").status, 200)
-            with FakeRelay(port=port) as relay:
+            with FakeRelay(listener=later) as relay:
                 for id in ids:
                     record = gateway.wait_for(id)
                     self.assertEqual((record["status"], record["recipients"][0]["attempts"]),

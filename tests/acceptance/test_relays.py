@@ -6,7 +6,8 @@ import time
 import unittest
 
 from fake_relay import FakeRelay
-from gateway import Gateway, free_port, message, wait_until
+from gateway import Gateway, message, wait_until
+from ports import bound_socket
 
 
 def relay(gateway, name):
@@ -89,16 +90,17 @@ class Routes(unittest.TestCase):
 
 class Failover(unittest.TestCase):
     def test_a_relay_that_refuses_and_comes_back(self):
-        port = free_port()
+        later = bound_socket()
         with FakeRelay() as second:
-            first = {"name": "first", "host": "127.0.0.1", "port": port, "tls": "none"}
+            first = {"name": "first", "host": "127.0.0.1", "port": later.getsockname()[1],
+                     "tls": "none"}
             with Gateway({"relays": [first, second.settings(name="second")]}) as gateway:
                 answer = gateway.post(message(), {"Prefer": "wait=20"}).json()
                 self.assertEqual(answer["recipients"][0]["relay"], "second")
                 self.assertEqual(answer["recipients"][0]["attempts"], 1)
                 self.assertEqual(relay(gateway, "first")["state"], "down")
                 self.assertEqual(relay(gateway, "first")["last_error"]["code"], "connect_refused")
-                with FakeRelay(port=port) as back:
+                with FakeRelay(listener=later) as back:
                     gateway.post(message(), {"Prefer": "wait=20"})  # it is looked at again for this
                     wait_until(lambda: relay(gateway, "first")["state"] == "up", 40)
                     answer = gateway.post(message(), {"Prefer": "wait=20"}).json()
@@ -136,7 +138,7 @@ class Failover(unittest.TestCase):
             self.assertLess(beside, 5 * alone + 0.05)
 
     def test_recovery_is_no_stampede(self):
-        port = free_port()
+        later = bound_socket()
         most = [0]
         arrivals = []
 
@@ -149,12 +151,12 @@ class Failover(unittest.TestCase):
                     self.assertEqual(len(arrivals), 1)
             return None
 
-        settings = {"relays": [{"name": "only", "host": "127.0.0.1", "port": port, "tls": "none",
-                                "connections": {"max": 8}}]}
+        settings = {"relays": [{"name": "only", "host": "127.0.0.1", "tls": "none",
+                                "port": later.getsockname()[1], "connections": {"max": 8}}]}
         with Gateway(settings) as gateway:
             ids = [gateway.post(message()).json()["id"] for _ in range(200)]
             wait_until(lambda: relay(gateway, "only")["state"] == "down")
-            with FakeRelay(watch, port=port) as back:
+            with FakeRelay(watch, listener=later) as back:
                 back.wait_for(200, 40)
                 wait_until(lambda: gateway.record(ids[-1])["status"] == "sent")
                 self.assertEqual({gateway.record(i)["recipients"][0]["attempts"] for i in ids}, {1})

@@ -8,7 +8,8 @@ import unittest
 
 from certificates import Authority
 from fake_relay import FakeRelay
-from gateway import POSTERN, Gateway, free_port
+from gateway import POSTERN, Gateway
+from ports import nobodys_port
 from proxies import Microsocks, Tinyproxy
 from tls_relay import TlsRelay
 
@@ -93,7 +94,7 @@ class Proxies(TransportCase):
                 self.assertEqual(relay.sessions, [])
 
     def test_what_they_refuse(self):
-        nobody = free_port()
+        nobody = nobodys_port()
         with FakeRelay() as relay:
             with Tinyproxy(allowed=1) as proxy, gateway(relay, proxy=proxy.url) as g:
                 self.assert_trouble(g, "step=proxy", "code=proxy_failed", "403")
@@ -101,7 +102,7 @@ class Proxies(TransportCase):
                 self.assert_trouble(g, "step=proxy", "code=proxy_failed", "refused by the host")
 
     def test_one_that_is_not_there(self):
-        with FakeRelay() as relay, gateway(relay, proxy=f"socks5://127.0.0.1:{free_port()}") as g:
+        with FakeRelay() as relay, gateway(relay, proxy=f"socks5://127.0.0.1:{nobodys_port()}") as g:
             self.assert_trouble(g, "step=tcp", "code=proxy_failed", "the proxy: 127.0.0.1 port")
 
 

@@ -8,13 +8,14 @@ import time
 
 import footprint
 import report
-from gateway import Gateway, free_port
-from peers import ROOT, SHARED, wait_for_port
+from gateway import Gateway
+from ports import hold_port
+from receivers import PEERS, ROOT, wait_for_port
 
 CONNECTIONS = 20
 
 
-# The message of ../shared/bench/post.lua.
+# The message of peers/post.lua.
 BODY = json.dumps({
     "from": "Alice Example <alice@example.com>", "to": ["bob@example.net"],
     "subject": "Your order has shipped",
@@ -108,10 +109,10 @@ class HandWritten(Contender):
         folder = os.path.join(ROOT, "build", "bench", f"peer-{nodemailer}")
         if not os.path.isdir(os.path.join(folder, "node_modules")):
             os.makedirs(folder, exist_ok=True)
-            subprocess.run(f"cp {SHARED}/bench/peer/* {folder}/ && "
+            subprocess.run(f"cp {PEERS}/package*.json {PEERS}/gateway.mjs {folder}/ && "
                            f"npm install --silent nodemailer@{nodemailer}",
                            shell=True, cwd=folder, check=True)
-        self.port = free_port()
+        self.port = hold_port()
         env = {**os.environ, "PORT": str(self.port), "SMTP_PORT": str(port),
                "CONNECTIONS": str(connections), "TLS": "starttls" if tls else "none"}
         self.process = subprocess.Popen(["node", "gateway.mjs"], cwd=folder, env=env)
@@ -196,7 +197,7 @@ postlog unix-dgram n - n - 1 postlogd
     def __init__(self, relay_port, connections):
         self.dir = tempfile.mkdtemp(prefix="sh", dir="/tmp")
         os.chmod(self.dir, 0o755)
-        self.port = free_port()
+        self.port = hold_port()
         for name in ("etc", "queue", "data", "log"):
             os.mkdir(f"{self.dir}/{name}", 0o755)
         shutil.chown(f"{self.dir}/data", "postfix")

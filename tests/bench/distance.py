@@ -5,7 +5,7 @@ postern: itself with a larger window, and without the link; Nodemailer's pool an
 over the same link.
 """
 import contenders
-import peers
+import receivers
 import report
 
 CONNECTIONS = 4
@@ -34,7 +34,7 @@ def rounds(makers, sizes, n_rounds):
 
 
 def against_the_others(title, target, n, n_rounds):
-    with peers.Link(target, FAR_MS) as far:
+    with receivers.Link(target, FAR_MS) as far:
         rates, _ = rounds([
             lambda: contenders.Postern(f"{FAR_MS} ms", far.port, **settings()),
             lambda: contenders.Postern(f"{FAR_MS} ms, window 32", far.port, **settings(window=32)),
@@ -50,7 +50,7 @@ def table(name, target, n):
     print(f"\n{name}: postern alone, {CONNECTIONS} connections")
     print(f"  {'round trip':<14}{'messages/s':>12}{'RSS, MiB':>12}")
     for rtt_ms in TABLE_MS:
-        with peers.Link(target, rtt_ms) as link:
+        with receivers.Link(target, rtt_ms) as link:
             rates, rss = rounds([lambda: contenders.Postern("far", link.port, **settings())],
                                 [n if rtt_ms < 100 else n // 2], 3)
         (values,), (mib,) = rates.values(), rss.values()
@@ -58,7 +58,7 @@ def table(name, target, n):
 
 
 def run(n, n_rounds):
-    with peers.Postfix() as postfix, peers.Sink() as sink:
+    with receivers.Postfix() as postfix, receivers.Sink() as sink:
         against_the_others(f"over {FAR_MS} ms into Postfix, CHUNKING, {CONNECTIONS} connections",
                            postfix.port, n // 2, n_rounds)
         against_the_others(f"over {FAR_MS} ms into smtp-sink, PIPELINING, {CONNECTIONS} connections",

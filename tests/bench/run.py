@@ -17,7 +17,7 @@ import contenders  # noqa: E402
 import distance  # noqa: E402
 import footprint  # noqa: E402
 import logins  # noqa: E402
-import peers  # noqa: E402
+import receivers  # noqa: E402
 import report  # noqa: E402
 
 N = int(os.environ.get("BENCH_MESSAGES", "4000"))
@@ -43,8 +43,6 @@ def compare(title, makers, n):
 
 
 def main():
-    if not peers.present():
-        sys.exit("the benches need ../shared/bench and ../shared/peers beside the project")
     parts = {"relays": side_by_side, "distance": lambda: distance.run(N, ROUNDS),
              "logins": logins.run}
     only = os.environ.get("BENCH_ONLY", "")
@@ -55,13 +53,13 @@ def main():
 
 def side_by_side():
     footprint.idle()
-    with peers.Sink() as sink:
+    with receivers.Sink() as sink:
         compare(f"into smtp-sink, no TLS, 20 connections, {N} messages of 4 KB", [
             lambda: contenders.Postern("durable", sink.port),
             lambda: contenders.Postern("wait", sink.port, prefer="wait=30"),
             lambda: contenders.HandWritten(sink.port),
             lambda: contenders.SmtpSource(sink.port)], N)
-    with peers.Postfix() as postfix:
+    with receivers.Postfix() as postfix:
         compare(f"into Postfix with STARTTLS, 20 connections, {N // 4} messages of 4 KB", [
             lambda: contenders.Postern("durable", postfix.port, ca=postfix.ca),
             lambda: contenders.Postern("wait", postfix.port, prefer="wait=30", ca=postfix.ca),

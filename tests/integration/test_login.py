@@ -8,9 +8,10 @@ import subprocess
 import time
 import unittest
 
-from gateway import Gateway, free_port
+from gateway import Gateway
 from kdc import REALM, Kdc
-from shared_peers import PEERS, Peers
+from peers import Peers
+from ports import hold_port
 
 ALICE = ("alice@smtp.test", "wonderland")
 BOB = ("bob@smtp.test", 'p@ss "w0rd" \\ 100% ünï')
@@ -68,7 +69,6 @@ class Logins(Peers):
         self.assertRegex(log, rf'msg="logged in" host=localhost mechanism={mechanism}\b')
 
 
-@unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
 class Dovecot(Logins):
     scripts = ("dovecot.sh", "postfix.sh")
     maildir = "postfix/mail/all"
@@ -127,7 +127,6 @@ class Dovecot(Logins):
                                  r"Login: user=<alice@smtp.test>, method=EXTERNAL")
 
 
-@unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
 class CyrusAndNtlm(Logins):
     scripts = ("ntlm.sh",)
     maildir = "ntlm/mail/all"
@@ -224,7 +223,6 @@ submission_relay_trusted = no
 """
 
 
-@unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
 class Kerberos(Logins):
     scripts = ("postfix.sh",)
     maildir = "postfix/mail/all"
@@ -234,12 +232,12 @@ class Kerberos(Logins):
         super().setUpClass()
         folder = os.path.join(cls.dir, "kdc")
         os.mkdir(folder)
-        cls.kdc = Kdc(folder, free_port())
+        cls.kdc = Kdc(folder, hold_port())
         cls.addClassCleanup(cls.kdc.stop)
         cls.kdc.start()
         cls.kdc.add_user("alice", "wonderland")
         cls.kdc.add_service("smtp/localhost")
-        cls.port = free_port()
+        cls.port = hold_port()
         cls.start_dovecot()
 
     @classmethod

@@ -2,43 +2,25 @@
 import base64
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 import unittest
 import urllib.parse
 import urllib.request
 
-from ports import free_base
+from peers import Peers
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PEERS = os.path.join(HERE, "..", "..", "..", "shared", "peers")
 PROGRAM = os.path.join(os.path.dirname(os.environ["POSTERN"]), "oauth_ask")
 SECRET = "postern-secret"
 
 
-@unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
-class Grants(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = tempfile.mkdtemp(prefix="og", dir="/tmp")
-        cls.addClassCleanup(shutil.rmtree, cls.dir, ignore_errors=True)
-        base = free_base()
-        cls.env = {**os.environ, "PEERS_PORT_BASE": str(base)}
-        cls.http = f"http://127.0.0.1:{base + 400}"
-        cls.https = f"https://localhost:{base + 443}"
-        cls.addClassCleanup(cls.peer, "stop")
-        cls.peer("start")
+class Grants(Peers):
+    scripts = ("oidc.sh", "dovecot.sh", "postfix.sh")
 
     @classmethod
-    def peer(cls, action):
-        # Into a file: the server it leaves running would keep a pipe open.
-        with open(os.path.join(cls.dir, "peers.log"), "w+", encoding="utf-8") as log:
-            done = subprocess.run([os.path.join(PEERS, "oidc.sh"), action, cls.dir], env=cls.env,
-                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
-            if done.returncode != 0:
-                log.seek(0)
-                raise RuntimeError(f"oidc.sh {action}: {log.read()}")
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.http = f"http://127.0.0.1:{cls.base + 400}"
+        cls.https = f"https://localhost:{cls.base + 443}"
 
     def ask(self, **settings):
         settings = {"token_url": f"{self.http}/token", "scope": "smtp", **settings}

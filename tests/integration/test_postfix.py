@@ -9,12 +9,11 @@ import time
 import unittest
 
 from gateway import Gateway
-from shared_peers import PEERS, Peers
+from peers import Peers
 
 PNG = base64.b64encode(bytes(range(256)) * 40).decode()
 
 
-@unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
 class Postfix(Peers):
     scripts = ("dovecot.sh", "postfix.sh")
 

@@ -7,12 +7,11 @@ import subprocess
 import unittest
 
 from gateway import POSTERN
-from shared_peers import PEERS, Peers
+from peers import Peers
 
 LOGIN = {"username": "alice@smtp.test", "password": "wonderland"}
 
 
-@unittest.skipUnless(os.path.isdir(PEERS), "the peers' scripts are not beside the project")
 class Verify(Peers):
     scripts = ("dovecot.sh", "postfix.sh")
 

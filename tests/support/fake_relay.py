@@ -133,18 +133,20 @@ def ehlo_reply(words):
 
 class FakeRelay:
     """`cuts` are those of the next connections, in order (see Wire); the others are whole. `buffers`
-    is the room for octets each way, the system's choice if not given."""
+    is the room for octets each way, the system's choice if not given. `listener`: one of
+    ports.bound_socket(), where nobody has answered so far."""
 
     def __init__(self, behaviour=usual, extensions=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"),
-                 port=0, gathers=False, buffers=None, host="127.0.0.1"):
+                 port=0, gathers=False, buffers=None, host="127.0.0.1", listener=None):
         self.behaviour, self.extensions, self.gathers = behaviour, extensions, gathers
         self.cuts = []
         self.messages, self.arrived, self.sessions = [], [], []
         self.lock = threading.Lock()
-        self.listener = socket.create_server((host, port), backlog=64)
+        self.listener = listener or socket.create_server((host, port))
         if buffers is not None:  # its connections inherit it
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+        self.listener.listen(64)
         self.host, self.port = self.listener.getsockname()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()

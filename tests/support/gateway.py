@@ -1,10 +1,10 @@
-"""A gateway under test: the real binary in a folder of its own, on a free port."""
+"""A gateway under test: the real binary in a folder of its own, on a port that the system gives it."""
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,10 +12,21 @@ import time
 POSTERN = os.environ.get("POSTERN", "build/debug/postern")
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+LISTENING = re.compile(r'msg"?[=:]"?listening"?.*?address"?[=:]"?127\.0\.0\.1:(\d+)')
+
+
+def listening_ports(pid):
+    """Where that process listens on 127.0.0.1."""
+    inodes = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            inodes.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except OSError:
+            pass
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        rows = [line.split() for line in list(f)[1:]]
+    return {int(row[1].split(":")[1], 16) for row in rows
+            if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
 
 
 class Answer:
@@ -33,10 +44,10 @@ class Gateway:
 
     def __init__(self, settings=None, env=None, start=True):
         self.dir = tempfile.mkdtemp(prefix="postern")
-        self.port = free_port()
+        self.port = None  # while it runs
         self.process = None
         self.env = dict(env or {})
-        self.settings = {"listen": f"127.0.0.1:{self.port}",
+        self.settings = {"listen": "127.0.0.1:0",
                          "queue": {"store": f"sqlite:{self.dir}/queue.db"}}
         self.configure(settings or {})
         if start:
@@ -54,20 +65,35 @@ class Gateway:
         with open(path, "w") as f:
             json.dump(self.settings, f)  # JSON is YAML
         env = {k: v for k, v in os.environ.items() if not k.startswith("POSTERN_")}
+        self.port = None
         self.log_file = open(os.path.join(self.dir, "log"), "ab")
+        self.log_from = self.log_file.tell()
         self.process = subprocess.Popen([POSTERN, "serve", "--config", path],
                                         env={**env, **self.env}, stderr=self.log_file)
-        deadline = time.monotonic() + 20
-        while wait:
+        return self.wait_until_it_listens() if wait else self
+
+    def find_port(self):
+        """From the log, where it has the line; else of what it listens on."""
+        with open(os.path.join(self.dir, "log"), errors="replace") as f:
+            f.seek(self.log_from)
+            found = LISTENING.search(f.read())
+        if found:
+            return int(found[1])
+        quiet = self.settings.get("log", {}).get("level") in ("warn", "error")
+        return next(iter(listening_ports(self.process.pid)), None) if quiet else None
+
+    def wait_until_it_listens(self, seconds=60):
+        deadline = time.monotonic() + seconds
+        while True:
             try:
-                if self.get("/livez").status == 200:
+                self.port = self.find_port()
+                if self.port is not None and self.get("/livez").status == 200:
                     return self
             except OSError:
                 pass
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("the gateway did not start:\n" + self.log())
-            time.sleep(0.02)
-        return self
+            time.sleep(0.01)
 
     def request(self, method, path, body=None, headers=None, timeout=60):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -88,7 +114,7 @@ class Gateway:
     def record(self, id):
         return self.get(f"/v1/messages/{id}").json()
 
-    def wait_for(self, id, statuses=("sent", "failed", "partial", "canceled"), seconds=30):
+    def wait_for(self, id, statuses=("sent", "failed", "partial", "canceled"), seconds=90):
         deadline = time.monotonic() + seconds
         while True:
             record = self.record(id)
@@ -100,7 +126,7 @@ class Gateway:
         with open(os.path.join(self.dir, "log"), errors="replace") as f:
             return f.read()
 
-    def wait_for_log(self, text, seconds=20):
+    def wait_for_log(self, text, seconds=60):
         deadline = time.monotonic() + seconds
         while text not in self.log():
             if time.monotonic() > deadline:
@@ -112,7 +138,7 @@ class Gateway:
         self.process.wait()
         self.log_file.close()
 
-    def term(self, timeout=40):
+    def term(self, timeout=90):
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(timeout)
         self.log_file.close()
@@ -125,7 +151,7 @@ class Gateway:
     def close(self):
         if self.process is not None and self.process.poll() is None:
             try:
-                self.term(10)
+                self.term()
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -142,7 +168,7 @@ def message(to="bob@example.net", **more):
     return {"from": "alice@example.com", "to": recipients, "subject": "hello", "text": "hi\n", **more}
 
 
-def wait_until(condition, seconds=20):
+def wait_until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

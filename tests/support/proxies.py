@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 
-from gateway import free_port
+from ports import hold_port
 
 
 class Proxy:
@@ -15,7 +15,7 @@ class Proxy:
     scheme = None
 
     def __init__(self, user=None, password=None):
-        self.port = free_port()
+        self.port = hold_port()
         self.user, self.password = user, password
         self.dir = tempfile.mkdtemp(prefix="proxy")
         login = f"{user}:{password}@" if user else ""

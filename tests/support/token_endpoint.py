@@ -2,6 +2,7 @@
 import http.server
 import json
 import secrets
+import socket
 import threading
 import time
 
@@ -9,9 +10,10 @@ import time
 class TokenEndpoint:
     """`faults`: path -> (how often, answer). An answer is raw octets, or a function of the handler;
     after that many the path grants tokens, as all others do at once. Refresh tokens are rotated;
-    an old one that comes again is noted in `reused` and refused."""
+    an old one that comes again is noted in `reused` and refused. `listener`: one of
+    ports.bound_socket(), where nobody has answered so far."""
 
-    def __init__(self, faults=None, lifetime=3600, port=0):
+    def __init__(self, faults=None, lifetime=3600, listener=None):
         self.faults = {path: [n, answer] for path, (n, answer) in (faults or {}).items()}
         self.lifetime, self.lock = lifetime, threading.Lock()
         self.requests, self.tokens, self.reused = [], [], []
@@ -26,9 +28,13 @@ class TokenEndpoint:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler,
+                                                      bind_and_activate=False)
         self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
+        self.server.socket.close()
+        self.server.socket = listener or socket.create_server(("127.0.0.1", 0))
+        self.server.server_activate()
+        self.port = self.server.socket.getsockname()[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def url(self, path="/token"):

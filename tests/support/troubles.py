@@ -12,7 +12,7 @@ import typing
 
 from certificates import Authority
 from fake_relay import FakeRelay, usual
-from gateway import free_port
+from ports import nobodys_port
 from tls_relay import TlsRelay, server_context
 
 NAME = "smtp.test"
@@ -170,7 +170,7 @@ def dns_failed(stage):
 
 def connect_refused(stage):
     relay = stage.fake()
-    return Trouble(relay.settings(port=free_port()), "tcp", "connect_refused", "check host and port",
+    return Trouble(relay.settings(port=nobodys_port()), "tcp", "connect_refused", "check host and port",
                    mend=set_to(port=relay.port))
 
 
@@ -196,7 +196,7 @@ def connect_timeout_but_another_port_is_open(stage):
 
 def proxy_failed(stage):
     """There is no proxy, nor need of one."""
-    return Trouble(stage.fake().settings(proxy=f"socks5://127.0.0.1:{free_port()}"), "tcp",
+    return Trouble(stage.fake().settings(proxy=f"socks5://127.0.0.1:{nobodys_port()}"), "tcp",
                    "proxy_failed", r"check proxy: 127\.0\.0\.1 ",
                    mend=lambda settings: {k: v for k, v in settings.items() if k != "proxy"})
 

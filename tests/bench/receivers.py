@@ -1,4 +1,4 @@
-"""The servers that receive: smtp-sink, and the real Postfix of the shared peers."""
+"""The servers that receive: smtp-sink, and the real Postfix of tests/peers."""
 import os
 import shutil
 import socket
@@ -6,15 +6,11 @@ import subprocess
 import tempfile
 import time
 
-from gateway import free_port
-from ports import free_base
+from ports import hold_block, hold_port
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SHARED = os.path.join(ROOT, "..", "shared")
-
-
-def present():
-    return all(os.path.isdir(os.path.join(SHARED, name)) for name in ("bench", "peers"))
+PEERS = os.path.join(ROOT, "tests", "bench", "peers")
+SCRIPTS = os.path.join(ROOT, "tests", "peers")
 
 
 def wait_for_port(port, seconds=20):
@@ -31,7 +27,7 @@ def wait_for_port(port, seconds=20):
 
 class Sink:
     def __enter__(self):
-        self.port = free_port()
+        self.port = hold_port()
         self.process = subprocess.Popen(
             ["smtp-sink", "-u", "root", "-m", "1000", f"127.0.0.1:{self.port}", "1000"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -49,7 +45,7 @@ class Postfix:
 
     def __enter__(self):
         self.dir = tempfile.mkdtemp(prefix="pf", dir="/tmp")
-        self.base = free_base()
+        self.base = hold_block()
         self.env = {**os.environ, "PEERS_PORT_BASE": str(self.base)}
         self.script("certs.sh", self.dir)
         self.script("postfix.sh", "start", self.dir)
@@ -77,7 +73,7 @@ class Postfix:
 
     def script(self, name, *args):
         with open(os.path.join(self.dir, "peers.log"), "a", encoding="utf-8") as log:
-            subprocess.run([os.path.join(SHARED, "peers", name), *args], env=self.env, check=True,
+            subprocess.run([os.path.join(SCRIPTS, name), *args], env=self.env, check=True,
                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
@@ -89,7 +85,7 @@ class Link:
 
     def __enter__(self):
         self.dir = tempfile.mkdtemp(prefix="dp", dir="/tmp")
-        self.port = free_port()
+        self.port = hold_port()
         self.script("start", self.dir, str(self.rtt_ms),
                     f"127.0.0.1:{self.port}=127.0.0.1:{self.target}")
         return self
@@ -100,5 +96,5 @@ class Link:
 
     def script(self, *args):
         with open(os.path.join(self.dir, "peers.log"), "a", encoding="utf-8") as log:
-            subprocess.run([os.path.join(SHARED, "peers", "delay-proxy.sh"), *args], check=True,
+            subprocess.run([os.path.join(SCRIPTS, "delay-proxy.sh"), *args], check=True,
                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
