@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LEAVE_S = 20  # for processes that have been told to end
 
 
@@ -108,10 +108,14 @@ def end_children():
 
 def keep(job, path, timeout_s):
     """Until the job and all that it started has ended. Prints what went wrong."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)  # nothing runs on without us
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         perform(job, path)
         sys.stdout.flush()
@@ -147,6 +151,7 @@ def start(job, folder, timeout_s):
         is_good = keep(job, os.path.join(folder, "result"), timeout_s)
     except BaseException:
         traceback.print_exc(file=sys.stdout)
+        end_children()
         is_good = False
     sys.stdout.flush()
     os._exit(0 if is_good else 1)
