@@ -73,7 +73,7 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libs
                   libgsasl-dev libkrb5-dev libyaml-dev libsqlite3-dev libidn2-dev libcurl4-openssl-dev
 TEST_PACKAGES := libcriterion-dev python3 postfix dovecot-core dovecot-submissiond dovecot-gssapi openssl \
                  iproute2 procps sasl2-bin libsasl2-modules winbind gss-ntlmssp krb5-kdc \
-                 krb5-admin-server krb5-user microsocks tinyproxy nodejs npm
+                 krb5-admin-server krb5-user microsocks tinyproxy nodejs npm faketime
 LINT_PACKAGES := clang-format clang-tidy shellcheck python3 git
 FUZZ_PACKAGES := clang libclang-rt-14-dev libgmime-3.0-dev
 BENCH_PACKAGES := nghttp2-client postfix dovecot-core dovecot-submissiond nodejs python3 openssl iproute2 procps

@@ -2,11 +2,12 @@
 import json
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
 from fake_relay import FakeRelay
-from gateway import POSTERN, Gateway
+from gateway import POSTERN, Gateway, wait_until
 
 MESSAGE = {"from": "Alice Example <alice@example.com>", "to": ["bob@example.net"], "subject": "Hi",
            "text": "It works.\n"}
@@ -89,20 +90,24 @@ class Api(unittest.TestCase):
         self.assertEqual(self.gateway.post(MESSAGE, {"Idempotency-Key": "order-2"}).status, 202)
 
     def test_idempotency_while_waiting(self):
-        import threading
-        key = {"Idempotency-Key": "slow-1", "Prefer": "wait=20"}
-        message = {**MESSAGE, "to": "slow@sandbox.test"}
-        answers = []
-        thread = threading.Thread(target=lambda: answers.append(self.gateway.post(message, key)))
-        thread.start()
-        time.sleep(0.5)
-        self.assertEqual(self.gateway.post(message, key).status, 409)
-        thread.join()
-        self.assertEqual(answers[0].status, 200)
-        deadline = time.monotonic() + 5
-        while (again := self.gateway.post(message, key)).status == 409:
-            self.assertLess(time.monotonic(), deadline)
-        self.assertEqual((again.status, again.body), (200, answers[0].body))
+        go, answers = threading.Event(), []
+
+        def held(session, event, argument):
+            if event == "dot":
+                go.wait(120)
+
+        key = {"Idempotency-Key": "slow-1", "Prefer": "wait=300"}
+        with FakeRelay(held) as relay, Gateway({"relays": [relay.settings()]}) as g:
+            thread = threading.Thread(target=lambda: answers.append(g.post(MESSAGE, key)))
+            thread.start()
+            wait_until(lambda: relay.arrived, 60)
+            self.assertEqual(g.post(MESSAGE, key).status, 409)
+            go.set()
+            thread.join()
+            self.assertEqual(answers[0].status, 200)
+            wait_until(lambda: g.post(MESSAGE, key).status != 409, 60)
+            again = g.post(MESSAGE, key)
+            self.assertEqual((again.status, again.body), (200, answers[0].body))
 
     def test_every_fault_at_once(self):
         cases = [
@@ -210,9 +215,9 @@ class Api(unittest.TestCase):
                           b"Content-Type: application/json\r\n\r\n"):
                 with socket.create_connection(("127.0.0.1", g.port)) as s:
                     s.sendall(begin)
-                    begun = time.monotonic()
+                    deadline = time.monotonic() + 120
                     try:
-                        while time.monotonic() - begun < 10:  # an octet at a time, for ever
+                        while time.monotonic() < deadline:  # an octet at a time, for ever
                             s.sendall(b"a")
                             s.settimeout(0.05)
                             try:
@@ -222,7 +227,7 @@ class Api(unittest.TestCase):
                                 pass
                     except OSError:
                         pass
-                    self.assertLess(time.monotonic() - begun, 8)
+                    self.assertLess(time.monotonic(), deadline, "it was never closed")
                     self.assertEqual(g.get("/livez").status, 200)
 
     def test_keys(self):
@@ -295,9 +300,9 @@ class Memory(unittest.TestCase):
             answer = g.post(MESSAGE, {"Prefer": "wait=1"})
             self.assertEqual(answer.status, 504, answer.body)
             relay.behaviour = lambda *_: None
-            time.sleep(1)
-            self.assertEqual(relay.arrived, [])
-            self.assertEqual(g.post(MESSAGE, {"Prefer": "wait=5"}).status, 200)
+            self.assertEqual(g.post(MESSAGE, {"Prefer": "wait=60"}).status, 200)
+            self.assertEqual(g.term(), 0)
+            self.assertEqual(len(relay.arrived), 1)
 
     def test_relay_down(self):
         with FakeRelay() as relay, Gateway({"queue": {"store": "memory:"},

@@ -57,8 +57,8 @@ class Kill(unittest.TestCase):
                 time.sleep(dice.uniform(0.02, 0.25))
                 gateway.restart()
             for thread in threads:
-                thread.join(60)
-            records = {n: gateway.wait_for(id) for n, id in accepted.items()}
+                thread.join(600)
+            records = {n: gateway.wait_for(id, seconds=120) for n, id in accepted.items()}
             self.assertEqual(gateway.term(), 0)
             arrived = collections.Counter()
             for _, recipients, content in relay.arrived:

@@ -28,11 +28,11 @@ class Idle(unittest.TestCase):
 
     def test_one_that_has_begun_to_say_something_is_given_no_mail(self):
         with FakeRelay() as fake, Gateway({"relays": [fake.settings()]}) as gateway:
-            gateway.post(message(), {"Prefer": "wait=20"})
+            gateway.post(message(), {"Prefer": "wait=60"})
             fake.sessions[0].sock.sendall(b"421 4.4.2 I am abo")
             wait_until(lambda: relay(gateway)["connections"]["idle"] == 1)
             time.sleep(0.3)
-            answer = gateway.post(message(), {"Prefer": "wait=20"})
+            answer = gateway.post(message(), {"Prefer": "wait=60"})
             self.assertEqual((answer.status, answer.json()["recipients"][0]["attempts"]), (200, 1))
             self.assertEqual([s.n_messages for s in fake.sessions], [1, 1])
 
@@ -41,7 +41,7 @@ class Idle(unittest.TestCase):
 
         def slow_greeting(session, event, argument):
             if event == "connect" and len(fake.sessions) > 1:
-                greet.wait(10)
+                greet.wait(120)
             return None
 
         with FakeRelay(slow_greeting, ENHANCED) as fake:
@@ -72,7 +72,7 @@ class Ends(unittest.TestCase):
         with FakeRelay(slow_greeting) as fake:
             settings = fake.settings(connections={"lifetime": "300ms"})
             with Gateway({"relays": [settings]}) as gateway:
-                self.assertEqual(gateway.post(message(), {"Prefer": "wait=10"}).status, 200)
+                self.assertEqual(gateway.post(message(), {"Prefer": "wait=60"}).status, 200)
 
     def test_a_drain_does_not_wait_for_who_does_not_greet(self):
         def silent(session, event, argument):
@@ -80,13 +80,12 @@ class Ends(unittest.TestCase):
                 session.wire.fill()  # until we are left
                 session.drop()
 
-        with FakeRelay(silent) as fake, Gateway({"relays": [fake.settings()]}) as gateway:
-            gateway.post(message())
-            wait_until(lambda: relay(gateway)["connections"]["opening"] == 1)
-            begun = time.monotonic()
-            self.assertEqual(gateway.term(), 0)
-            self.assertLess(time.monotonic() - begun, 12)  # `drain` is 25 s, `greeting` 30 s
-
+        with FakeRelay(silent) as fake:
+            settings = {"relays": [fake.settings(timeouts={"greeting": "10m"})], "drain": "10m"}
+            with Gateway(settings) as gateway:
+                gateway.post(message())
+                wait_until(lambda: relay(gateway)["connections"]["opening"] == 1)
+                self.assertEqual(gateway.term(timeout=120), 0)
 
     def test_who_says_timeout_and_goes_on_is_in_doubt(self):
         """421 is a farewell; 451 4.4.2 may be one. What stood whole behind it may have been taken."""
@@ -94,7 +93,7 @@ class Ends(unittest.TestCase):
 
         def times_out_once(session, event, argument):
             if event == "connect":
-                greet.wait(10)
+                greet.wait(120)
             if event == "rcpt" and argument == "other20@example.net" and not said:
                 said.append(argument)
                 return "451 4.4.2 timeout\r\n"
@@ -122,12 +121,12 @@ class Refused(unittest.TestCase):
     def test_what_is_not_even_sent_holds_up_nothing(self):
         with FakeRelay(extensions=("PIPELINING", "SIZE 1000")) as fake:
             with Gateway({"relays": [fake.settings()]}) as gateway:
-                gateway.post(message(), {"Prefer": "wait=20"})
+                gateway.post(message(), {"Prefer": "wait=60"})
                 pause(gateway)
                 ids = [gateway.post(message(text="x" * 2000)).json()["id"] for _ in range(9)]
                 resume(gateway)
                 for id in ids:
-                    self.assertEqual(gateway.wait_for(id, seconds=5)["status"], "failed")
+                    self.assertEqual(gateway.wait_for(id, seconds=60)["status"], "failed")
 
     def test_too_many_are_tried_at_once_though_nobody_was_accepted(self):
         def first_two_are_unknown(session, event, argument):
@@ -138,7 +137,7 @@ class Refused(unittest.TestCase):
         with FakeRelay(first_two_are_unknown, ("LIMITS RCPTMAX=2", *ENHANCED)) as fake:
             with Gateway({"relays": [fake.settings()], "queue": {"retry": ["1h"]}}) as gateway:
                 answer = gateway.post(message([f"r{i}@example.net" for i in range(6)]),
-                                      {"Prefer": "wait=10"}).json()
+                                      {"Prefer": "wait=60"}).json()
                 self.assertEqual([r["status"] for r in answer["recipients"]],
                                  ["failed"] * 2 + ["sent"] * 4)
                 self.assertEqual({r["attempts"] for r in answer["recipients"]}, {1})
@@ -147,7 +146,7 @@ class Refused(unittest.TestCase):
         with FakeRelay() as fake, Gateway({"relays": [fake.settings()]}) as gateway:
             pause(gateway)
             waiting = gateway.post(message(ttl="1s")).json()["id"]
-            record = gateway.wait_for(waiting, seconds=10)
+            record = gateway.wait_for(waiting, seconds=60)
             self.assertEqual(record["status"], "failed")
             self.assertIn("expired", record["recipients"][0]["reply"]["text"])
 
@@ -165,15 +164,14 @@ class Waiting(unittest.TestCase):
         with FakeRelay() as first, FakeRelay(rate) as second:
             settings = {"relays": [first.settings(name="first"),
                                    second.settings(name="second", connections={"idle": "100ms"})]}
-            with Gateway(settings) as gateway:
+            with Gateway(settings, speed=5) as gateway:
                 pause(gateway, "first")
-                gateway.post(message(relay="second", ttl="1s"))
+                gateway.post(message(relay="second", ttl="5s"))
                 wait_until(lambda: relay(gateway, "second")["state"] == "throttled")
                 waiting = gateway.post(message()).json()["id"]
-                record = gateway.wait_for(waiting, seconds=8)
+                record = gateway.wait_for(waiting, seconds=60)
                 self.assertEqual(record["status"], "sent")
                 self.assertEqual(record["recipients"][0]["relay"], "second")
-
 
     def test_mail_leaves_when_only_a_door_that_stays_shut_is_left(self):
         """The connection that was inside has gone, and another still knocks."""
@@ -181,7 +179,7 @@ class Waiting(unittest.TestCase):
 
         def shuts(session, event, argument):
             if event == "connect" and len(first.sessions) > 1:
-                gone.wait(30)
+                gone.wait(300)
                 session.drop()
             if event == "dot":
                 wait_until(lambda: len(first.sessions) > 1)
@@ -200,7 +198,7 @@ class Waiting(unittest.TestCase):
                 resume(gateway, "second")
                 first.sessions[0].wire.close()
                 wait_until(lambda: relay(gateway, "first")["connections"]["open"] == 0)
-                record = gateway.wait_for(gateway.post(message()).json()["id"], seconds=12)
+                record = gateway.wait_for(gateway.post(message()).json()["id"], seconds=60)
                 self.assertEqual(record["recipients"][0]["relay"], "second")
                 gone.set()
 
@@ -211,11 +209,11 @@ class Poison(unittest.TestCase):
     def outcome_of(self, behaviour, **more):
         with FakeRelay(behaviour, **more) as fake:
             with Gateway({"relays": [fake.settings(connections={"max": 1}, window=1)],
-                          "queue": {"retry": ["1h"]}}) as gateway:
+                          "queue": {"retry": ["1h"]}}, speed=5) as gateway:
                 bad = gateway.post(message("bad@example.net")).json()["id"]
                 good = []
                 wait_until(lambda: good.append(gateway.post(message()).json()["id"]) or
-                           gateway.record(bad)["status"] == "deferred" or time.sleep(0.1), 25)
+                           gateway.record(bad)["status"] == "deferred" or time.sleep(0.1), 120)
                 for id in good:
                     self.assertEqual(gateway.wait_for(id)["status"], "sent")
                     self.assertEqual(gateway.record(id)["recipients"][0]["attempts"], 1)
@@ -255,9 +253,9 @@ class Poison(unittest.TestCase):
         with FakeRelay(busy) as fake:
             with Gateway({"relays": [fake.settings(connections={"max": 1})]}) as gateway:
                 ids = [gateway.post(message()).json()["id"] for _ in range(2)]
-                for _ in range(6):
+                while (before := left[0]) > 0:
                     resume(gateway)
-                    time.sleep(0.4)
+                    wait_until(lambda: left[0] < before, 60)
                 for id in ids:
                     resume(gateway)
                     record = gateway.wait_for(id)

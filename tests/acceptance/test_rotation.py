@@ -65,7 +65,7 @@ class Rotation(unittest.TestCase):
     def last_error(self):
         return self.gateway.get("/v1/relays/fake").json()["last_error"]
 
-    def wait_until(self, condition, seconds=20):
+    def wait_until(self, condition, seconds=120):
         deadline = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), deadline, self.gateway.log())

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -16,7 +17,7 @@ from gateway import POSTERN
 from tls_relay import TlsRelay
 from troubles import LOGIN, NAME, Silent, Stage, answers, changed, set_by
 
-SECONDS = 25  # no verification takes longer, whatever the relay does
+HANGS_S = 300  # no verification takes longer than 25 s, on a machine with nothing else to do
 
 
 class Case(unittest.TestCase):
@@ -54,10 +55,8 @@ class Case(unittest.TestCase):
 
     def run_verify(self, *args, env=None):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("POSTERN_")}
-        begun = time.monotonic()
         done = subprocess.run([POSTERN, "verify", *args], env={**clean, **(env or {})},
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=90)
-        self.assertLess(time.monotonic() - begun, 2 * SECONDS)
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=HANGS_S)
         out, err = done.stdout.decode(), done.stderr.decode()
         self.assertNotIn("hidden", out + err)
         return done.returncode, out, err
@@ -153,12 +152,13 @@ class Works(Case):
         self.assert_ok(self.fake(behaviour).settings())
 
     def test_a_farewell_nobody_answers(self):
+        go = threading.Event()
+        self.addCleanup(go.set)
+
         def behaviour(session, event, argument):
             if event == "quit":
-                time.sleep(8)
-        begun = time.monotonic()
+                go.wait(2 * HANGS_S)
         self.assert_ok(self.fake(behaviour).settings())
-        self.assertLess(time.monotonic() - begun, 7)
 
 
 class Catalogue(Case):
@@ -334,9 +334,12 @@ class Words(Case):
         self.assertIn("554 5.7.1 not you", error["detail"])
 
     def test_no_reply(self):
+        go = threading.Event()
+        self.addCleanup(go.set)
+
         def behaviour(session, event, argument):
             if event == "ehlo":
-                time.sleep(6)
+                go.wait(2 * HANGS_S)
         self.assert_trouble(self.fake(behaviour).settings(timeouts={"command": "1s"}), "ehlo",
                             "timeout")
 

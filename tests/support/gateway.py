@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import time
 
+from speed import environment
+
 POSTERN = os.environ.get("POSTERN", "build/debug/postern")
 
 
@@ -40,13 +42,14 @@ class Answer:
 
 
 class Gateway:
-    """Settings are YAML as a dict; `with` starts it and cleans up behind it."""
+    """Settings are YAML as a dict; `with` starts it and cleans up behind it. `speed`: how many times
+    faster its clock runs than ours."""
 
-    def __init__(self, settings=None, env=None, start=True):
+    def __init__(self, settings=None, env=None, start=True, speed=1):
         self.dir = tempfile.mkdtemp(prefix="postern")
         self.port = None  # while it runs
         self.process = None
-        self.env = dict(env or {})
+        self.env = {**environment(POSTERN, speed), **(env or {})}
         self.settings = {"listen": "127.0.0.1:0",
                          "queue": {"store": f"sqlite:{self.dir}/queue.db"}}
         self.configure(settings or {})

@@ -1,9 +1,9 @@
 #include <criterion/criterion.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/decode.h"
 #include "base/buffer.h"
-#include "base/clock.h"
 
 /* --- JSON --------------------------------------------------------------------------------- */
 
@@ -99,9 +99,9 @@ Test(decode, json_that_explodes_is_refused_before_it_is_parsed)
         size_t len;
         struct error err;
         char *body = repeat(rows[i].head, rows[i].piece, rows[i].n, rows[i].end, &len);
-        int64_t begun_ms = clock_mono_ms();
+        clock_t begun = clock(); /* of the processor, however many others want it */
         cr_expect_eq(parse(body, len, &err), rows[i].code, "row %zu: %s", i, err.detail);
-        cr_expect_lt(clock_mono_ms() - begun_ms, 5000);
+        cr_expect_lt(clock() - begun, 20 * CLOCKS_PER_SEC);
         free(body);
     }
 }

@@ -66,7 +66,7 @@ static void stop(void)
     close(taken);
 }
 
-TestSuite(relays, .init = start, .fini = stop, .timeout = 60);
+TestSuite(relays, .init = start, .fini = stop, .timeout = 600);
 
 typedef void handler_fn(struct api_request *request);
 

@@ -19,7 +19,7 @@
 
 /* The server from outside, over unix sockets, with a real queue whose relay never delivers. */
 
-enum { PATIENCE_MS = 10000, MAX_BODY = 64 * 1024, MAX_CONNECTIONS = 24 };
+enum { PATIENCE_MS = 120000, MAX_BODY = 64 * 1024, MAX_CONNECTIONS = 24 };
 
 #define MESSAGE "{\"from\": \"a@example.com\", \"to\": \"b@example.net\", \"text\": \"x\"}"
 #define MESSAGE_LEN "61"

@@ -4,7 +4,7 @@
 
 #include "tests/unit/support/token_endpoint.h"
 
-enum { PATIENCE_S = 20, NEED_MS = 6 * 60 * 1000 };
+enum { PATIENCE_S = 120, NEED_MS = 6 * 60 * 1000 };
 
 static void on_stop(uv_async_t *stop)
 {

@@ -17,7 +17,7 @@
 #include "tests/unit/support/http_peer.h"
 #include "tests/unit/support/token_endpoint.h"
 
-enum { N_ASKERS = 64, N_KILLS = 60, PATIENCE_MS = 20000 };
+enum { N_ASKERS = 64, N_KILLS = 60, PATIENCE_MS = 120000 };
 
 #define KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
@@ -838,6 +838,15 @@ static _Noreturn void refresh_until_killed(void)
     }
 }
 
+static void comes_to_more_answers(unsigned n)
+{
+    int64_t until_ms = clock_mono_ms() + PATIENCE_MS;
+    while (atomic_load(&provider->n_answers) <= n) {
+        cr_assert_lt(clock_mono_ms(), until_ms, "nothing was asked");
+        usleep(500);
+    }
+}
+
 Test(cache, killed_at_any_instant_the_grant_is_not_lost)
 {
     cache_thread_stop(&at);
@@ -848,15 +857,17 @@ Test(cache, killed_at_any_instant_the_grant_is_not_lost)
     token_endpoint_begin(is_strict);
     for (int i = 0; i < N_KILLS; i++) {
         int result;
+        unsigned n_before = atomic_load(&provider->n_answers);
         pid_t child = fork();
         if (child == 0)
             refresh_until_killed();
+        if (i % 2 == 0) /* the others may die before there is anything to lose */
+            comes_to_more_answers(n_before);
         usleep((useconds_t)(2000 + i * 1931 % 20000));
         kill(child, SIGKILL);
         cr_assert_eq(waitpid(child, &result, 0), child);
         cr_assert(WIFSIGNALED(result), "%d: ended with %d", i, WEXITSTATUS(result));
     }
-    cr_assert_gt(atomic_load(&provider->n_answers), N_KILLS / 2);
     cr_assert_eq(atomic_load(&provider->n_reuses), 0);
     use_file();
     oauth_token_unref(ask_and_wait(0).ask.token);

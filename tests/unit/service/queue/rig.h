@@ -74,6 +74,8 @@ void rig_await(struct rig *rig, const char *id, enum recipient_status status);
 /* What was posted before has been through a whole turn of the queue. */
 void rig_sync(struct rig *rig);
 size_t rig_n_ready(struct rig *rig);
+/* What fails is tried again after a pause: the store is not asked more often than that, by far. */
+void rig_does_not_hurry(void);
 
 /* How often a function of the store fails from now on, and with what. */
 struct fault {

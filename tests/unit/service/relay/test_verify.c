@@ -94,7 +94,7 @@ static void set_up(void)
     port = ntohs(address.sin_port);
 }
 
-TestSuite(verify, .init = set_up, .timeout = 60);
+TestSuite(verify, .init = set_up, .timeout = 600);
 
 static struct config_relay a_relay(void)
 {
@@ -369,7 +369,7 @@ static void remove_password_file(void)
 }
 
 TestSuite(verify_password_file, .init = make_password_file, .fini = remove_password_file,
-          .timeout = 60);
+          .timeout = 600);
 
 static void log_in_with_file(const char *text, const char *wanted)
 {

@@ -123,7 +123,7 @@ static char *repeat(const char *head, const char *unit, size_t n, size_t *len_ou
 }
 
 /* Work and memory stay bounded, and it says that there was more. */
-Test(mime, hostile, .timeout = 60)
+Test(mime, hostile, .timeout = 600)
 {
     static const struct {
         const char *name, *head, *unit;

@@ -363,14 +363,22 @@ Test(transport, an_expired_certificate_is_not_resumed)
     struct tls_identity short_lived;
     struct tls_pair pair;
     fixture_init(&f);
-    tls_identity_init(&short_lived, &(struct tls_identity_settings){.issuer = &f.authority,
-                                                                    .names = "DNS:mx.example",
-                                                                    .from_s = -60,
-                                                                    .to_s = 2});
-    SSL_CTX *server = tls_server_new(&(struct tls_server_settings){.identity = &short_lived});
+    SSL_CTX *server = NULL;
     struct transport_tls_settings settings = trusting(&f);
     CLEANUP(transport_tls_free) struct transport_tls *tls = context_of(&settings);
-    tls_pair_open(&pair, server, tls);
+    for (int life_s = 2;; life_s *= 4) { /* long enough for this machine to use it once */
+        tls_identity_init(&short_lived, &(struct tls_identity_settings){.issuer = &f.authority,
+                                                                        .names = "DNS:mx.example",
+                                                                        .from_s = -60,
+                                                                        .to_s = life_s});
+        server = tls_server_new(&(struct tls_server_settings){.identity = &short_lived});
+        tls_pair_open(&pair, server, tls);
+        if (pair.result == 1 || pair.why.code != ERR_CERTIFICATE_EXPIRED || life_s > 60)
+            break;
+        tls_pair_close(&pair);
+        tls_identity_clear(&short_lived);
+        SSL_CTX_free(server);
+    }
     cr_assert_eq(pair.result, 1, "%s", pair.why.detail);
     tls_pair_say(&pair, "220 hi\r\n");
     tls_pair_close(&pair);
