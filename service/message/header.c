@@ -253,7 +253,8 @@ void header_addresses(struct buffer *out, const char *name, const struct address
         put_space(&f, len + (named ? 2 : 0) + more);
         put(&f, "<", named);
         put(&f, a->email, len);
-        put(&f, ">,", named + more);
+        put(&f, ">", named);
+        put(&f, ",", more);
     }
     end(&f);
 }
