@@ -314,7 +314,8 @@ static int check_attachment(struct composer *c, size_t i)
     }
     if (a->content_id != NULL && (why = content_id_fault(a->content_id)) != NULL)
         attachment_fault(c, i, "content_id", why);
-    if (part->filename != NULL && text_count(part->filename, strlen(part->filename)) > FILE_NAME_MAX)
+    if (part->filename != NULL &&
+        text_count(part->filename, strlen(part->filename)) > FILE_NAME_MAX)
         attachment_fault(c, i, "filename", "is longer than 255 characters");
     return 0;
 }
