@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/nearest.h"
 #include "config/units.h"
@@ -11,7 +12,6 @@
 enum {
     LIST_MAX = 1000,
     HEADERS_MAX = 100,
-    REFERENCES_MAX = 100,
     TAGS_MAX = 20,
     TAG_MAX = 128,
     METADATA_MAX = 50,
@@ -101,6 +101,13 @@ static void decode_object(struct decoding *d, const json_t *object, const char *
     }
 }
 
+static bool is_given(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return value != NULL && !json_is_null(value) &&
+           !(json_is_array(value) && json_array_size(value) == 0);
+}
+
 /* An array for the arena; NULL is remembered. */
 static void *new_array(struct decoding *d, size_t n, size_t size)
 {
@@ -174,7 +181,7 @@ static const struct field address_fields[] = {
     {"email", decode_text, offsetof(struct address_parts, email)},
 };
 
-static void take_address(struct decoding *d, int rc, const char *where, const struct error *err)
+static void take_fault(struct decoding *d, int rc, const char *where, const struct error *err)
 {
     if (rc < 0 && err->code == ERR_NOMEM)
         d->no_memory = true;
@@ -188,7 +195,7 @@ static void decode_address(struct decoding *d, const json_t *value, const char *
     if (json_is_string(value)) {
         int rc =
             address_parse(d->arena, json_string_value(value), json_string_length(value), out, &err);
-        take_address(d, rc, where, &err);
+        take_fault(d, rc, where, &err);
         return;
     }
     if (!json_is_object(value)) {
@@ -206,7 +213,7 @@ static void decode_address(struct decoding *d, const json_t *value, const char *
     }
     int rc = address_from_parts(d->arena, parts.name.data, parts.name.len, parts.email.data,
                                 parts.email.len, out, &err);
-    take_address(d, rc, where, &err);
+    take_fault(d, rc, where, &err);
 }
 
 /* A list, or one that stands for a list of one. */
@@ -268,7 +275,7 @@ static void decode_envelope(struct decoding *d, const json_t *value, const char 
 static void decode_references(struct decoding *d, const json_t *value, const char *where, void *out)
 {
     struct message *message = out;
-    struct strings list = decode_strings(d, value, where, REFERENCES_MAX, SIZE_MAX);
+    struct strings list = decode_strings(d, value, where, MESSAGE_REFERENCES_MAX, SIZE_MAX);
     message->references = list.items;
     message->n_references = list.n_items;
 }
@@ -303,14 +310,72 @@ static void decode_metadata(struct decoding *d, const json_t *value, const char 
     *(const json_t **)out = value;
 }
 
+static void decode_header(struct decoding *d, const json_t *value, const char *where,
+                          const char *name, struct message *message)
+{
+    const char *text = NULL;
+    struct error err;
+    decode_header_text(d, value, where, &text);
+    if (text == NULL)
+        return;
+    int rc = header_field_set(d->arena, name, text, &message->headers[message->n_headers], &err);
+    if (rc == 0)
+        message->n_headers++;
+    else
+        take_fault(d, rc, where, &err);
+}
+
+/* A header's value is a string, or a list of them for a field that stands several times. */
+static void decode_header_values(struct decoding *d, const json_t *value, const char *where,
+                                 const char *name, struct message *message)
+{
+    if (!json_is_array(value)) {
+        decode_header(d, value, where, name, message);
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        char index[24], item[POINTER_SIZE];
+        snprintf(index, sizeof(index), "%zu", i);
+        point_to(item, where, index);
+        decode_header(d, json_array_get(value, i), item, name, message);
+    }
+}
+
+static size_t count_values(const json_t *headers)
+{
+    const char *name;
+    json_t *value;
+    size_t n = 0;
+    json_object_foreach((json_t *)headers, name, value)
+    {
+        n += json_is_array(value) ? json_array_size(value) : 1;
+    }
+    return n;
+}
+
+/* Does a name before this one differ only by case? Headers are few. */
+static bool is_header_twice(const json_t *headers, const char *name)
+{
+    const char *before;
+    json_t *value;
+    json_object_foreach((json_t *)headers, before, value)
+    {
+        if (strcmp(before, name) == 0)
+            return false;
+        if (strcasecmp(before, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void decode_headers(struct decoding *d, const json_t *value, const char *where, void *out)
 {
     struct message *message = out;
     const char *name;
     json_t *item;
-    size_t n = json_object_size(value);
-    if (!json_is_object(value) || n > HEADERS_MAX) {
-        error_list_add(d->errors, where, "an object of at most %d strings is wanted", HEADERS_MAX);
+    size_t n = json_is_object(value) ? count_values(value) : 0;
+    if (!json_is_object(value) || n > HEADERS_MAX || json_object_size(value) > HEADERS_MAX) {
+        error_list_add(d->errors, where, "an object of at most %d headers is wanted", HEADERS_MAX);
         return;
     }
     message->headers = new_array(d, n, sizeof(*message->headers));
@@ -320,15 +385,13 @@ static void decode_headers(struct decoding *d, const json_t *value, const char *
     {
         char pointer[POINTER_SIZE];
         const char *fault = header_name_fault(name);
-        struct header_field *field = &message->headers[message->n_headers];
         point_to(pointer, where, name);
+        if (fault == NULL && is_header_twice(value, name))
+            fault = "stands here twice, in another case: give its values as a list";
         if (fault != NULL)
             error_list_add(d->errors, pointer, "%s", fault);
-        if (fault != NULL || json_is_null(item))
-            continue;
-        *field = (struct header_field){.name = name, .value = ""};
-        decode_header_text(d, item, pointer, &field->value);
-        message->n_headers++;
+        else if (!json_is_null(item))
+            decode_header_values(d, item, pointer, name, message);
     }
 }
 
@@ -363,13 +426,16 @@ static void decode_attachment(struct decoding *d, const json_t *value, const cha
                               struct attachment *out)
 {
     char pointer[POINTER_SIZE];
-    *out = (struct attachment){.content_type = "application/octet-stream"};
+    *out = (struct attachment){0};
     if (!json_is_object(value)) {
         error_list_add(d->errors, where, "an object is wanted");
         return;
     }
     decode_object(d, value, where, attachment_fields,
                   sizeof(attachment_fields) / sizeof(attachment_fields[0]), out);
+    /* What has an id is meant to be shown where the HTML names it. */
+    if (!is_given(value, "disposition"))
+        out->is_inline = out->content_id != NULL;
     if (out->base64 == NULL) {
         point_to(pointer, where, "content");
         error_list_add(d->errors, pointer, "is missing");
@@ -547,13 +613,6 @@ static const struct field message_fields[] = {
     {"dsn", decode_dsn, offsetof(struct message, dsn)},
     {"require_tls", decode_bool, offsetof(struct message, require_tls)},
 };
-
-static bool is_given(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    return value != NULL && !json_is_null(value) &&
-           !(json_is_array(value) && json_array_size(value) == 0);
-}
 
 /* What must be there; told together with what is wrong. */
 static void look_for_missing(struct decoding *d, const json_t *tree)

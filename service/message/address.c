@@ -5,9 +5,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "message/encoded_word.h"
 #include "message/text.h"
 
-enum { LOCAL_MAX = 64, DOMAIN_MAX = 255, LABEL_MAX = 63, PATH_MAX_OCTETS = 254 };
+enum { DOMAIN_MAX = 255, LABEL_MAX = 63, PATH_MAX_OCTETS = 254 };
 
 static int bad(struct error *err, const char *why)
 {
@@ -69,25 +70,40 @@ static const char *unquote(struct arena *arena, const char *s, size_t len)
     return out;
 }
 
-/* The local part as it goes on the wire: quoted only where it must be. */
+/* What cannot be seen is not what was meant: a mailbox of another name, or nobody's. */
+static int refuse_invisible(const char *s, size_t len, bool is_domain, struct error *err)
+{
+    for (size_t i = 0; i < len;) {
+        uint32_t c;
+        size_t n = text_code_point(s + i, len - i, &c);
+        bool joiner = c == 0x200c || c == 0x200d; /* in a domain IDNA says where they may stand */
+        if (n > 1 && text_is_invisible(c) && !(is_domain && joiner))
+            return error_set(err, ERR_INVALID, "holds U+%04X, which cannot be seen", (unsigned)c);
+        i += n > 0 ? n : 1;
+    }
+    return 0;
+}
+
+/* Several in one string are the commonest mistake. */
+static int refuse_several(struct error *err)
+{
+    return bad(err, "one address is wanted: several are given as a list, [\"a@...\", \"b@...\"]");
+}
+
 static int set_local(struct arena *arena, const char *s, size_t len, struct address *out,
                      struct error *err)
 {
     if (len == 0)
         return bad(err, "nothing before the @");
-    if (len > LOCAL_MAX)
-        return bad(err, "more than 64 octets before the @");
     if (s[0] == '"') {
-        if (quoted_len(s, len) != len || len == 2)
+        if (quoted_len(s, len) != len)
             return bad(err, "the quotes before the @ do not fit");
-        for (size_t i = 0; i < len; i++)
-            if ((unsigned char)s[i] >= 0x80 || s[i] == ' ')
-                return bad(err, "a quoted part before the @ may hold only printable ASCII");
     } else if (dot_atom_len(s, len) != len) {
         return bad(err, "characters before the @ that an address cannot hold");
     }
-    for (size_t i = 0; i < len; i++)
-        out->utf8_local = out->utf8_local || (unsigned char)s[i] >= 0x80;
+    if (refuse_invisible(s, len, false, err) < 0)
+        return -1;
+    out->utf8_local = !text_is_ascii(s, len);
     out->local = arena_strndup(arena, s, len);
     return out->local != NULL ? 0 : error_set(err, ERR_NOMEM, "address");
 }
@@ -120,8 +136,12 @@ static int set_domain(struct arena *arena, const char *s, size_t len, struct add
         return bad(err, "nothing behind the @");
     if (s[0] == '[')
         return bad(err, "address literals are not taken");
-    if (len > DOMAIN_MAX || memchr(s, '@', len) != NULL)
-        return bad(err, len > DOMAIN_MAX ? "the domain is too long" : "more than one @");
+    if (memchr(s, '@', len) != NULL)
+        return bad(err, "more than one @");
+    if (len > DOMAIN_MAX)
+        return bad(err, "the domain is too long");
+    if (refuse_invisible(s, len, true, err) < 0)
+        return -1;
     char *copy = arena_strndup(arena, s, len), *ascii = NULL;
     if (copy == NULL)
         return error_set(err, ERR_NOMEM, "address");
@@ -153,6 +173,9 @@ static int set_email(struct arena *arena, const char *s, size_t len, struct addr
     if (at == NULL)
         return bad(err, "there is no @ in it");
     local = (size_t)(at - s);
+    if (memchr(at + 1, '@', len - local - 1) != NULL &&
+        (memchr(at, ',', len - local) != NULL || memchr(at, ';', len - local) != NULL))
+        return refuse_several(err);
     if (set_local(arena, s, local, out, err) < 0 ||
         set_domain(arena, at + 1, len - local - 1, out, err) < 0)
         return -1;
@@ -164,30 +187,45 @@ static int set_email(struct arena *arena, const char *s, size_t len, struct addr
 
 /* --- whole -------------------------------------------------------------------------------- */
 
-static int set_name(struct arena *arena, const char *s, size_t len, struct address *out,
-                    struct error *err)
-{
-    while (len > 0 && s[len - 1] == ' ')
-        len--;
-    if (len == 0)
-        return 0;
-    if (s[0] == '"' && quoted_len(s, len) == len)
-        out->name = unquote(arena, s, len);
-    else if (memchr(s, '"', len) != NULL || memchr(s, ',', len) != NULL ||
-             memchr(s, '(', len) != NULL || memchr(s, '>', len) != NULL ||
-             memchr(s, ':', len) != NULL || memchr(s, ';', len) != NULL ||
-             memchr(s, '@', len) != NULL)
-        return bad(err, "one mailbox is wanted; a name with , : ; ( @ or quotes in it stands in "
-                        "double quotes, or in {name, email}");
-    else
-        out->name = arena_strndup(arena, s, len);
-    return out->name != NULL ? 0 : error_set(err, ERR_NOMEM, "address");
-}
-
 static int check_text(const char *s, size_t len, struct error *err)
 {
     const char *why = text_header_fault(s, len);
     return why == NULL ? 0 : bad(err, why);
+}
+
+/* Blanks around it are no part of a name, and a name of blanks is none. */
+static int keep_name(struct arena *arena, const char *s, size_t len, struct address *out,
+                     struct error *err)
+{
+    len = text_trim(&s, len);
+    if (len == 0)
+        return 0;
+    out->name = arena_strndup(arena, s, len);
+    return out->name != NULL ? 0 : error_set(err, ERR_NOMEM, "address");
+}
+
+static int set_name(struct arena *arena, const char *s, size_t len, struct address *out,
+                    struct error *err)
+{
+    len = text_trim(&s, len);
+    const char *name;
+    if (len > 0 && s[0] == '"' && quoted_len(s, len) == len) {
+        name = unquote(arena, s, len);
+    } else {
+        bool comma = memchr(s, ',', len) != NULL || memchr(s, ';', len) != NULL;
+        if (comma && memchr(s, '@', len) != NULL)
+            return refuse_several(err);
+        for (size_t i = 0; i < len; i++)
+            if (strchr("\",(>:;@", s[i]) != NULL)
+                return bad(err, "one mailbox is wanted; a name with , : ; ( @ or quotes in it "
+                                "stands in double quotes, or in {name, email}");
+        name = encoded_word_decode(arena, s, len);
+    }
+    if (name == NULL)
+        return error_set(err, ERR_NOMEM, "address");
+    if (check_text(name, strlen(name), err) < 0) /* an encoded word can hold anything */
+        return -1;
+    return keep_name(arena, name, strlen(name), out, err);
 }
 
 int address_parse(struct arena *arena, const char *text, size_t len, struct address *out,
@@ -196,10 +234,7 @@ int address_parse(struct arena *arena, const char *text, size_t len, struct addr
     struct address address = {0};
     if (check_text(text, len, err) < 0)
         return -1;
-    while (len > 0 && *text == ' ')
-        text++, len--;
-    while (len > 0 && text[len - 1] == ' ')
-        len--;
+    len = text_trim(&text, len);
     if (len == 0)
         return bad(err, "an address is wanted, this is empty");
     if (text[len - 1] == '>') {
@@ -223,20 +258,87 @@ int address_from_parts(struct arena *arena, const char *name, size_t name_len, c
     struct address address = {0};
     if ((name != NULL && check_text(name, name_len, err) < 0) ||
         check_text(email, email_len, err) < 0 ||
-        set_email(arena, email, email_len, &address, err) < 0)
+        set_email(arena, email, email_len, &address, err) < 0 ||
+        (name != NULL && keep_name(arena, name, name_len, &address, err) < 0))
         return -1;
-    if (name != NULL && name_len > 0) {
-        address.name = arena_strndup(arena, name, name_len);
-        if (address.name == NULL)
-            return error_set(err, ERR_NOMEM, "address");
-    }
     *out = address;
     return 0;
 }
 
-bool address_same(const struct address *a, const struct address *b)
+/* Up to the comma that divides mailboxes: one in no quoted string and no angle brackets. */
+static size_t mailbox_len(const char *s, size_t len)
 {
-    return strcmp(a->local, b->local) == 0 && strcasecmp(a->domain, b->domain) == 0;
+    bool angle = false;
+    size_t i = 0;
+    while (i < len && (angle || s[i] != ',')) {
+        size_t quoted = s[i] == '"' ? quoted_len(s + i, len - i) : 0;
+        if (s[i] == '<' || s[i] == '>')
+            angle = s[i] == '<';
+        i += quoted > 0 ? quoted : 1;
+    }
+    return i;
+}
+
+int address_list_parse(struct arena *arena, const char *text, size_t len, struct address_list *out,
+                       struct error *err)
+{
+    size_t n_most = 1;
+    for (size_t i = 0; i < len; i++)
+        n_most += text[i] == ',';
+    struct address_list list = {.items = arena_alloc_array(arena, n_most, sizeof(*list.items))};
+    if (list.items == NULL)
+        return error_set(err, ERR_NOMEM, "addresses");
+    for (size_t i = 0; i < len;) {
+        const char *one = text + i;
+        size_t n = mailbox_len(one, len - i);
+        i += n + 1;
+        n = text_trim(&one, n);
+        if (n > 0 && address_parse(arena, one, n, &list.items[list.n_items++], err) < 0)
+            return -1;
+    }
+    *out = list;
+    return 0;
+}
+
+int address_order(const struct address *a, const struct address *b)
+{
+    int order = strcmp(a->local, b->local);
+    return order != 0 ? order : strcasecmp(a->domain, b->domain);
+}
+
+struct ranked { /* an address and where it stood */
+    const struct address *address;
+    size_t rank;
+    address_order_fn *order;
+};
+
+static int by_address(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    int order = x->order(x->address, y->address);
+    return order != 0 ? order : x->rank < y->rank ? -1 : x->rank > y->rank;
+}
+
+long address_distinct(struct arena *arena, const struct address **items, size_t n,
+                      address_order_fn *order)
+{
+    struct ranked *ranked = arena_alloc_array(arena, n + 1, sizeof(*ranked));
+    if (ranked == NULL)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        ranked[i] = (struct ranked){items[i], i, order};
+    qsort(ranked, n, sizeof(*ranked), by_address);
+    for (size_t i = 1, first = 0; i < n; i++) {
+        if (order(ranked[first].address, ranked[i].address) == 0)
+            items[ranked[i].rank] = NULL;
+        else
+            first = i;
+    }
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++)
+        if (items[i] != NULL)
+            items[left++] = items[i];
+    return (long)left;
 }
 
 bool address_matches(const char *email, const char *pattern)

@@ -161,3 +161,21 @@ long base64_rewrap(const char *base64, size_t len, char *out, const char **why)
     }
     return w.to - out;
 }
+
+size_t base64_decode_lines(const char *lines, size_t len, char *out)
+{
+    uint32_t bits = 0;
+    unsigned n_bits = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (!is_digit64(lines[i])) /* a line's end, or padding */
+            continue;
+        bits = bits << 6 | (uint32_t)value64(lines[i]);
+        n_bits += 6;
+        if (n_bits >= 8) {
+            n_bits -= 8;
+            out[n++] = (char)(bits >> n_bits & 0xff);
+        }
+    }
+    return n;
+}

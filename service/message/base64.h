@@ -22,4 +22,7 @@ char *base64_encode_str(const char *data, size_t len);
  */
 long base64_rewrap(const char *base64, size_t len, char *out, const char **why);
 
+/* The octets of what base64_rewrap() wrote; returns how many. `out` may be `lines` itself. */
+size_t base64_decode_lines(const char *lines, size_t len, char *out);
+
 #endif

@@ -5,7 +5,7 @@
 
 #include "message/base64.h"
 
-enum { PLAIN_LINE_MAX = 900, QP_LINE_MAX = 76 };
+enum { PLAIN_LINE_MAX = 900, LINE_MAX_OCTETS = 998, QP_LINE_MAX = 76 };
 
 const char *body_encoding_word(enum body_encoding encoding)
 {
@@ -51,6 +51,24 @@ enum body_encoding body_encoding_for(const struct text *text)
     return n_high > text->len / 4 ? BODY_BASE64 : BODY_QUOTED_PRINTABLE;
 }
 
+const char *body_identity_fault(const struct text *text, bool *eightbit_out)
+{
+    size_t line = 0;
+    bool eightbit = false;
+    for (size_t i = 0; i < text->len; i++) {
+        unsigned char c = (unsigned char)text->data[i];
+        line = c == '\n' || c == '\r' ? 0 : line + 1;
+        eightbit = eightbit || c >= 0x80;
+        if (c == '\0')
+            return "holds a NUL, which cannot be sent but in base64";
+        if (line > LINE_MAX_OCTETS)
+            return "has a line of more than 998 octets, which cannot be sent but in base64";
+    }
+    *eightbit_out = eightbit;
+    return NULL;
+}
+
+/* 8bit too. */
 static void write_7bit(struct buffer *out, const struct text *text)
 {
     if (text->len == 0)

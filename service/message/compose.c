@@ -8,15 +8,26 @@
 #include "message/base64.h"
 #include "message/body.h"
 #include "message/header.h"
+#include "message/media_type.h"
 #include "message/text.h"
 
-enum { HEADER_ROOM = 4096, BOUNDARY_SIZE = 48, FILENAME_MAX_OCTETS = 255 };
+enum { HEADER_ROOM = 4096, BOUNDARY_SIZE = 48, FILE_NAME_MAX = 255 };
+
+/* An attachment, judged. */
+struct part {
+    const char *type;     /* Content-Type with its parameters, but the name */
+    const char *filename; /* NULL: none */
+    struct text message;  /* a message/...: its octets; else data is NULL, and it goes as base64 */
+    bool eightbit;        /* the message has octets of 0x80 and more */
+};
 
 struct composer {
     struct arena *arena;
     const struct message *message;
     const struct compose_options *options;
     struct error_list *errors;
+    struct part *parts; /* as many as the message has attachments */
+    bool eightbit;      /* of any part */
     struct buffer out;
     char mark[BOUNDARY_SIZE - 8]; /* what all boundaries begin with */
 };
@@ -53,7 +64,7 @@ static void write_header(struct composer *c, const char *message_id)
     header_addresses(&c->out, "To", &m->to);
     header_addresses(&c->out, "Cc", &m->cc);
     if (m->to.n_items == 0 && m->cc.n_items == 0) /* RFC 5322, 3.6.3: Bcc alone shows nobody */
-        header_text(&c->out, "To", "undisclosed-recipients:;");
+        buffer_append_str(&c->out, "To: undisclosed-recipients:;\r\n");
     if (m->subject != NULL)
         header_text(&c->out, "Subject", m->subject);
     header_words(&c->out, "Message-ID", &message_id, 1);
@@ -62,7 +73,7 @@ static void write_header(struct composer *c, const char *message_id)
     if (m->n_references > 0)
         header_words(&c->out, "References", m->references, m->n_references);
     for (size_t i = 0; i < m->n_headers; i++)
-        header_text(&c->out, m->headers[i].name, m->headers[i].value);
+        header_field(&c->out, &m->headers[i]);
     buffer_append_str(&c->out, "MIME-Version: 1.0\r\n");
 }
 
@@ -88,32 +99,16 @@ static void write_text(struct composer *c, const char *subtype, const struct tex
     body_write(&c->out, text, encoding);
 }
 
-/* The last component of a path in either style: a receiver must not be led elsewhere. */
-static const char *base_name(const char *filename)
+static const char *attachment_encoding(const struct part *part)
 {
-    const char *slash = strrchr(filename, '/');
-    filename = slash != NULL ? slash + 1 : filename;
-    const char *backslash = strrchr(filename, '\\');
-    return backslash != NULL ? backslash + 1 : filename;
+    return part->message.data == NULL ? "base64" : part->eightbit ? "8bit" : "7bit";
 }
 
-static void write_attachment(struct composer *c, size_t index)
+static void write_base64(struct composer *c, size_t index)
 {
     const struct attachment *a = &c->message->attachments[index];
     const char *why;
     char where[64];
-    buffer_printf(&c->out, "Content-Type: %s", a->content_type);
-    const char *filename = a->filename != NULL ? base_name(a->filename) : "";
-    if (filename[0] != '\0')
-        header_parameter(&c->out, "name", filename);
-    buffer_printf(&c->out, "\r\nContent-Disposition: %s", a->is_inline ? "inline" : "attachment");
-    if (filename[0] != '\0')
-        header_parameter(&c->out, "filename", filename);
-    buffer_append_str(&c->out, "\r\n");
-    if (a->content_id != NULL)
-        buffer_printf(&c->out, "Content-ID: <%s>\r\n", a->content_id);
-    buffer_append_str(&c->out, "Content-Transfer-Encoding: base64\r\n\r\n");
-
     char *to = buffer_reserve(&c->out, base64_lines_size(a->base64_len));
     if (to == NULL)
         return;
@@ -126,10 +121,33 @@ static void write_attachment(struct composer *c, size_t index)
     buffer_grown(&c->out, n > 0 ? (size_t)n - 2 : 0); /* without the last line's end */
 }
 
-static void open_multipart(struct composer *c, const char *subtype, char letter)
+static void write_attachment(struct composer *c, size_t index)
 {
-    buffer_printf(&c->out, "Content-Type: multipart/%s;\r\n\tboundary=\"%s%c\"\r\n", subtype,
-                  c->mark, letter);
+    const struct attachment *a = &c->message->attachments[index];
+    const struct part *part = &c->parts[index];
+    buffer_printf(&c->out, "Content-Type: %s", part->type);
+    if (part->filename != NULL)
+        header_parameter_words(&c->out, "name", part->filename);
+    buffer_printf(&c->out, "\r\nContent-Disposition: %s", a->is_inline ? "inline" : "attachment");
+    if (part->filename != NULL)
+        header_parameter(&c->out, "filename", part->filename);
+    buffer_append_str(&c->out, "\r\n");
+    if (a->content_id != NULL)
+        buffer_printf(&c->out, "Content-ID: <%s>\r\n", a->content_id);
+    buffer_printf(&c->out, "Content-Transfer-Encoding: %s\r\n\r\n", attachment_encoding(part));
+    if (part->message.data != NULL)
+        body_write(&c->out, &part->message, BODY_7BIT);
+    else
+        write_base64(c, index);
+}
+
+/* What is around an 8-bit part says so too (RFC 2045, 6.4). `parameters`: "" or "; ...". */
+static void open_multipart(struct composer *c, const char *subtype, const char *parameters,
+                           bool eightbit, char letter)
+{
+    buffer_printf(&c->out, "Content-Type: multipart/%s%s;\r\n\tboundary=\"%s%c\"\r\n%s", subtype,
+                  parameters, c->mark, letter,
+                  eightbit ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 }
 
 /* The CRLF before it belongs to the delimiter (RFC 2046, 5.1.1), so texts keep theirs. */
@@ -165,7 +183,7 @@ static void write_alternatives(struct composer *c)
                    m->html.data != NULL ? &m->html : &m->text);
         return;
     }
-    open_multipart(c, "alternative", 'a');
+    open_multipart(c, "alternative", "", false, 'a');
     next_part(c, 'a');
     write_text(c, "plain", &m->text);
     next_part(c, 'a');
@@ -189,7 +207,9 @@ static void write_related(struct composer *c)
         write_alternatives(c);
         return;
     }
-    open_multipart(c, "related", 'r');
+    const char *type = c->message->text.data != NULL ? "; type=\"multipart/alternative\""
+                                                     : "; type=\"text/html\""; /* RFC 2387, 3.1 */
+    open_multipart(c, "related", type, c->eightbit, 'r');
     next_part(c, 'r');
     write_alternatives(c);
     write_attachments(c, true, 'r');
@@ -202,7 +222,7 @@ static void write_body(struct composer *c)
         write_related(c);
         return;
     }
-    open_multipart(c, "mixed", 'm');
+    open_multipart(c, "mixed", "", c->eightbit, 'm');
     if (m->text.data != NULL || m->html.data != NULL) {
         next_part(c, 'm');
         write_related(c);
@@ -212,24 +232,6 @@ static void write_body(struct composer *c)
 
 /* --- checks ------------------------------------------------------------------------------- */
 
-/* RFC 2045, 5.1: type "/" subtype *(";" parameter), printable. */
-static const char *content_type_fault(const char *type)
-{
-    static const char tokens[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                 "!#$&+-.^_";
-    size_t n = strspn(type, tokens);
-    size_t m = type[n] == '/' ? strspn(type + n + 1, tokens) : 0;
-    const char *rest = type + n + 1 + m;
-    if (n == 0 || m == 0 || (*rest != '\0' && *rest != ';') || strlen(type) > 200)
-        return "is not a media type such as application/pdf";
-    for (; *rest != '\0'; rest++)
-        if (*rest < ' ' || *rest >= 0x7f)
-            return "is not a media type such as application/pdf";
-    if (strncasecmp(type, "multipart/", 10) == 0 || strncasecmp(type, "message/", 8) == 0)
-        return "of this kind cannot be attached as base64: use application/octet-stream";
-    return NULL;
-}
-
 static const char *content_id_fault(const char *id)
 {
     size_t len = strlen(id);
@@ -238,59 +240,141 @@ static const char *content_id_fault(const char *id)
     return NULL;
 }
 
-static void check_attachment(struct composer *c, size_t i)
+static int attachment_fault(struct composer *c, size_t i, const char *field, const char *why)
 {
-    const struct attachment *a = &c->message->attachments[i];
-    const char *why;
     char where[64];
-    if ((why = content_type_fault(a->content_type)) != NULL) {
-        snprintf(where, sizeof(where), "/attachments/%zu/content_type", i);
-        error_list_add(c->errors, where, "%s", why);
-    }
-    if (a->content_id != NULL && (why = content_id_fault(a->content_id)) != NULL) {
-        snprintf(where, sizeof(where), "/attachments/%zu/content_id", i);
-        error_list_add(c->errors, where, "%s", why);
-    }
-    if (a->filename != NULL && strlen(a->filename) > FILENAME_MAX_OCTETS) {
-        snprintf(where, sizeof(where), "/attachments/%zu/filename", i);
-        error_list_add(c->errors, where, "is longer than %d octets", FILENAME_MAX_OCTETS);
-    }
+    snprintf(where, sizeof(where), "/attachments/%zu/%s", i, field);
+    return error_list_add(c->errors, where, "%s", why);
 }
 
-/* RFC 5322, 3.6.4, without the obsolete forms. */
+/*
+ * A message goes as what it is: nothing may encode it (RFC 2046, 5.2.1; for the others 5.2.4, which
+ * are 7-bit). Where the client did not say that it is one, and it cannot be sent so, it is a file
+ * like any other. -1 without memory.
+ */
+static int take_message(struct composer *c, size_t i, bool guessed)
+{
+    const struct attachment *a = &c->message->attachments[i];
+    struct part *part = &c->parts[i];
+    const char *why;
+    char *octets = arena_alloc(c->arena, base64_lines_size(a->base64_len) + 1);
+    if (octets == NULL)
+        return -1;
+    long n = base64_rewrap(a->base64, a->base64_len, octets, &why);
+    if (n < 0)
+        return 0; /* told when it is written */
+    struct text text = {octets, base64_decode_lines(octets, (size_t)n, octets)};
+    why = body_identity_fault(&text, &part->eightbit);
+    if (why == NULL && part->eightbit && strcasecmp(part->type, "message/rfc822") != 0)
+        why = "is not ASCII, and of message/* only message/rfc822 may be so";
+    if (why == NULL && memmem(text.data, text.len, c->mark, strlen(c->mark)) != NULL)
+        why = "holds the boundary made for this message: send it again";
+    if (why != NULL && !guessed) {
+        attachment_fault(c, i, "content", why);
+    } else if (why != NULL) {
+        part->type = "application/octet-stream";
+        part->eightbit = false;
+    } else {
+        part->message = text;
+        c->eightbit = c->eightbit || part->eightbit;
+    }
+    return 0;
+}
+
+static int set_type(struct composer *c, size_t i, struct error *err)
+{
+    const struct attachment *a = &c->message->attachments[i];
+    struct part *part = &c->parts[i];
+    struct media_type type = {.text = media_type_of_file(a->filename)};
+    if (a->content_type != NULL && media_type_parse(c->arena, a->content_type, &type, err) < 0)
+        return -1;
+    part->type = type.text;
+    part->filename = a->filename != NULL && a->filename[0] != '\0' ? a->filename : type.name;
+    if (part->filename != NULL && part->filename[0] == '\0')
+        part->filename = NULL;
+    if (media_type_is(type.text, "multipart"))
+        return error_set(err, ERR_INVALID, "multipart/* is made of parts: it cannot be attached");
+    return 0;
+}
+
+/* -1 without memory. */
+static int check_attachment(struct composer *c, size_t i)
+{
+    const struct attachment *a = &c->message->attachments[i];
+    struct part *part = &c->parts[i];
+    struct error err;
+    const char *why;
+    if (set_type(c, i, &err) < 0) {
+        if (err.code == ERR_NOMEM)
+            return -1;
+        attachment_fault(c, i, "content_type", err.detail);
+    } else if (media_type_is(part->type, "message") &&
+               take_message(c, i, a->content_type == NULL) < 0) {
+        return -1;
+    }
+    if (a->content_id != NULL && (why = content_id_fault(a->content_id)) != NULL)
+        attachment_fault(c, i, "content_id", why);
+    if (part->filename != NULL &&
+        text_count(part->filename, strlen(part->filename)) > FILE_NAME_MAX)
+        attachment_fault(c, i, "filename", "is longer than 255 characters");
+    return 0;
+}
+
+/* Of our message. RFC 5322, 3.6.4, without the obsolete forms. */
 static bool is_message_id(const char *id)
 {
     size_t len = strlen(id);
     const char *at = strchr(id, '@');
-    return len >= 5 && len <= 900 && id[0] == '<' && id[len - 1] == '>' && at != NULL &&
+    return len >= 5 && len <= HEADER_WORD_MAX && id[0] == '<' && id[len - 1] == '>' && at != NULL &&
            at > id + 1 && at < id + len - 2 && strchr(at + 1, '@') == NULL &&
            strpbrk(id, " \t\"(),:;\\") == NULL && strchr(id + 1, '<') == NULL &&
            strchr(id, '>') == id + len - 1 && text_is_ascii(id, len);
 }
 
+/* Of somebody else's: it must come back as it came, whatever stands in its brackets. */
+static bool is_foreign_id(const char *id)
+{
+    size_t len = strlen(id);
+    if (len < 3 || len > HEADER_WORD_MAX || id[0] != '<' || id[len - 1] != '>')
+        return false;
+    for (size_t i = 1; i + 1 < len; i++)
+        if (id[i] <= ' ' || id[i] >= 0x7f || id[i] == '<' || id[i] == '>')
+            return false;
+    return true;
+}
+
 static void check_ids(struct composer *c)
 {
     const struct message *m = c->message;
-    static const char want[] = "is not of the form <left@right>";
+    static const char want[] = "is not of the form <id>, printable ASCII without blanks, at most "
+                               "997 octets";
     if (m->message_id != NULL && !is_message_id(m->message_id))
-        error_list_add(c->errors, "/message_id", want);
-    if (m->in_reply_to != NULL && !is_message_id(m->in_reply_to))
+        error_list_add(c->errors, "/message_id", "is not of the form <left@right>");
+    if (m->in_reply_to != NULL && !is_foreign_id(m->in_reply_to))
         error_list_add(c->errors, "/in_reply_to", want);
     for (size_t i = 0; i < m->n_references; i++)
-        if (!is_message_id(m->references[i])) {
+        if (!is_foreign_id(m->references[i])) {
             char where[64];
             snprintf(where, sizeof(where), "/references/%zu", i);
             error_list_add(c->errors, where, want);
         }
 }
 
+static bool any_utf8_in(const struct address_list *list)
+{
+    bool any = false;
+    for (size_t i = 0; i < list->n_items; i++)
+        any = any || list->items[i].utf8_local;
+    return any;
+}
+
+/* Of what the header names. A Bcc is not in it, and needs SMTPUTF8 for itself alone. */
 static bool any_utf8_local(const struct message *m)
 {
-    const struct address_list *lists[] = {&m->to, &m->cc, &m->reply_to};
-    bool any = m->from.utf8_local || (m->sender != NULL && m->sender->utf8_local);
-    for (size_t k = 0; k < 3; k++)
-        for (size_t i = 0; i < lists[k]->n_items; i++)
-            any = any || lists[k]->items[i].utf8_local;
+    bool any = m->from.utf8_local || (m->sender != NULL && m->sender->utf8_local) ||
+               any_utf8_in(&m->to) || any_utf8_in(&m->cc) || any_utf8_in(&m->reply_to);
+    for (size_t i = 0; i < m->n_headers; i++)
+        any = any || any_utf8_in(&m->headers[i].addresses);
     return any;
 }
 
@@ -311,8 +395,10 @@ int message_compose(struct arena *arena, const struct message *message,
     size_t n_faults = errors->n_total;
     snprintf(c.mark, sizeof(c.mark), "=_%s_", options->id);
     check_ids(&c);
+    c.parts = arena_alloc_array(arena, message->n_attachments + 1, sizeof(*c.parts));
     for (size_t i = 0; i < message->n_attachments; i++)
-        check_attachment(&c, i);
+        if (c.parts == NULL || check_attachment(&c, i) < 0)
+            return error_set(err, ERR_NOMEM, "attachments");
     const char *message_id =
         message->message_id != NULL
             ? message->message_id
@@ -349,39 +435,35 @@ int message_compose(struct arena *arena, const struct message *message,
 
 /* --- envelope ----------------------------------------------------------------------------- */
 
-/* Each mailbox once. Lists are short or it would be a table: at most 1,000. */
-static void add_recipients(struct envelope *envelope, const struct address **seen,
-                           const struct address_list *list)
+static size_t add_recipients(const struct address **all, size_t n, const struct address_list *list)
 {
-    for (size_t i = 0; i < list->n_items && envelope->n_to <= MESSAGE_RECIPIENTS_MAX; i++) {
-        size_t k = 0;
-        while (k < envelope->n_to && !address_same(seen[k], &list->items[i]))
-            k++;
-        if (k < envelope->n_to)
-            continue;
-        seen[envelope->n_to] = &list->items[i];
-        envelope->to[envelope->n_to++] = list->items[i].email;
-    }
+    for (size_t i = 0; i < list->n_items; i++)
+        all[n++] = &list->items[i];
+    return n;
 }
 
 int message_envelope(struct arena *arena, const struct message *message, struct envelope *out,
                      struct error_list *errors, struct error *err)
 {
+    const struct message *m = message;
     struct envelope envelope = {0};
-    size_t most = message->to.n_items + message->cc.n_items + message->bcc.n_items +
-                  message->envelope_to.n_items;
-    most = most < MESSAGE_RECIPIENTS_MAX + 1 ? most : MESSAGE_RECIPIENTS_MAX + 1;
-    envelope.to = arena_alloc_array(arena, most + 1, sizeof(*envelope.to));
-    const struct address **seen = arena_alloc_array(arena, most + 1, sizeof(*seen));
-    if (envelope.to == NULL || seen == NULL)
+    size_t n = 0, n_all = m->to.n_items + m->cc.n_items + m->bcc.n_items + m->envelope_to.n_items;
+    const struct address **all = arena_alloc_array(arena, n_all + 1, sizeof(*all));
+    envelope.to = arena_alloc_array(arena, n_all + 1, sizeof(*envelope.to));
+    if (envelope.to == NULL || all == NULL)
         return error_set(err, ERR_NOMEM, "envelope");
-    if (message->envelope_to.n_items > 0) {
-        add_recipients(&envelope, seen, &message->envelope_to);
+    if (m->envelope_to.n_items > 0) {
+        n = add_recipients(all, n, &m->envelope_to);
     } else {
-        add_recipients(&envelope, seen, &message->to);
-        add_recipients(&envelope, seen, &message->cc);
-        add_recipients(&envelope, seen, &message->bcc);
+        n = add_recipients(all, n, &m->to);
+        n = add_recipients(all, n, &m->cc);
+        n = add_recipients(all, n, &m->bcc);
     }
+    long n_distinct = address_distinct(arena, all, n, address_order);
+    if (n_distinct < 0)
+        return error_set(err, ERR_NOMEM, "envelope");
+    for (; envelope.n_to < (size_t)n_distinct; envelope.n_to++)
+        envelope.to[envelope.n_to] = all[envelope.n_to]->email;
     if (envelope.n_to == 0)
         return error_list_add(errors, "/to", "no recipient: give at least one in to, cc or bcc");
     if (envelope.n_to > MESSAGE_RECIPIENTS_MAX)

@@ -4,7 +4,8 @@
 /*
  * From a message to the octets that are stored and sent: RFC 5322 header and MIME body, CRLF line
  * ends, no line over 998 octets, 7-bit throughout but for UTF-8 local parts in headers (RFC 6532),
- * which set `smtputf8`. Not dot-stuffed: that belongs to DATA. Ends with CRLF. Bcc is not in it.
+ * which set `smtputf8`, and messages attached that are 8-bit themselves, which nothing may encode
+ * (RFC 2046, 5.2.1). Not dot-stuffed: that belongs to DATA. Ends with CRLF. Bcc is not in it.
  */
 
 #include "base/bytes.h"
@@ -30,7 +31,7 @@ int message_compose(struct arena *arena, const struct message *message,
                     const struct compose_options *options, struct composed *out,
                     struct error_list *errors, struct error *err);
 
-/* Who it goes to: the envelope's list, or to, cc and bcc, each mailbox once. */
+/* Who it goes to: the envelope's list, or to, cc and bcc, each mailbox once, in their order. */
 struct envelope {
     const char *from; /* "" for the null sender */
     const char **to;

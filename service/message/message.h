@@ -14,29 +14,28 @@
 
 #include "message/address.h"
 
-enum { MESSAGE_RECIPIENTS_MAX = 1000 };
+enum { MESSAGE_RECIPIENTS_MAX = 1000, MESSAGE_REFERENCES_MAX = 1000 };
 
 struct text {
     const char *data; /* NULL: absent. May hold any octet but is valid UTF-8 */
     size_t len;
 };
 
-struct address_list {
-    struct address *items;
-    size_t n_items;
-};
-
+/* A field that the client set: made by header_field_set(), which judges it. */
 struct header_field {
     const char *name;
-    const char *value; /* decoded UTF-8 */
+    const char *value;             /* UTF-8, without blanks around it */
+    bool is_free_text;             /* what is not ASCII becomes encoded words */
+    struct address_list addresses; /* if it has any they are written in the value's stead: phrases
+                                      that are not ASCII become encoded words */
 };
 
 struct attachment {
-    const char *filename; /* UTF-8; NULL for none */
-    const char *content_type;
-    const char *content_id; /* without <>; NULL for none */
-    bool is_inline;     /* disposition: inline; with a content_id it goes to multipart/related */
-    const char *base64; /* as the client sent it, not yet validated */
+    const char *filename;     /* UTF-8, at most 255 characters; NULL for none */
+    const char *content_type; /* as the client wrote it; NULL: told from the file name */
+    const char *content_id;   /* without <>; NULL for none */
+    bool is_inline;           /* with a content_id it goes to multipart/related */
+    const char *base64;       /* as the client sent it, not yet validated */
     size_t base64_len;
 };
 

@@ -17,4 +17,14 @@ const char *text_header_fault(const char *s, size_t len);
 
 bool text_is_ascii(const char *s, size_t len);
 
+/* Does nothing show where it stands: blanks beyond ASCII's, joiners, marks of direction, soft
+ * hyphens, fillers, tags (Unicode's Default_Ignorable_Code_Point and White_Space)? */
+bool text_is_invisible(uint32_t code_point);
+
+/* Code points of valid UTF-8. */
+size_t text_count(const char *s, size_t len);
+
+/* Without the spaces around it: moves `*s`, returns the length that is left. */
+size_t text_trim(const char **s, size_t len);
+
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "message/address.h"
+#include "message/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,6 +21,11 @@ static void check_email(const char *email)
     require(len >= 3 && len <= 254);
     for (size_t i = 0; i < len; i++)
         require((unsigned char)email[i] >= ' ' && email[i] != 0x7f);
+    for (size_t i = 0, n; i < len; i += n) {
+        uint32_t c;
+        n = text_code_point(email + i, len - i, &c);
+        require(n > 0 && !text_is_invisible(c));
+    }
     if (email[0] != '"')
         require(strpbrk(email, " <>(),;:\\\"[]") == NULL);
 }
@@ -34,10 +40,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     check_email(address.email);
-    if (address.name != NULL)
-        require(strpbrk(address.name, "\r\n") == NULL);
+    if (address.name != NULL) {
+        size_t n = strlen(address.name);
+        require(text_header_fault(address.name, n) == NULL);
+        require(n > 0 && address.name[0] != ' ' && address.name[n - 1] != ' ');
+    }
     require(address_from_parts(arena, NULL, 0, address.email, strlen(address.email), &again,
                                &err) == 0);
-    require(strcmp(address.email, again.email) == 0 && address_same(&address, &again));
+    require(strcmp(address.email, again.email) == 0 && address_order(&address, &again) == 0);
     return 0;
 }

@@ -38,8 +38,8 @@ static void compose(struct arena *arena, const struct message *message)
     if (message_envelope(arena, message, &envelope, &errors, &err) < 0 ||
         message_compose(arena, message, &options, &composed, &errors, &err) < 0)
         return;
-    for (size_t i = 0; i < envelope.n_to; i++)
-        if (strpbrk(envelope.to[i], "\r\n<>") != NULL)
+    for (size_t i = 0; i < envelope.n_to; i++) /* a quoted local part may hold brackets */
+        if (strpbrk(envelope.to[i], envelope.to[i][0] == '"' ? "\r\n" : "\r\n<> ") != NULL)
             abort();
     check_lines(composed.content);
     bytes_unref(composed.content);

@@ -171,7 +171,7 @@ Test(decode, a_full_message)
     cr_assert(m->attachments[0].is_inline);
     cr_assert_eq(m->attachments[0].base64_len, 4);
     cr_assert_not(m->attachments[1].is_inline);
-    cr_assert_str_eq(m->attachments[1].content_type, "application/octet-stream");
+    cr_assert_null(m->attachments[1].content_type);
     cr_assert_eq(m->n_headers, 1);
     cr_assert_str_eq(m->headers[0].value, "42");
     cr_assert_str_eq(m->message_id, "<a@b>");
@@ -248,6 +248,50 @@ Test(decode, null_is_the_same_as_absent)
     clear(&d);
 }
 
+Test(decode, a_header_stands_as_often_as_its_list_says)
+{
+    struct decoded d;
+    decode("{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"headers\": {\"X-A\": [\"1\", \" 2 \"],"
+           "\"X-B\": [], \"X-C\": \"3\", \"X-D\": null}}",
+           &d);
+    static const char *const rows[][2] = {{"X-A", "1"}, {"X-A", "2"}, {"X-C", "3"}};
+    cr_assert_eq(d.rc, 0);
+    cr_assert_eq(d.message.n_headers, 3);
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_str_eq(d.message.headers[i].name, rows[i][0]);
+        cr_expect_str_eq(d.message.headers[i].value, rows[i][1]);
+    }
+    clear(&d);
+}
+
+Test(decode, an_attachment_with_an_id_is_inline_if_it_says_nothing_else)
+{
+    static const struct {
+        const char *fields;
+        bool is_inline;
+    } rows[] = {
+        {"", false},
+        {", \"content_id\": \"logo\"", true},
+        {", \"content_id\": \"logo\", \"disposition\": null", true},
+        {", \"content_id\": null", false},
+        {", \"disposition\": \"inline\"", true},
+        {", \"content_id\": \"logo\", \"disposition\": \"attachment\"", false},
+        {", \"disposition\": \"attachment\", \"content_id\": \"logo\"", false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char body[200];
+        struct decoded d;
+        snprintf(body, sizeof(body),
+                 "{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"attachments\": "
+                 "[{\"content\": \"\"%s}]}",
+                 rows[i].fields);
+        decode(body, &d);
+        cr_assert_eq(d.rc, 0);
+        cr_expect_eq(d.message.attachments[0].is_inline, rows[i].is_inline, "%s", rows[i].fields);
+        clear(&d);
+    }
+}
+
 Test(decode, the_null_sender_is_an_empty_string)
 {
     struct decoded d;
@@ -280,6 +324,11 @@ static const struct {
     {"{" WELL ", \"headers\": {\"X A\": \"y\", \"Bcc\": \"z\", \"X\": 1, \"\": \"e\"}}",
      {"/headers/X A", "/headers/Bcc", "/headers/X", "/headers/"}},
     {"{" WELL ", \"headers\": []}", {"/headers"}},
+    {"{" WELL ", \"headers\": {\"X-A\": [\"1\", 2, \"a\\nb\", []], \"x-a\": \"3\", \"X-a\": []}}",
+     {"/headers/X-A/1", "/headers/X-A/2", "/headers/X-A/3", "/headers/x-a", "/headers/X-a"}},
+    {"{" WELL ", \"headers\": {\"List-Post\": [\"<a>\", \"\u00f6\"], \"X/~\": {}, \"Errors-To\": "
+     "\"\u00f6\", \"List-Id\": \"\u00f6\"}}",
+     {"/headers/List-Post/1", "/headers/X~1~0", "/headers/Errors-To", "/headers/List-Id"}},
     {"{" WELL ", \"attachments\": [{}, 5, {\"content\": 1}, {\"content\": \"\", \"url\": \"x\"}]}",
      {"/attachments/0/content", "/attachments/1", "/attachments/2/content", "/attachments/3/url"}},
     {"{" WELL ", \"attachments\": {\"content\": \"\"}}", {"/attachments"}},
@@ -381,9 +430,11 @@ Test(decode, lists_are_bounded)
     } rows[] = {
         {"{\"from\": \"a@b.org\", \"to\": [", "\"c@d.org\",", "\"e@f.org\"]}", 999, "/to"},
         {"{" WELL ", \"tags\": [", "\"t\",", "\"u\"]}", 19, "/tags"},
-        {"{" WELL ", \"references\": [", "\"<a@b>\",", "\"<c@d>\"]}", 99, "/references"},
+        {"{" WELL ", \"references\": [", "\"<a@b>\",", "\"<c@d>\"]}", 999, "/references"},
         {"{" WELL ", \"attachments\": [", "{\"content\":\"\"},", "{\"content\":\"\"}]}", 999,
          "/attachments"},
+        {"{" WELL ", \"headers\": {\"X-A\": [", "\"v\",", "\"w\"]}}", 99, "/headers"},
+        {"{" WELL ", \"headers\": {\"X-A\": \"", "v", "\"}}", 997, "/headers/X-A"},
         {"{" WELL ", \"tags\": [\"", "t", "\"]}", 128, "/tags/0"},
         {"{" WELL ", \"metadata\": {\"a\": \"", "t", "\"}}", 1024, "/metadata/a"},
         {"{" WELL ", \"dsn\": {\"envid\": \"", "e", "\"}}", 100, "/dsn/envid"},

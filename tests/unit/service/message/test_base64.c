@@ -152,3 +152,19 @@ Test(base64, every_octet_but_65_and_blanks_is_refused)
         cr_expect_eq(base64_rewrap(in, 8, out, &why) == 10, taken, "0x%02x", (unsigned)c);
     }
 }
+
+Test(base64, what_was_wrapped_can_be_decoded_in_place)
+{
+    for (size_t n = 0; n < 400; n++) {
+        char octets[400], lines[700];
+        const char *why;
+        for (size_t i = 0; i < n; i++)
+            octets[i] = (char)(i * 37 + n);
+        char *base64 = base64_encode_str(octets, n);
+        long len = base64_rewrap(base64, strlen(base64), lines, &why);
+        free(base64);
+        cr_assert_geq(len, 0);
+        cr_assert_eq(base64_decode_lines(lines, (size_t)len, lines), n);
+        cr_assert(n == 0 || memcmp(lines, octets, n) == 0, "%zu", n);
+    }
+}

@@ -111,3 +111,26 @@ Test(text, ascii)
     cr_expect_not(text_is_ascii("abc\x80", 4));
     cr_expect(text_is_ascii("abc\x80", 3));
 }
+
+Test(text, what_cannot_be_seen)
+{
+    static const uint32_t unseen[] = {0xa0,   0xad,   0x34f,  0x200b, 0x200d, 0x200f,
+                                      0x202e, 0x2060, 0x3000, 0xfeff, 0xfe0f, 0xe0041};
+    static const uint32_t seen[] = {'a',   '-',    0xa1,   0xf6,    0x300,
+                                    0x5d0, 0x5408, 0xfffd, 0x1f600, 0x10ffff};
+    for (size_t i = 0; i < COUNT(unseen); i++)
+        cr_expect(text_is_invisible(unseen[i]), "U+%04X", unseen[i]);
+    for (size_t i = 0; i < COUNT(seen); i++)
+        cr_expect_not(text_is_invisible(seen[i]), "U+%04X", seen[i]);
+}
+
+Test(text, characters_and_blanks)
+{
+    const char *s = "  a b ";
+    cr_expect_eq(text_trim(&s, 6), 3);
+    cr_expect_eq(memcmp(s, "a b", 3), 0);
+    s = "   ";
+    cr_expect_eq(text_trim(&s, 3), 0);
+    cr_expect_eq(text_count("a\xc3\xb6\xe5\x90\x88\xf0\x9f\x98\x80", 10), 4);
+    cr_expect_eq(text_count("", 0), 0);
+}
