@@ -38,7 +38,10 @@ struct api_request {
     char id[129];                         /* X-Request-Id */
     struct api_response response;
 
-    const char *(*header)(const struct api_request *request, const char *name); /* or NULL */
+    /* A field's value without blanks around it; of several lines the first. NULL: none. */
+    const char *(*header)(const struct api_request *request, const char *name);
+    /* All lines of a field that is a list, with commas between (RFC 9110, 5.3). NULL: none. */
+    const char *(*header_list)(const struct api_request *request, const char *name);
     const char *(*query)(const struct api_request *request,
                          const char *name); /* or NULL; "?name" is
                                                "" */

@@ -3,11 +3,13 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "api/access.h"
 #include "api/auth.h"
+#include "api/field.h"
 #include "api/guard.h"
 #include "api/problem.h"
 #include "api/routes.h"
@@ -61,9 +63,42 @@ static struct exchange *exchange_of(const struct api_request *request)
 
 /* --- answering ---------------------------------------------------------------------------- */
 
+/* The library leaves blanks at the end of a value (RFC 9110, 5.5). NULL without memory too. */
+static const char *trim(const struct api_request *request, const char *value)
+{
+    size_t n = value != NULL ? strlen(value) : 0;
+    size_t trimmed = field_trimmed(value, n);
+    return trimmed == n ? value : arena_strndup(request->arena, value, trimmed);
+}
+
 static const char *get_header(const struct api_request *request, const char *name)
 {
-    return MHD_lookup_connection_value(exchange_of(request)->connection, MHD_HEADER_KIND, name);
+    return trim(request, MHD_lookup_connection_value(exchange_of(request)->connection,
+                                                     MHD_HEADER_KIND, name));
+}
+
+struct listing {
+    struct api_request *request;
+    const char *name, *all;
+};
+
+static enum MHD_Result add_line(void *arg, enum MHD_ValueKind kind, const char *name,
+                                size_t name_len, const char *value, size_t value_len)
+{
+    struct listing *l = arg;
+    if (strcasecmp(name, l->name) != 0 || value == NULL)
+        return MHD_YES;
+    value = trim(l->request, value);
+    l->all = l->all == NULL ? value : arena_printf(l->request->arena, "%s, %s", l->all, value);
+    return MHD_YES;
+}
+
+static const char *get_header_list(const struct api_request *request, const char *name)
+{
+    struct exchange *x = exchange_of(request);
+    struct listing l = {.request = &x->request, .name = name};
+    MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, add_line, &l);
+    return l.all;
 }
 
 static const char *get_query(const struct api_request *request, const char *name)
@@ -133,7 +168,7 @@ static void set_deadline(struct exchange *x, int64_t in_ms)
 
 static void set_request_id(struct exchange *x)
 {
-    const char *given = get_header(&x->request, "X-Request-Id");
+    const char *given = get_header_list(&x->request, "X-Request-Id"); /* two are none */
     size_t n = given != NULL ? strlen(given) : 0;
     if (n > 0 && n < sizeof(x->request.id) &&
         strspn(given, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == n)
@@ -174,6 +209,7 @@ static struct exchange *new_exchange(struct api *api, struct MHD_Connection *con
     x->request.method = method;
     x->request.path = path_of(url);
     x->request.header = get_header;
+    x->request.header_list = get_header_list;
     x->request.query = get_query;
     x->request.complete = complete_now;
     buffer_init(&x->request.body, api->context.config->http.max_body + 1);
@@ -220,8 +256,12 @@ static enum MHD_Result admit_body(struct exchange *x)
 {
     const struct config *config = x->api->context.config;
     const char *length = get_header(&x->request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    if (get_header(&x->request, MHD_HTTP_HEADER_CONTENT_ENCODING) != NULL)
-        return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not taken.");
+    const char *codings = get_header_list(&x->request, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    if (codings != NULL && !field_list_only(codings, "identity")) {
+        api_add_header(&x->request, MHD_HTTP_HEADER_ACCEPT_ENCODING, "identity");
+        return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+                      "The body is to be sent without a content coding.");
+    }
     if (x->route->takes_json &&
         !guard_is_json(get_header(&x->request, MHD_HTTP_HEADER_CONTENT_TYPE)))
         return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
