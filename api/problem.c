@@ -50,6 +50,8 @@ static const struct {
                                        "The outcome could not be had in time",
                                        "The store keeps nothing on disk, so the message was "
                                        "withdrawn and will not be sent."},
+    [PROBLEM_VERSION] = {505, "http-version", "This version of HTTP is not spoken",
+                         "HTTP/1.1 and HTTP/1.0 are."},
 };
 
 enum { N_PROBLEMS = sizeof(problems) / sizeof(problems[0]) };

@@ -22,6 +22,7 @@ enum problem {
     PROBLEM_UNAVAILABLE,
     PROBLEM_DRAINING,
     PROBLEM_NOT_DELIVERED_IN_TIME,
+    PROBLEM_VERSION,
 };
 
 int problem_status(enum problem problem);

@@ -13,7 +13,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 
-enum { API_HEADERS_MAX = 8 };
+enum { API_HEADERS_MAX = 8, REQUEST_ID_SIZE = 129 };
 
 struct api_header {
     const char *name, *value;
@@ -35,7 +35,7 @@ struct api_request {
     const char *param; /* what stood in place of {id} or {name}; "": the route has none */
     struct buffer body;
     const struct config_api_key *api_key; /* NULL: the gateway has none and is open */
-    char id[129];                         /* X-Request-Id */
+    char id[REQUEST_ID_SIZE];             /* X-Request-Id */
     struct api_response response;
 
     /* A field's value without blanks around it; of several lines the first. NULL: none. */
