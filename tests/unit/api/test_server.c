@@ -580,7 +580,8 @@ Test(server, what_cannot_be_read_is_a_problem_like_any_other)
         }
         buffer_clear(&request);
     }
-    char *got = talk(&s, "GET /livez HTTP/2.0\r\nHost: x\r\n\r\n", 34);
+    static const char later[] = "GET /livez HTTP/2.0\r\nHost: x\r\n\r\n";
+    char *got = talk(&s, later, sizeof(later) - 1);
     assert_ours("HTTP/2", got, 505);
     free(got);
     stop(&s);
