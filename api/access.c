@@ -7,8 +7,8 @@
 #include "base/metric.h"
 
 /* Every status that is ever given; the last stands for any other. */
-static const int statuses[] = {200, 202, 400, 401, 403, 404, 405, 409, 413,
-                               414, 415, 422, 431, 500, 502, 503, 504, 0};
+static const int statuses[] = {200, 202, 400, 401, 403, 404, 405, 409, 413, 414,
+                               415, 422, 431, 500, 502, 503, 504, 505, 0};
 enum { N_STATUSES = sizeof(statuses) / sizeof(statuses[0]) };
 
 /* Asked for at the first request of its kind, then kept: asking takes a lock. Two threads that ask
@@ -53,6 +53,12 @@ static struct metric *histogram_for(const struct route *route, size_t row)
         atomic_store_explicit(&series[row].seconds, metric, memory_order_release);
     }
     return metric;
+}
+
+void access_note_unread(int status)
+{
+    metric_add(counter_for(NULL, ROUTES_MAX, status), 1);
+    log_debug("request", LOG_STR("route", label_of(NULL)), LOG_INT("status", status));
 }
 
 void access_note(const struct api_request *request, const struct route *route, int status,

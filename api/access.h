@@ -10,4 +10,7 @@
 void access_note(const struct api_request *request, const struct route *route, int status,
                  int64_t took_us);
 
+/* One that could not be read as far as to have a route. */
+void access_note_unread(int status);
+
 #endif

@@ -25,8 +25,8 @@ bool auth_admit(struct api_request *request, unsigned scope)
     if (scope == 0 || config->n_api_keys == 0)
         return true;
     const char *header = request->header(request, "Authorization");
-    if (header != NULL && strncasecmp(header, "Bearer ", 7) == 0)
-        request->api_key = find_key(config, header + 7);
+    if (header != NULL && strncasecmp(header, "Bearer ", 7) == 0) /* 1*SP: RFC 9110, 11.4 */
+        request->api_key = find_key(config, header + 7 + strspn(header + 7, " "));
     if (request->api_key == NULL) {
         problem_respond(request, PROBLEM_UNAUTHORIZED, NULL);
         return false;

@@ -15,7 +15,9 @@ struct guard { /* zero-initialised, then shown every field */
     unsigned n_length, n_encoding, n_host;
     size_t octets; /* of the header block, line ends included */
     bool malformed;
-    bool empty; /* Content-Length: 0 */
+    unsigned seen;     /* which fields that stand alone */
+    const char *twice; /* the fault of one that does not */
+    bool empty;        /* Content-Length: 0 */
 };
 
 /* `name` and `value` are NUL-terminated, and may hold a NUL before their end. */
@@ -25,7 +27,7 @@ void guard_field(struct guard *guard, const char *name, size_t name_len, const c
 const char *guard_fault(const struct guard *guard, const char *version);
 bool guard_has_body(const struct guard *guard);
 
-/* application/json, in UTF-8 if it says (RFC 8259, 8.1). NULL is not. */
+/* application/json, in UTF-8 if it says (RFC 8259, 8.1), whatever else it says. NULL is not. */
 bool guard_is_json(const char *content_type);
 
 #endif

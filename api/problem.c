@@ -21,8 +21,6 @@ static const struct {
                            "queue.retention.record)."},
     [PROBLEM_METHOD_NOT_ALLOWED] = {405, "method-not-allowed", "Not with this method",
                                     "The Allow header lists the methods of this path."},
-    [PROBLEM_REQUEST_TIMEOUT] = {408, "request-timeout", "The request came too slowly",
-                                 "Header and body have deadlines: http.timeouts."},
     [PROBLEM_IN_PROGRESS] = {409, "idempotency-in-progress", "The first request is still running",
                              "A request with this Idempotency-Key waits for its outcome; ask again "
                              "later."},
@@ -31,7 +29,8 @@ static const struct {
     [PROBLEM_URI_TOO_LONG] = {414, "uri-too-long", "The request target is too long",
                               "At most 8 KiB."},
     [PROBLEM_UNSUPPORTED_MEDIA_TYPE] = {415, "unsupported-media-type", "This is not taken here",
-                                        "application/json in UTF-8, without a content encoding."},
+                                        "application/json in UTF-8, without a content coding. "
+                                        "Accept-Encoding says which codings are taken."},
     [PROBLEM_INVALID_MESSAGE] = {422, "invalid-message", "The message is not valid",
                                  "errors has every fault by JSON pointer; nothing was sent."},
     [PROBLEM_IDEMPOTENCY_MISMATCH] = {422, "idempotency-mismatch",
@@ -51,6 +50,8 @@ static const struct {
                                        "The outcome could not be had in time",
                                        "The store keeps nothing on disk, so the message was "
                                        "withdrawn and will not be sent."},
+    [PROBLEM_VERSION] = {505, "http-version", "This version of HTTP is not spoken",
+                         "HTTP/1.1 and HTTP/1.0 are."},
 };
 
 enum { N_PROBLEMS = sizeof(problems) / sizeof(problems[0]) };

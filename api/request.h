@@ -13,7 +13,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 
-enum { API_HEADERS_MAX = 8 };
+enum { API_HEADERS_MAX = 8, REQUEST_ID_SIZE = 129 };
 
 struct api_header {
     const char *name, *value;
@@ -35,10 +35,13 @@ struct api_request {
     const char *param; /* what stood in place of {id} or {name}; "": the route has none */
     struct buffer body;
     const struct config_api_key *api_key; /* NULL: the gateway has none and is open */
-    char id[129];                         /* X-Request-Id */
+    char id[REQUEST_ID_SIZE];             /* X-Request-Id */
     struct api_response response;
 
-    const char *(*header)(const struct api_request *request, const char *name); /* or NULL */
+    /* A field's value without blanks around it; of several lines the first. NULL: none. */
+    const char *(*header)(const struct api_request *request, const char *name);
+    /* All lines of a field that is a list, with commas between (RFC 9110, 5.3). NULL: none. */
+    const char *(*header_list)(const struct api_request *request, const char *name);
     const char *(*query)(const struct api_request *request,
                          const char *name); /* or NULL; "?name" is
                                                "" */

@@ -1,15 +1,21 @@
 #include "api/server.h"
 
+#include <assert.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "api/access.h"
 #include "api/auth.h"
+#include "api/budget.h"
+#include "api/field.h"
 #include "api/guard.h"
-#include "api/problem.h"
+#include "api/last_read.h"
+#include "api/parting.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "base/id.h"
@@ -27,8 +33,12 @@ enum {
      * this is the limit that a client meets. */
     CONNECTION_MEMORY = 2 * (TARGET_MAX + HEADER_MAX),
     THREADS_MAX = 4,
-    FLUSH_MS = 1000, /* for answers to reach their clients when the process ends */
+    FLUSH_MS = 1000,   /* for answers to reach their clients when the process ends */
+    BODY_FIRST = 4096, /* that a body takes, unless it is smaller */
 };
+
+#define BODY_TOO_LARGE "The body is over http.max_body."
+#define TOO_MANY_BODIES "Too many bodies are held in memory."
 
 struct api {
     struct api_context context;
@@ -36,9 +46,10 @@ struct api {
     char (*addresses)[SERVER_ADDRESS_SIZE]; /* of each of them */
     size_t n_daemons;
     struct watchdog *watchdog;
-    atomic_ullong body_bytes; /* of all requests under way */
-    atomic_bool stopping;     /* set before `n_suspended` is looked at, which is counted before this
-                                 is: so none is suspended when the library ends, which aborts then */
+    struct linger *linger;
+    struct budget *budget; /* of the bodies of all requests under way */
+    atomic_bool stopping;  /* set before `n_suspended` is looked at, which is counted before this
+                              is: so none is suspended when the library ends, which aborts then */
     atomic_size_t n_suspended;
     atomic_size_t n_exchanges;
 };
@@ -48,7 +59,9 @@ struct exchange {               /* one request with what the library wants to kn
     struct api *api;
     struct MHD_Connection *connection;
     struct watched *watched;
-    uint64_t reserved; /* of api->body_bytes */
+    unsigned owner;     /* whose share of api->budget it takes from */
+    uint64_t reserved;  /* of api->budget */
+    uint64_t announced; /* Content-Length; 0: none */
     int64_t begun_us;
     const struct route *route; /* NULL: none (yet) */
     atomic_bool answered;      /* hands `request` over from the thread that answered */
@@ -62,9 +75,42 @@ static struct exchange *exchange_of(const struct api_request *request)
 
 /* --- answering ---------------------------------------------------------------------------- */
 
+/* The library leaves blanks at the end of a value (RFC 9110, 5.5). NULL without memory too. */
+static const char *trim(const struct api_request *request, const char *value)
+{
+    size_t n = value != NULL ? strlen(value) : 0;
+    size_t trimmed = field_trimmed(value, n);
+    return trimmed == n ? value : arena_strndup(request->arena, value, trimmed);
+}
+
 static const char *get_header(const struct api_request *request, const char *name)
 {
-    return MHD_lookup_connection_value(exchange_of(request)->connection, MHD_HEADER_KIND, name);
+    return trim(request, MHD_lookup_connection_value(exchange_of(request)->connection,
+                                                     MHD_HEADER_KIND, name));
+}
+
+struct listing {
+    struct api_request *request;
+    const char *name, *all;
+};
+
+static enum MHD_Result add_line(void *arg, enum MHD_ValueKind kind, const char *name,
+                                size_t name_len, const char *value, size_t value_len)
+{
+    struct listing *l = arg;
+    if (strcasecmp(name, l->name) != 0 || value == NULL)
+        return MHD_YES;
+    value = trim(l->request, value);
+    l->all = l->all == NULL ? value : arena_printf(l->request->arena, "%s, %s", l->all, value);
+    return MHD_YES;
+}
+
+static const char *get_header_list(const struct api_request *request, const char *name)
+{
+    struct exchange *x = exchange_of(request);
+    struct listing l = {.request = &x->request, .name = name};
+    MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, add_line, &l);
+    return l.all;
 }
 
 static const char *get_query(const struct api_request *request, const char *name)
@@ -94,6 +140,10 @@ static enum MHD_Result send_response(struct exchange *x)
         MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
     if (x->refused)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    if (x->watched != NULL) {
+        x->watched->replying = true;
+        x->watched->linger = x->refused;
+    }
     enum MHD_Result result = MHD_queue_response(x->connection, (unsigned)r->status, response);
     MHD_destroy_response(response);
     return result;
@@ -132,15 +182,15 @@ static void set_deadline(struct exchange *x, int64_t in_ms)
                               memory_order_relaxed);
 }
 
-static void set_request_id(struct exchange *x)
+/* The client's, if it is a sane one. */
+static void set_request_id(char id[REQUEST_ID_SIZE], const char *given)
 {
-    const char *given = get_header(&x->request, "X-Request-Id");
     size_t n = given != NULL ? strlen(given) : 0;
-    if (n > 0 && n < sizeof(x->request.id) &&
+    if (n > 0 && n < REQUEST_ID_SIZE &&
         strspn(given, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == n)
-        memcpy(x->request.id, given, n + 1);
+        memcpy(id, given, n + 1);
     else
-        id_new(clock_wall_ms(), x->request.id);
+        id_new(clock_wall_ms(), id);
 }
 
 /* The absolute form is a proxy's, and to be taken (RFC 9112, 3.2.2). */
@@ -155,6 +205,20 @@ static const char *path_of(const char *target)
     return *path != '\0' ? path : "/";
 }
 
+static struct watched *watched_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+/* The library goes on with this one; if it has a complaint, that is the one. */
+static void touch(struct MHD_Connection *connection)
+{
+    const struct watched *watched = watched_of(connection);
+    last_read_is(watched != NULL ? watched->fd : -1);
+}
+
 static struct exchange *new_exchange(struct api *api, struct MHD_Connection *connection,
                                      const char *url, const char *method)
 {
@@ -164,35 +228,69 @@ static struct exchange *new_exchange(struct api *api, struct MHD_Connection *con
         arena_free(arena);
         return NULL;
     }
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     x->api = api;
     x->connection = connection;
-    x->watched = info != NULL ? info->socket_context : NULL;
+    x->watched = watched_of(connection);
     x->begun_us = clock_mono_us();
     x->request.context = &api->context;
     x->request.arena = arena;
     x->request.method = method;
     x->request.path = path_of(url);
     x->request.header = get_header;
+    x->request.header_list = get_header_list;
     x->request.query = get_query;
     x->request.complete = complete_now;
     buffer_init(&x->request.body, api->context.config->http.max_body + 1);
-    set_request_id(x);
+    set_request_id(x->request.id, get_header_list(&x->request, "X-Request-Id")); /* two are none */
     atomic_fetch_add(&api->n_exchanges, 1);
     return x;
 }
 
-/* Bodies of all requests share a budget. */
-static bool reserve(struct exchange *x, uint64_t more)
+/* Whose body it is: the key's, or where there are none, the address's (of IPv6 the network's). */
+static unsigned owner_of(const struct exchange *x)
 {
-    uint64_t now = atomic_fetch_add(&x->api->body_bytes, more) + more;
-    if (now > x->api->context.config->http.memory) {
-        atomic_fetch_sub(&x->api->body_bytes, more);
-        return false;
+    const struct config *config = x->api->context.config;
+    if (x->request.api_key != NULL)
+        return (unsigned)(x->request.api_key - config->api_keys) % BUDGET_OWNERS;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info != NULL ? info->client_addr : NULL;
+    const uint8_t *octets = NULL;
+    size_t n = 0;
+    unsigned hash = 2166136261;
+    if (address != NULL && address->sa_family == AF_INET) {
+        octets = (const uint8_t *)&((const struct sockaddr_in *)address)->sin_addr;
+        n = 4;
+    } else if (address != NULL && address->sa_family == AF_INET6) {
+        octets = (const uint8_t *)&((const struct sockaddr_in6 *)address)->sin6_addr;
+        n = 8;
     }
-    x->reserved += more;
-    return true;
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ octets[i]) * 16777619;
+    return (hash ^ hash >> 16) % BUDGET_OWNERS;
+}
+
+/* Room for a body of `len`, as it comes and not as it was announced: to announce costs nothing. It
+ * doubles, so that little is copied, where there is that much to be had. */
+static bool make_room(struct exchange *x, size_t len)
+{
+    struct buffer *body = &x->request.body;
+    const uint64_t most =
+        x->announced >= len ? x->announced : x->api->context.config->http.max_body;
+    uint64_t room = x->reserved > 0 ? x->reserved : BODY_FIRST;
+    assert(len <= most);
+    if (len <= x->reserved)
+        return true;
+    while (room < len)
+        room *= 2;
+    room = room < most ? room : most;
+    if (!budget_take(x->api->budget, x->owner, x->reserved, room - x->reserved)) {
+        room = len;
+        if (!budget_take(x->api->budget, x->owner, x->reserved, room - x->reserved))
+            return false;
+    }
+    x->reserved = room;
+    return room <= body->size || buffer_reserve(body, room - body->len) != NULL;
 }
 
 static enum MHD_Result show_to_guard(void *arg, enum MHD_ValueKind kind, const char *name,
@@ -216,23 +314,27 @@ static size_t target_length(const struct exchange *x)
     return n;
 }
 
-/* Room for the body, before it is read. */
+/* Whether the body is to be read. */
 static enum MHD_Result admit_body(struct exchange *x)
 {
     const struct config *config = x->api->context.config;
     const char *length = get_header(&x->request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    if (get_header(&x->request, MHD_HTTP_HEADER_CONTENT_ENCODING) != NULL)
-        return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not taken.");
+    const char *codings = get_header_list(&x->request, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    if (codings != NULL && !field_list_only(codings, "identity")) {
+        api_add_header(&x->request, MHD_HTTP_HEADER_ACCEPT_ENCODING, "identity");
+        return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+                      "The body is to be sent without a content coding.");
+    }
     if (x->route->takes_json &&
         !guard_is_json(get_header(&x->request, MHD_HTTP_HEADER_CONTENT_TYPE)))
         return refuse(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
                       "Content-Type: application/json (UTF-8) is wanted.");
-    uint64_t announced = length != NULL ? strtoull(length, NULL, 10) : 0;
-    if (announced > config->http.max_body)
-        return refuse(x, PROBLEM_TOO_LARGE, "The body is over http.max_body.");
-    if (!reserve(x, announced) ||
-        (announced > 0 && buffer_reserve(&x->request.body, announced) == NULL))
-        return refuse(x, PROBLEM_UNAVAILABLE, "Too many bodies are held in memory.");
+    x->announced = length != NULL ? strtoull(length, NULL, 10) : 0;
+    x->owner = owner_of(x);
+    if (x->announced > config->http.max_body)
+        return refuse(x, PROBLEM_TOO_LARGE, BODY_TOO_LARGE);
+    if (!budget_has(x->api->budget, x->announced))
+        return refuse(x, PROBLEM_UNAVAILABLE, TOO_MANY_BODIES);
     return MHD_YES;
 }
 
@@ -260,22 +362,27 @@ static enum MHD_Result begin_request(struct exchange *x, const char *version)
     return send_response(x);
 }
 
-/* The answer to what is refused here waits for the end of the body: the library cannot give one in
- * the middle. */
+/* The library takes no answer in the middle of a body. */
+static enum MHD_Result refuse_midway(struct exchange *x, enum problem problem, const char *detail)
+{
+    const char *reason = MHD_get_reason_phrase_for((unsigned)problem_status(problem));
+    if (x->watched != NULL) {
+        parting_send(x->watched->fd, reason, x->request.id, problem, detail);
+        x->watched->linger = true;
+    }
+    x->request.response.status = problem_status(problem);
+    x->answered = true;
+    return MHD_NO; /* close it */
+}
+
 static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *size)
 {
     size_t len = *size;
     *size = 0;
-    if (x->refused)
-        return MHD_YES;
-    if (x->request.body.len + len > x->reserved && !reserve(x, len)) {
-        x->refused = true;
-        problem_respond(&x->request, PROBLEM_UNAVAILABLE, "Too many bodies are held in memory.");
-    } else if (x->request.body.len + len > x->api->context.config->http.max_body ||
-               buffer_append(&x->request.body, data, len) < 0) {
-        x->refused = true;
-        problem_respond(&x->request, PROBLEM_TOO_LARGE, "The body is over http.max_body.");
-    }
+    if (x->request.body.len + len > x->api->context.config->http.max_body)
+        return refuse_midway(x, PROBLEM_TOO_LARGE, BODY_TOO_LARGE);
+    if (!make_room(x, x->request.body.len + len) || buffer_append(&x->request.body, data, len) < 0)
+        return refuse_midway(x, PROBLEM_UNAVAILABLE, TOO_MANY_BODIES);
     return MHD_YES;
 }
 
@@ -304,6 +411,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
                                   size_t *size, void **state)
 {
     struct exchange *x = *state;
+    touch(connection);
     if (x == NULL) {
         x = new_exchange(arg, connection, url, method);
         *state = x;
@@ -320,6 +428,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
                          enum MHD_RequestTerminationCode code)
 {
     struct exchange *x = *state;
+    touch(connection);
     if (x == NULL)
         return;
     struct api *api = x->api;
@@ -329,7 +438,9 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     access_note(&x->request, x->route, answered ? x->request.response.status : 0,
                 clock_mono_us() - x->begun_us);
     set_deadline(x, config->http.idle_ms + config->http.header_ms);
-    atomic_fetch_sub(&api->body_bytes, x->reserved);
+    if (x->watched != NULL)
+        x->watched->replying = false;
+    budget_give(api->budget, x->owner, x->reserved);
     free(x->request.response.body);
     buffer_clear(&x->request.body);
     arena_free(x->request.arena); /* which `x` itself is from */
@@ -343,8 +454,12 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
     struct api *api = arg;
     struct watched *watched = *socket_state;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        if (watched != NULL)
-            watchdog_remove(api->watchdog, watched);
+        if (watched == NULL)
+            return;
+        watchdog_remove(api->watchdog, watched);
+        if (watched->linger)
+            linger_take(api->linger, watched->fd, 2 * api->context.config->http.max_body,
+                        api->context.config->http.body_ms);
         free(watched);
         return;
     }
@@ -354,6 +469,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
     if (watched == NULL)
         return; /* it lives without a deadline, but for inactivity */
     watched->fd = info->connect_fd;
+    watched->connection = connection;
     atomic_store(&watched->deadline_ms, clock_mono_ms() + api->context.config->http.header_ms);
     watchdog_add(api->watchdog, watched);
     *socket_state = watched;
@@ -365,8 +481,30 @@ static size_t keep_escapes(void *arg, struct MHD_Connection *connection, char *s
     return strlen(s);
 }
 
-static void ignore_library_log(void *arg, const char *format, va_list args)
+/*
+ * What the library cannot read, and whose length it cannot believe, it answers itself: in HTML, and
+ * in part twice over. It says so first, in its log; so the answer is given here, and our side shut
+ * down before the library sends its own. If the words of a later library are others, its answer
+ * stands.
+ */
+static void on_library_log(void *arg, const char *format, va_list args)
 {
+    static const char words[] = "Error processing request (HTTP response code is %u";
+    struct api *api = arg;
+    char id[REQUEST_ID_SIZE];
+    if (strncmp(format, words, sizeof(words) - 1) != 0)
+        return;
+    unsigned status = va_arg(args, unsigned);
+    struct watched *watched = watchdog_find(api->watchdog, last_read());
+    if (watched == NULL || watched->connection == NULL || watched->replying)
+        return;
+    set_request_id(
+        id, MHD_lookup_connection_value(watched->connection, MHD_HEADER_KIND, "X-Request-Id"));
+    enum problem problem = parting_problem(status);
+    parting_send(watched->fd, MHD_get_reason_phrase_for((unsigned)problem_status(problem)), id,
+                 problem, NULL);
+    watched->linger = true;
+    access_note_unread(problem_status(problem));
 }
 
 /* --- start and end ------------------------------------------------------------------------ */
@@ -392,7 +530,7 @@ static int start_daemon(struct api *api, const char *address, struct error *err)
         (unsigned)((config->http.idle_ms + 999) / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_EXTERNAL_LOGGER, ignore_library_log, NULL, MHD_OPTION_END);
+        keep_escapes, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, api, MHD_OPTION_END);
     if (daemon == NULL) {
         close(fd);
         return error_set(err, ERR_CONFIG, "listen: %s: the HTTP server did not start", address);
@@ -425,6 +563,11 @@ int api_start(const struct api_context *context, struct api **api_out, struct er
     }
     api->context = *context;
     int rc = watchdog_start(&api->watchdog, err);
+    if (rc == 0)
+        rc = linger_start(api->watchdog, &api->linger, err);
+    api->budget = budget_new(context->config->http.memory);
+    if (rc == 0 && api->budget == NULL)
+        rc = error_set(err, ERR_NOMEM, "HTTP server");
     for (size_t i = 0; rc == 0 && i < listen->n_items; i++)
         rc = start_daemon(api, listen->items[i], err);
     if (rc < 0) {
@@ -447,18 +590,37 @@ static void finish_requests(struct api *api)
         nanosleep(&a_moment, NULL);
 }
 
+/* The library dereferences NULL if it finds a fault in a request while it ends: so there are no
+ * connections left when it does. */
+static void end_connections(struct api *api)
+{
+    const struct timespec a_moment = {.tv_nsec = 2000000};
+    for (size_t i = 0; i < api->n_daemons; i++) {
+        int fd = MHD_quiesce_daemon(api->daemons[i]);
+        if (fd >= 0)
+            close(fd);
+    }
+    int64_t deadline_ms = clock_mono_ms() + FLUSH_MS;
+    while (watchdog_shut_all(api->watchdog) > 0 && clock_mono_ms() < deadline_ms)
+        nanosleep(&a_moment, NULL);
+}
+
 void api_stop(struct api *api)
 {
     if (api == NULL)
         return;
     finish_requests(api);
+    if (api->n_daemons > 0)
+        end_connections(api);
     for (size_t i = 0; i < api->n_daemons; i++) {
         const char *address = api->context.config->listen.items[i];
         MHD_stop_daemon(api->daemons[i]);
         if (strncmp(address, "unix:", 5) == 0)
             unlink(address + 5);
     }
+    linger_stop(api->linger);
     watchdog_stop(api->watchdog);
+    budget_free(api->budget);
     free(api->daemons);
     free(api->addresses);
     free(api);

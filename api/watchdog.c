@@ -103,3 +103,26 @@ void watchdog_remove(struct watchdog *watchdog, struct watched *watched)
     *(watched->prev != NULL ? &watched->prev->next : &watchdog->all) = watched->next;
     pthread_mutex_unlock(&watchdog->lock);
 }
+
+struct watched *watchdog_find(struct watchdog *watchdog, int fd)
+{
+    pthread_mutex_lock(&watchdog->lock);
+    struct watched *w = watchdog->all;
+    while (w != NULL && w->fd != fd)
+        w = w->next;
+    pthread_mutex_unlock(&watchdog->lock);
+    return w;
+}
+
+size_t watchdog_shut_all(struct watchdog *watchdog)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&watchdog->lock);
+    for (struct watched *w = watchdog->all; w != NULL; w = w->next)
+        if (w->connection != NULL) {
+            shutdown(w->fd, SHUT_RDWR);
+            n++;
+        }
+    pthread_mutex_unlock(&watchdog->lock);
+    return n;
+}

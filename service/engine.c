@@ -29,7 +29,7 @@ static int start_sandbox(struct engine *engine, struct error *err)
     if (sandbox_start(&settings, &engine->sandbox, err) < 0)
         return -1;
     engine->sandbox_relay = (struct config_relay){
-        .name = "sandbox",
+        .name = SANDBOX_RELAY,
         .host = "127.0.0.1",
         .port = sandbox_port(engine->sandbox),
         .tls = CONFIG_TLS_NONE,

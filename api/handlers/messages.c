@@ -6,6 +6,7 @@
 #include "api/auth.h"
 #include "api/decode.h"
 #include "api/handlers.h"
+#include "api/prefer.h"
 #include "api/problem.h"
 #include "api/render.h"
 #include "api/render_relay.h"
@@ -52,14 +53,10 @@ static int read_key(struct posting *p)
 /* RFC 7240: a preference that cannot be read is ignored. */
 static void read_preference(struct posting *p)
 {
-    const char *prefer = p->request->header(p->request, "Prefer");
-    const char *wait = prefer != NULL ? strcasestr(prefer, "wait=") : NULL;
-    if (wait != NULL && (wait == prefer || wait[-1] == ' ' || wait[-1] == ',' || wait[-1] == ';')) {
-        char *end;
-        long seconds = strtol(wait + 5, &end, 10);
-        p->preferred = end != wait + 5 && seconds > 0;
-        if (p->preferred)
-            p->wait_ms = (seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S) * 1000;
+    long seconds;
+    if (prefer_wait(p->request->header_list(p->request, "Prefer"), &seconds) && seconds > 0) {
+        p->preferred = true;
+        p->wait_ms = (seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S) * 1000;
     }
     if (p->wait_ms == 0 && strncmp(p->request->context->config->queue.store, "memory:", 7) == 0)
         p->wait_ms = WAIT_MEMORY_S * 1000;
@@ -320,7 +317,8 @@ static void check_relay(const struct api_context *context, const struct message 
 {
     const struct config *config = context->config;
     struct nearest nearest;
-    if (message->relay == NULL)
+    if (message->relay == NULL ||
+        (context->sandbox != NULL && strcmp(message->relay, SANDBOX_RELAY) == 0))
         return;
     nearest_init(&nearest, message->relay);
     for (size_t i = 0; i < config->n_relays; i++) {

@@ -16,6 +16,8 @@
 
 #include "base/error.h"
 
+#define SANDBOX_RELAY "sandbox" /* how messages and routes name it */
+
 struct sandbox;
 
 struct sandbox_settings {

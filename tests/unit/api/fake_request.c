@@ -17,6 +17,16 @@ static const char *get_header(const struct api_request *request, const char *nam
     return find(((const struct fake_request *)request)->headers, name);
 }
 
+static const char *get_header_list(const struct api_request *request, const char *name)
+{
+    const char *all = NULL;
+    for (const struct api_header *h = ((const struct fake_request *)request)->headers;
+         h != NULL && h->name != NULL; h++)
+        if (strcasecmp(h->name, name) == 0)
+            all = all == NULL ? h->value : arena_printf(request->arena, "%s, %s", all, h->value);
+    return all;
+}
+
 static const char *get_query(const struct api_request *request, const char *name)
 {
     return find(((const struct fake_request *)request)->query, name);
@@ -39,6 +49,7 @@ void fake_request_init(struct fake_request *fake, const struct api_context *cont
                                               .path = path,
                                               .param = "",
                                               .header = get_header,
+                                              .header_list = get_header_list,
                                               .query = get_query,
                                               .complete = on_complete}};
     fake->request.arena = arena_new();

@@ -65,6 +65,40 @@ Test(decode, malformed_json_is_told_by_its_offset_and_not_repeated)
     cr_assert_null(strstr(err.detail, "SECRET"), "%s", err.detail);
 }
 
+Test(decode, malformed_json_is_told_by_its_cause)
+{
+    static const struct {
+        const char *body, *cause;
+    } rows[] = {
+        {"\xef\xbb\xbf{\"a\": 1}", "byte order mark"},
+        {"\xff\xfe{", "UTF-16"},
+        {"\xfe\xff{", "UTF-16"},
+        {"{\"a\": \"\xe4\"}", "not UTF-8"},
+        {"{\"a\": \"\xc0\xaf\"}", "not UTF-8"},
+        {"{\"a\": \"\xed\xa0\x80\"}", "not UTF-8"},
+        {"{\"a\": \"\\ud800\"}", "surrogate"},
+        {"{\"a\": \"\\udc00\"}", "surrogate"},
+        {"{\"a\": \"\\ud83d\\u0041\"}", "surrogate"},
+        {"{\"\\udfff\": 1}", "surrogate"},
+        {"{\"metadata\": {\"n\": 123456789012345678901234567890}}", "too large"},
+        {"{\"a\": 1e999}", "too large"},
+        {"{\"a\": [-1e400]}", "too large"},
+        {"{\"sub\\u0000ject\": \"s\"}", "\\u0000"},
+        {"{\"a\": {\"\\u0000\": 1}}", "\\u0000"},
+        {"{\"a\": \"b", "cut off"},
+        {"{\"a\": [1, 2", "cut off"},
+        {"{} {}", "stands behind"},
+        {"{\"a\": 1, \"a\": 2}", "twice"},
+        {"{\"a\": 01}", "not JSON"},
+        {"{\"a\": \"\\x\"}", "not JSON"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct error err;
+        cr_expect_eq(parse(rows[i].body, strlen(rows[i].body), &err), ERR_MALFORMED);
+        cr_expect_not_null(strstr(err.detail, rows[i].cause), "%s: %s", rows[i].body, err.detail);
+    }
+}
+
 static char *repeat(const char *head, const char *piece, size_t n, const char *end, size_t *len_out)
 {
     struct buffer b;

@@ -372,32 +372,243 @@ Test(server, without_a_key_no_body_is_read)
     stop(&s);
 }
 
+static const char whole[] =
+    POST "Host: x\r\n" JSON "Content-Length: 65000\r\nExpect: 100-continue\r\n\r\n";
+
+static int begin_body(const struct server *s)
+{
+    int fd = dial(s, 0);
+    say(fd, whole, sizeof(whole) - 1);
+    free(hear(fd, "100 Continue"));
+    return fd;
+}
+
+static void send_blanks(int fd, size_t len)
+{
+    char blanks[1000];
+    memset(blanks, ' ', sizeof(blanks));
+    for (; len > 0; len -= len < sizeof(blanks) ? len : sizeof(blanks))
+        say(fd, blanks, len < sizeof(blanks) ? len : sizeof(blanks));
+}
+
 Test(server, bodies_share_a_budget)
 {
     struct server s;
     prepare(&s);
     start(&s);
-    static const char half[] =
-        POST "Host: x\r\n" JSON "Content-Length: 65000\r\nExpect: 100-continue\r\n\r\n";
-    int holder = dial(&s, 0);
-    say(holder, half, sizeof(half) - 1);
-    free(hear(holder, "100 Continue"));
-    char *got = talk(&s, half, sizeof(half) - 1);
+    struct pollfd fds[2];
+    for (size_t i = 0; i < 2; i++)
+        fds[i] = (struct pollfd){.fd = begin_body(&s), .events = POLLIN};
+    for (size_t i = 0; i < 2; i++)
+        send_blanks(fds[i].fd, 64999);
+    cr_assert_gt(poll(fds, 2, PATIENCE_MS), 0, "both were taken");
+    size_t other = fds[0].revents != 0 ? 0 : 1;
+    char *got = hear(fds[other].fd, NULL);
     cr_expect_eq(status_of(got), 503, "%s", got);
     cr_expect_not_null(strstr(got, "Retry-After: "));
+    cr_expect_not_null(strstr(got, "X-Request-Id: "));
     free(got);
-    close(holder); /* gives its part back, as soon as the server sees it */
+    close(fds[other].fd);
+    got = talk(&s, whole, sizeof(whole) - 1);
+    cr_expect_eq(status_of(got), 503, "not even begun: %s", got);
+    free(got);
+    close(fds[1 - other].fd); /* gives its part back, as soon as the server sees it */
     int64_t until_ms = clock_mono_ms() + PATIENCE_MS;
     bool again = false;
     while (!again && clock_mono_ms() < until_ms) {
         int fd = dial(&s, 0);
-        say(fd, half, sizeof(half) - 1);
+        say(fd, whole, sizeof(whole) - 1);
         got = hear(fd, "HTTP/1.1");
         again = status_of(got) == 100;
         free(got);
         close(fd);
     }
     cr_expect(again);
+    stop(&s);
+}
+
+Test(server, a_body_that_is_announced_and_does_not_come_holds_nothing)
+{
+    static const char request[] = POST "Host: x\r\n" JSON "Connection: close\r\n"
+                                       "Content-Length: " MESSAGE_LEN "\r\n\r\n" MESSAGE;
+    int holders[MAX_CONNECTIONS / 2];
+    struct server s;
+    prepare(&s);
+    start(&s);
+    for (size_t i = 0; i < MAX_CONNECTIONS / 2; i++)
+        send_blanks(holders[i] = begin_body(&s), i % 2);
+    char *got = talk(&s, request, sizeof(request) - 1);
+    cr_expect_eq(status_of(got), 202, "%s", got);
+    free(got);
+    for (size_t i = 0; i < MAX_CONNECTIONS / 2; i++)
+        close(holders[i]);
+    stop(&s);
+}
+
+/* --- clients that still send -------------------------------------------------------------- */
+
+/* All of `len` octets go out before anything is read, as most clients do it. */
+static char *talk_blindly(const struct server *s, const char *head, const char *fill, size_t len)
+{
+    int fd = dial(s, 0);
+    bool sent = say(fd, head, strlen(head));
+    size_t n = strlen(fill);
+    for (size_t i = 0; i < len && sent; i += n)
+        sent = say(fd, fill, n);
+    cr_expect(sent, "%s", head);
+    char *got = hear(fd, NULL);
+    close(fd);
+    return got;
+}
+
+Test(server, who_is_refused_while_it_sends_sees_the_answer)
+{
+    static const char chunk[] = "20\r\n................................\r\n";
+    static const struct {
+        const char *head, *fill;
+        size_t len;
+        int status;
+    } rows[] = {
+        {POST "Host: x\r\nContent-Type: text/plain\r\nContent-Length: 65000\r\n\r\n",
+         "0123456789abcdef0123456789abcdef", 64992, 415},
+        {POST "Host: x\r\n" JSON "Content-Length: 120000\r\n\r\n",
+         "0123456789abcdef0123456789abcdef", 120000, 413},
+        {"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", chunk, 80000,
+         404},
+        {POST "Host: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n", chunk, 120000, 413},
+        {POST "Host: x\r\n" JSON "Content-Length: 1x\r\n\r\n", "0123456789abcdef", 100000, 400},
+        {POST "Host: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "0123456789abcdef",
+         100000, 400},
+    };
+    struct server s;
+    prepare(&s);
+    start(&s);
+    for (size_t i = 0; i < 5 * sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t k = i % (sizeof(rows) / sizeof(rows[0]));
+        char *got = talk_blindly(&s, rows[k].head, rows[k].fill, rows[k].len);
+        cr_expect_eq(status_of(got), rows[k].status, "%s: %s", rows[k].head, got);
+        cr_expect_not_null(strstr(got, "Connection: close"), "%s", got);
+        free(got);
+    }
+    stop(&s);
+}
+
+/* --- what the library answers itself -------------------------------------------------------- */
+
+static const struct {
+    const char *name, *request;
+    size_t n_fill; /* octets put behind it */
+    int status;
+} stranger[] = {
+    {"a negative length", POST "Host: x\r\nX-Request-Id: mine\r\nContent-Length: -1\r\n\r\n", 0,
+     400},
+    {"a signed length", POST "Host: x\r\nX-Request-Id: mine\r\nContent-Length: +5\r\n\r\nhello", 0,
+     400},
+    {"a length of letters",
+     POST "Host: x\r\nX-Request-Id: mine\r\nContent-Length: five\r\n\r\nhello", 0, 400},
+    {"an empty length", POST "Host: x\r\nX-Request-Id: mine\r\nContent-Length:\r\n\r\n", 0, 400},
+    {"two in one", POST "Host: x\r\nX-Request-Id: mine\r\nContent-Length: 5, 5\r\n\r\nhello", 0,
+     400},
+    {"23 digits",
+     POST "Host: x\r\nX-Request-Id: mine\r\nContent-Length: 99999999999999999999999\r\n\r\n", 0,
+     413},
+    {"no colon", POST "Host: x\r\nX-Request-Id: mine\r\nA\r\nB: c\r\n\r\n", 0, 400},
+    {"a second request",
+     "GET /livez HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\nContent-Length: 4.0\r\n\r\n", 0, 400},
+    {"a header that does not fit", POST "X-Request-Id: mine\r\nHost: x\r\nA: ", 200000, 431},
+    {"no chunk",
+     POST "Host: x\r\n" JSON "X-Request-Id: mine\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n", 0,
+     400},
+    {"a chunk that does not end",
+     POST "Host: x\r\n" JSON "X-Request-Id: mine\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
+     0, 400},
+    {"a chunk too large",
+     POST "Host: x\r\n" JSON
+          "X-Request-Id: mine\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+     0, 413},
+};
+
+static void assert_ours(const char *name, const char *got, int status)
+{
+    cr_expect_eq(count(got, "\r\n\r\n"), 1, "%s: %s", name, got);
+    cr_expect_eq(status_of(got), status, "%s: %s", name, got);
+    cr_expect_eq(count(got, "X-Request-Id: "), 1, "%s: %s", name, got);
+    cr_expect_eq(count(got, "Content-Type: application/problem+json\r\n"), 1, "%s: %s", name, got);
+    cr_expect_eq(count(got, "Date: "), 1, "%s: %s", name, got);
+    cr_expect_eq(count(got, "Connection: close\r\n"), 1, "%s: %s", name, got);
+    const char *length = strstr(got, "Content-Length: "), *body = strstr(got, "\r\n\r\n");
+    cr_assert(length != NULL && body != NULL, "%s: %s", name, got);
+    cr_expect_eq(strlen(body + 4), strtoul(length + 16, NULL, 10), "%s: %s", name, got);
+}
+
+Test(server, what_cannot_be_read_is_a_problem_like_any_other)
+{
+    struct server s;
+    prepare(&s);
+    start(&s);
+    for (size_t i = 0; i < sizeof(stranger) / sizeof(stranger[0]); i++) {
+        struct buffer request;
+        buffer_init(&request, 1 << 20);
+        buffer_append_str(&request, stranger[i].request);
+        for (size_t k = 0; k < stranger[i].n_fill; k++)
+            buffer_append_char(&request, 'a');
+        char *got = talk(&s, request.data, request.len);
+        assert_ours(stranger[i].name, got, stranger[i].status);
+        cr_expect_not_null(strstr(got, "X-Request-Id: mine\r\n"), "%s: %s", stranger[i].name, got);
+        free(got);
+
+        buffer_reset(&request); /* and behind another, in one piece and in two */
+        buffer_append_str(&request, SMUGGLED);
+        buffer_append_str(&request, stranger[i].request);
+        for (size_t k = 0; k < stranger[i].n_fill; k++)
+            buffer_append_char(&request, 'a');
+        for (size_t two = 0; two < 2; two++) {
+            int fd = dial(&s, 0);
+            size_t first = two ? strlen(SMUGGLED) : 0;
+            char *before = NULL;
+            say(fd, request.data, first);
+            if (two)
+                before = hear(fd, "{\"status\":\"ok\"}");
+            say(fd, request.data + first, request.len - first);
+            got = hear(fd, NULL);
+            const char *second = two ? got : strstr(got, "{\"status\":\"ok\"}");
+            cr_assert_not_null(second, "%s: %s", stranger[i].name, got);
+            assert_ours(stranger[i].name, second, stranger[i].status);
+            free(before);
+            free(got);
+            close(fd);
+        }
+        buffer_clear(&request);
+    }
+    static const char later[] = "GET /livez HTTP/2.0\r\nHost: x\r\n\r\n";
+    char *got = talk(&s, later, sizeof(later) - 1);
+    assert_ours("HTTP/2", got, 505);
+    free(got);
+    stop(&s);
+}
+
+/* Whoever is complained of is answered, and nobody else: many at once, each an octet at a time. */
+Test(server, a_complaint_is_of_the_right_connection)
+{
+    enum { N = MAX_CONNECTIONS };
+    static const char good[] = LAST, bad[] = "GET /livez HTTP/1.1\r\nHost: x\r\nbad\r\n\r\n.......";
+    struct server s;
+    int fds[N];
+    prepare(&s);
+    start(&s);
+    for (size_t i = 0; i < N; i++)
+        fds[i] = dial(&s, i % 2);
+    for (size_t k = 0; k < sizeof(good) - 1 || k < sizeof(bad) - 1; k++)
+        for (size_t i = 0; i < N; i++)
+            if (k < (i % 3 ? sizeof(good) : sizeof(bad)) - 1)
+                say(fds[i], &(i % 3 ? good : bad)[k], 1);
+    for (size_t i = 0; i < N; i++) {
+        char *got = hear(fds[i], NULL);
+        cr_expect_eq(status_of(got), i % 3 ? 200 : 400, "%zu: %s", i, got);
+        cr_expect_eq(count(got, "HTTP/1.1 "), 1, "%zu: %s", i, got);
+        free(got);
+        close(fds[i]);
+    }
     stop(&s);
 }
 
@@ -427,6 +638,30 @@ static void assert_cut_off(const struct server *s, const char *begin)
     char *got = talk(s, LAST, sizeof(LAST) - 1);
     cr_expect_eq(status_of(got), 200);
     free(got);
+}
+
+/* What is thrown away has an end, in octets and in time. */
+Test(server, who_sends_for_ever_is_cut_off)
+{
+    static const char head[] =
+        POST "Host: x\r\nContent-Type: text/plain\r\nContent-Length: 99999999999\r\n\r\n";
+    struct server s;
+    prepare(&s);
+    start(&s);
+    int fd = dial(&s, 0);
+    size_t n = 0;
+    say(fd, head, sizeof(head) - 1);
+    while (n < 64 * MAX_BODY && say(fd, head, sizeof(head) - 1))
+        n += sizeof(head) - 1;
+    cr_expect_lt(n, (size_t)64 * MAX_BODY);
+    close(fd);
+    stop(&s);
+
+    prepare(&s);
+    s.config.http.body_ms = 300;
+    start(&s);
+    assert_cut_off(&s, head);
+    stop(&s);
 }
 
 Test(server, a_header_that_drips_is_cut_off)
