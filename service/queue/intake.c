@@ -30,6 +30,33 @@ void intake_refuse_all(struct queue *queue, struct submission_list *list, const 
     LIST_INIT(list);
 }
 
+/* Its content, and what record, recipients, their events and the indexes take. */
+uint64_t submission_cost(const struct submission *submission)
+{
+    enum { RECORD = 8192, RECIPIENT = 512 };
+    return submission->content->len + RECORD + submission->n_recipients * RECIPIENT;
+}
+
+void intake_refuse_unfit(struct queue *queue, struct submission_list *list)
+{
+    struct error err;
+    uint64_t taken = 0;
+    for (struct submission **at = &list->first; *at != NULL;) {
+        struct submission *submission = *at;
+        uint64_t cost = submission_cost(submission);
+        if (queue->ops->has_room(queue->store, taken + cost)) {
+            taken += cost;
+            at = &submission->next;
+            continue;
+        }
+        *at = submission->next;
+        if (*at == NULL)
+            list->end = at;
+        error_set(&err, ERR_STORE_FULL, "too little space is left on the store's disk");
+        intake_answer(queue, submission, QUEUE_REFUSED, &err);
+    }
+}
+
 /* --- in the transaction ------------------------------------------------------------------- */
 
 static struct delivery *delivery_of(const struct submission *submission)
@@ -106,7 +133,7 @@ int intake_submit_all(struct queue *queue, struct submission_list *list, size_t 
             at = &submission->next;
             continue;
         }
-        if (why.code == ERR_STORE_BROKEN) {
+        if (why.code == ERR_STORE_BROKEN || why.code == ERR_STORE_FULL) { /* not it alone */
             *err = why;
             return -1;
         }

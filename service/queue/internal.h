@@ -66,8 +66,9 @@ struct queue_own {
 
     /* monotonic; 0: at once */
     int64_t trouble_until_ms, load_again_ms, look_again_ms, count_again_ms, purge_again_ms,
-        withdraw_again_ms;
+        withdraw_again_ms, tidy_again_ms;
     bool uncounted; /* something was committed since the last statistics */
+    bool narrow;    /* the store has given up its reserve: small transactions, no new mail */
 };
 
 struct queue {
@@ -133,6 +134,9 @@ void turn_failed(struct queue *queue, const char *what, const struct error *err)
 /* Takes the submission. `err` for QUEUE_REFUSED. */
 void intake_answer(struct queue *queue, struct submission *submission, enum queue_answer_kind kind,
                    const struct error *err);
+/* Those are refused for which the disk has no room. */
+void intake_refuse_unfit(struct queue *queue, struct submission_list *list);
+uint64_t submission_cost(const struct submission *submission); /* in the store, about */
 void intake_refuse_all(struct queue *queue, struct submission_list *list, const struct error *err);
 /* Inside the transaction; what fails by itself is answered and leaves the list. */
 int intake_submit_all(struct queue *queue, struct submission_list *list, size_t *n_out,
@@ -176,6 +180,10 @@ void waits_end_all(struct queue *queue); /* the thread ends */
 /* --- chores.c ----------------------------------------------------------------------------- */
 
 void chores_look_at_disk(struct queue *queue); /* at most once a second */
+/* A write found the disk full: what is in reserve is given up, and no mail is taken in until it is
+ * there again. True: trying again is worth while. */
+bool chores_relieve(struct queue *queue);
+void chores_note_commit(struct queue *queue); /* there may be something to tidy */
 void chores_do(struct queue *queue, bool idle);
 int64_t chores_wake_ms(const struct queue *queue);
 

@@ -71,7 +71,11 @@ static int recover(struct queue *queue, struct error *err)
     bool rebooted;
     if (flight_ledger_left_over(queue->ledger, &flights, &n, &rebooted, err) < 0)
         return -1;
-    int rc = recover_in(queue, flights, rebooted ? STORE_ALL_CLAIMED : n, err);
+    if (rebooted)
+        n = STORE_ALL_CLAIMED;
+    int rc = recover_in(queue, flights, n, err);
+    if (rc < 0 && err->code == ERR_STORE_FULL && queue->ops->relieve(queue->store) == 0)
+        rc = recover_in(queue, flights, n, err);
     free(flights);
     if (rc == 0)
         flight_ledger_reset(queue->ledger);

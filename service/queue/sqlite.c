@@ -158,6 +158,36 @@ static int take_lock(struct store *store, const char *path, struct error *err)
     return 0;
 }
 
+static int cannot_open(sqlite3 *db, const char *path, struct error *err)
+{
+    return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(db));
+}
+
+/*
+ * Everything here is built on the log: one sync a commit, and a reader beside the writer. Where
+ * SQLite cannot have one (a file system without shared memory) it says so by the mode it stays in.
+ */
+static int start_log(struct store *store, struct error *err)
+{
+    sqlite3_stmt *s;
+    char mode[16] = "";
+    if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &s, NULL) != SQLITE_OK)
+        return cannot_open(store->db, store->path, err);
+    int rc = sqlite3_step(s);
+    bool answered = rc == SQLITE_ROW && sqlite_copy_text(s, 0, mode, sizeof(mode)) == 0;
+    sqlite3_finalize(s);
+    if (!answered)
+        return cannot_open(store->db, store->path, err);
+    if (strcmp(mode, "wal") != 0)
+        return error_set(err, ERR_CONFIG,
+                         "queue.store: %s: SQLite cannot keep a write-ahead log there (journal "
+                         "mode \"%s\"): use a local disk",
+                         store->path, mode);
+    if (sqlite3_exec(store->db, "PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK)
+        return cannot_open(store->db, store->path, err);
+    return sqlite_limit_log(store, err);
+}
+
 static int open_writer(struct store *store, const char *path, struct error *err)
 {
     mode_t mask = umask(0077); /* mail is nobody else's business */
@@ -167,18 +197,22 @@ static int open_writer(struct store *store, const char *path, struct error *err)
                              NULL);
     umask(mask);
     if (rc != SQLITE_OK)
-        return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(store->db));
+        return cannot_open(store->db, path, err);
     sqlite3_extended_result_codes(store->db, 1);
     if (sqlite3_db_readonly(store->db, "main") == 1)
         return error_set(err, ERR_CONFIG, "queue.store: %s cannot be written", path);
+    /* auto_vacuum: of a new file alone, so before anything is written into it. */
     if (sqlite3_exec(store->db,
-                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                     "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;"
-                     "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;",
+                     "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA cache_size = -16384;"
+                     "PRAGMA temp_store = MEMORY",
                      NULL, NULL, NULL) != SQLITE_OK)
-        return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(store->db));
+        return cannot_open(store->db, path, err);
+    if (store->path != NULL && start_log(store, err) < 0)
+        return -1;
     if (sqlite_prepare_schema(store->db, path, err) < 0)
         return -1;
+    if (store->path != NULL)
+        sqlite_settle_in(store);
     for (size_t i = 0; i < N_STATEMENTS; i++)
         if (sqlite3_prepare_v3(store->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &store->statements[i], NULL) != SQLITE_OK)
@@ -230,6 +264,9 @@ static void sqlite_close(struct store *store)
     sqlite3_close(store->db); /* the last one: checkpoints */
     if (store->lock_fd >= 0)
         close(store->lock_fd);
+    if (store->reserve_fd >= 0)
+        close(store->reserve_fd); /* it stays: the next start may need it */
+    free(store->path);
     pthread_mutex_destroy(&store->reader_lock);
     free(store);
 }
@@ -239,10 +276,15 @@ static int sqlite_open(const char *path, struct store **store_out, struct error 
     struct store *store = calloc(1, sizeof(*store));
     if (store == NULL)
         return error_set(err, ERR_NOMEM, "store");
-    store->lock_fd = -1;
+    store->lock_fd = store->reserve_fd = -1;
     pthread_mutex_init(&store->reader_lock, NULL);
     bool file = !is_memory(path);
-    if ((file && (check_filesystem(path, err) < 0 || take_lock(store, path, err) < 0)) ||
+    if (file && (store->path = strdup(path)) == NULL) {
+        sqlite_close(store);
+        return error_set(err, ERR_NOMEM, "store");
+    }
+    if ((file && (check_filesystem(path, err) < 0 || take_lock(store, path, err) < 0 ||
+                  sqlite_open_reserve(store, err) < 0)) ||
         open_writer(store, path, err) < 0 || open_reader(store, path, err) < 0) {
         sqlite_close(store);
         return -1;
@@ -284,7 +326,8 @@ static int memory_open(const char *location, struct store **store_out, struct er
     .forget = sqlite_forget, .settle = sqlite_settle, .cancel = sqlite_cancel,                     \
     .release = sqlite_release, .load = sqlite_load, .next_due = sqlite_next_due,                   \
     .recover = sqlite_recover, .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats,  \
-    .add_usage = sqlite_add_usage, .usage = sqlite_usage
+    .add_usage = sqlite_add_usage, .usage = sqlite_usage, .has_room = sqlite_has_room,             \
+    .relieve = sqlite_relieve, .tidy = sqlite_tidy
 
 const struct store_ops store_sqlite = {
     .scheme = "sqlite", .durable = true, .open = sqlite_open, STORE_FUNCTIONS};

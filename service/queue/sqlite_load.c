@@ -83,7 +83,8 @@ static int read_row(struct arena *arena, sqlite3_stmt *s, struct due_row *row, s
         {&wishes->dsn_ret, 15}, {&wishes->dsn_envid, 16},
     };
     row->seq = sqlite3_column_int64(s, 1);
-    snprintf(row->id, sizeof(row->id), "%s", (const char *)sqlite3_column_text(s, 2));
+    if (sqlite_copy_text(s, 2, row->id, sizeof(row->id)) < 0)
+        return error_set(err, ERR_NOMEM, "deliveries");
     row->smtputf8 = sqlite3_column_int(s, 4) != 0;
     row->created_ms = sqlite3_column_int64(s, 5);
     row->expires_ms = sqlite3_column_int64(s, 6);

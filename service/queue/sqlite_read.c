@@ -6,18 +6,35 @@
 
 /* --- records ------------------------------------------------------------------------------ */
 
-const char *sqlite_text(struct arena *arena, sqlite3_stmt *s, int column)
+const char *sqlite_column(sqlite3_stmt *s, int column)
 {
     const char *text = (const char *)sqlite3_column_text(s, column);
+    if (text == NULL && sqlite3_column_type(s, column) == SQLITE_NULL)
+        return "";
+    return text;
+}
+
+const char *sqlite_text(struct arena *arena, sqlite3_stmt *s, int column)
+{
+    const char *text = sqlite_column(s, column);
     return text != NULL ? arena_strdup(arena, text) : NULL;
 }
 
-static void read_reply(sqlite3_stmt *s, int column, struct reply_record *out)
+int sqlite_copy_text(sqlite3_stmt *s, int column, char *out, size_t size)
+{
+    const char *text = sqlite_column(s, column);
+    if (text == NULL)
+        return -1;
+    snprintf(out, size, "%s", text);
+    return 0;
+}
+
+static int read_reply(sqlite3_stmt *s, int column, struct reply_record *out)
 {
     out->code = sqlite3_column_int(s, column);
-    snprintf(out->enhanced, sizeof(out->enhanced), "%s",
-             (const char *)sqlite3_column_text(s, column + 1));
-    snprintf(out->text, sizeof(out->text), "%s", (const char *)sqlite3_column_text(s, column + 2));
+    if (sqlite_copy_text(s, column + 1, out->enhanced, sizeof(out->enhanced)) < 0)
+        return -1;
+    return sqlite_copy_text(s, column + 2, out->text, sizeof(out->text));
 }
 
 /* Space for one more item of an array that doubles within the arena. */
@@ -43,10 +60,15 @@ static int read_recipients(struct store *store, struct message_record *record)
             return SQLITE_NOMEM;
         struct recipient_record *r = &record->recipients[record->n_recipients++];
         r->address = sqlite_text(record->arena, s, 0);
-        r->status = (enum recipient_status)sqlite3_column_int(s, 1);
+        int status = sqlite3_column_int(s, 1);
+        if (status < 0 || status > RECIPIENT_IN_DOUBT)
+            return SQLITE_CORRUPT;
+        r->status = (enum recipient_status)status;
         r->attempts = (uint32_t)sqlite3_column_int64(s, 2);
-        r->relay = sqlite_text(record->arena, s, 3);
-        read_reply(s, 4, &r->reply);
+        bool tried = sqlite3_column_type(s, 3) != SQLITE_NULL;
+        r->relay = tried ? sqlite_text(record->arena, s, 3) : NULL;
+        if ((tried && r->relay == NULL) || read_reply(s, 4, &r->reply) < 0)
+            return SQLITE_NOMEM;
         r->next_attempt_ms = sqlite3_column_int64(s, 7);
         r->at_ms = sqlite3_column_int64(s, 8);
         if (r->address == NULL)
@@ -83,7 +105,8 @@ static int read_events(struct store *store, struct message_record *record, int64
         e->recipient = (size_t)sqlite3_column_int64(s, 1);
         e->type = (enum event_type)sqlite3_column_int(s, 2);
         e->at_ms = sqlite3_column_int64(s, 3);
-        read_reply(s, 4, &e->reply);
+        if (read_reply(s, 4, &e->reply) < 0)
+            return SQLITE_NOMEM;
     }
     return rc;
 }
@@ -124,6 +147,8 @@ static int find_locked(struct store *store, const char *id, struct message_recor
             rc = read_events(store, record, first_event);
         if (rc == SQLITE_NOMEM)
             error_set(err, ERR_NOMEM, "record");
+        else if (rc == SQLITE_CORRUPT)
+            error_set(err, ERR_STORE_UNAVAILABLE, "store: the record is damaged");
         else if (rc != SQLITE_DONE)
             sqlite_error(err, store->reader, "read record");
         else

@@ -49,16 +49,18 @@ static enum store_submitted look_up_key(struct store *store, const struct submis
     int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW) {
         int status = sqlite3_column_int(s, 1);
-        if (sqlite3_column_bytes(s, 0) != (int)sizeof(submission->fingerprint) ||
-            memcmp(sqlite3_column_blob(s, 0), submission->fingerprint,
-                   sizeof(submission->fingerprint)) != 0) {
+        const void *fingerprint = sqlite3_column_blob(s, 0);
+        const char *body = sqlite_column(s, 2);
+        if (fingerprint == NULL ||
+            sqlite3_column_bytes(s, 0) != (int)sizeof(submission->fingerprint) ||
+            memcmp(fingerprint, submission->fingerprint, sizeof(submission->fingerprint)) != 0) {
             verdict = STORE_SUBMIT_MISMATCH;
         } else if (status == 0) {
             verdict = STORE_SUBMIT_IN_PROGRESS;
         } else {
             verdict = STORE_SUBMIT_REPLAY;
             seen->status = status;
-            seen->body = strdup((const char *)sqlite3_column_text(s, 2));
+            seen->body = body != NULL ? strdup(body) : NULL;
             if (seen->body == NULL) {
                 error_set(err, ERR_NOMEM, "answer");
                 verdict = STORE_SUBMIT_FAILED;

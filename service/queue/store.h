@@ -172,6 +172,16 @@ struct store_ops {
     int (*purge)(struct store *store, const struct store_purge *purge, size_t *n_out,
                  struct error *err);
 
+    /* A store on a disk keeps some of it in reserve, so that outcomes can always be recorded.
+     * Outside of transactions: */
+    /* Can content of about so many octets be taken in and all of it come to its outcome? */
+    bool (*has_room)(struct store *store, uint64_t bytes);
+    /* The disk is full: what was in reserve is given up. 0: trying again is worth while. */
+    int (*relieve)(struct store *store);
+    /* A while's tidying, when nothing else is to be done: what is not used goes back to the disk,
+     * the reserve is made again. true: there is more to do. */
+    bool (*tidy)(struct store *store);
+
     /* Add to what a relay took in an hour. */
     int (*add_usage)(struct store *store, const struct usage_record *usage, struct error *err);
     /* What was taken in the hours that had not ended at `since_ms`; the caller clears it.
