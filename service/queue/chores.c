@@ -63,6 +63,7 @@ bool chores_relieve(struct queue *queue)
 {
     bool relieved = queue->ops->relieve(queue->store) == 0;
     queue->own.narrow = true;
+    queue->own.look_again_ms = 0; /* there may be room again already */
     note_space(queue, true, 0);
     return relieved;
 }
