@@ -9,7 +9,6 @@
 enum {
     LOOK_EACH_MS = 1000,
     COUNT_EACH_MS = 1000,
-    COUNT_SHARE = 100,      /* counting a long backlog takes time: at most one part in so many */
     LEAST_ROOM = 64 * 1024, /* with less no mail is taken in at all */
     TIDY_AFTER_MS = 2000,   /* after a commit, when nothing else is to be done */
     TIDY_PAUSE_MS = 20,     /* between slices */
@@ -84,16 +83,12 @@ static void count(struct queue *queue)
 {
     struct store_stats stats;
     struct error err;
-    int64_t begun_ms = clock_mono_ms();
     queue->own.uncounted = false;
+    queue->own.count_again_ms = clock_mono_ms() + COUNT_EACH_MS;
     if (queue->ops->stats(queue->store, &stats, &err) < 0) {
         turn_failed(queue, "statistics failed", &err);
-        queue->own.count_again_ms = begun_ms + COUNT_EACH_MS;
         return;
     }
-    int64_t now_ms = clock_mono_ms();
-    int64_t pause_ms = (now_ms - begun_ms) * COUNT_SHARE;
-    queue->own.count_again_ms = now_ms + (pause_ms > COUNT_EACH_MS ? pause_ms : COUNT_EACH_MS);
     metric_set(queue->depth[0], stats.n_queued);
     metric_set(queue->depth[1], stats.n_deferred);
     metric_set(queue->depth[2], stats.n_in_doubt);

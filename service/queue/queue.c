@@ -273,13 +273,21 @@ void queue_find(struct queue *queue, const char *id, queue_found_fn *found, void
     reader_find(queue->reader, id, found, arg);
 }
 
-bool queue_depart(struct queue *queue, struct delivery *delivery)
+/* The slot first: what has none yet can still be withdrawn. */
+enum queue_departure queue_depart(struct queue *queue, struct delivery *delivery)
 {
-    if (delivery->claim != NULL && !claim_move(delivery->claim, CLAIM_WAITING, CLAIM_DEPARTED))
-        return false;
+    if (claim_is_withdrawn(delivery->claim))
+        return QUEUE_DEPARTS_NEVER;
     const struct flight flight = {.seq = delivery->seq, .hold = delivery->hold_in_doubt};
-    delivery->flight = flight_ledger_enter(queue->ledger, flight);
-    return delivery->flight >= 0;
+    int slot = flight_ledger_enter(queue->ledger, flight);
+    if (slot < 0)
+        return QUEUE_DEPARTS_NOT_NOW;
+    if (delivery->claim != NULL && !claim_move(delivery->claim, CLAIM_WAITING, CLAIM_DEPARTED)) {
+        flight_ledger_leave(queue->ledger, slot);
+        return QUEUE_DEPARTS_NEVER;
+    }
+    delivery->flight = slot;
+    return QUEUE_DEPARTS;
 }
 
 /* --- how it is ---------------------------------------------------------------------------- */

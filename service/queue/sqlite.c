@@ -49,8 +49,8 @@ static const char *const sql[N_STATEMENTS] = {
     [SQL_UPDATE_RECIPIENT] =
         "UPDATE recipient SET status = ?3, attempts = ?4, relay = ?5, code = ?6, enhanced = ?7,"
         " text = ?8, next_ms = ?9, at_ms = ?10 WHERE seq = ?1 AND n = ?2",
-    [SQL_OPEN_RECIPIENTS] = "SELECT status, next_ms FROM recipient WHERE seq = ?1"
-                            " AND status NOT IN (3, 4, 5)",
+    [SQL_OPEN_RECIPIENTS] = "SELECT n, status, next_ms FROM recipient WHERE seq = ?1"
+                            " AND status NOT IN (3, 4, 5) ORDER BY n",
     [SQL_UPDATE_MESSAGE] =
         "UPDATE message SET due_ms = ?2, claimed = 0, ended_ms = ?3 WHERE seq = ?1",
     [SQL_DROP_BODY] = "DELETE FROM body WHERE seq = ?1",
@@ -64,9 +64,8 @@ static const char *const sql[N_STATEMENTS] = {
     [SQL_CLAIM] = "UPDATE message SET claimed = 1 WHERE seq = ?1",
     [SQL_NEXT_DUE] = "SELECT min(due_ms) FROM (" FIRST_DUE("0") " UNION ALL " FIRST_DUE(
         "1") " UNION ALL " FIRST_DUE("2") ")",
-    [SQL_STATS] = "SELECT status, n, created_ms FROM (SELECT status, count(*) AS n,"
-                  " min(seq) AS oldest FROM recipient INDEXED BY recipient_open"
-                  " WHERE status NOT IN (3, 4, 5) GROUP BY status) JOIN message ON seq = oldest",
+    [SQL_OLDEST] = "SELECT created_ms FROM message WHERE seq = (SELECT min(seq) FROM recipient"
+                   " INDEXED BY recipient_open WHERE status = ?1 AND status NOT IN (3, 4, 5))",
     [SQL_ADD_USAGE] = "INSERT INTO usage VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE"
                       " SET messages = messages + ?3, recipients = recipients + ?4",
 };
@@ -222,6 +221,9 @@ static int open_writer(struct store *store, const char *path, struct error *err)
         sqlite_number(store->db, "SELECT coalesce(max(first_event) + 1000, 0) FROM message"
                                  " WHERE seq = (SELECT max(seq) FROM message)");
     store->last_event = stored > implied ? stored : implied; /* a gap does no harm */
+    if (sqlite_count(store, err) < 0)
+        return -1;
+    memcpy(store->n_open, store->n_open_here, sizeof(store->n_open));
     return 0;
 }
 
@@ -297,12 +299,16 @@ static int sqlite_open(const char *path, struct store **store_out, struct error 
 
 static int sqlite_begin(struct store *store, struct error *err)
 {
+    memcpy(store->n_open_here, store->n_open, sizeof(store->n_open));
     return sqlite_run(store, SQL_BEGIN, err);
 }
 
 static int sqlite_commit(struct store *store, struct error *err)
 {
-    return sqlite_run(store, SQL_COMMIT, err);
+    if (sqlite_run(store, SQL_COMMIT, err) < 0)
+        return -1;
+    memcpy(store->n_open, store->n_open_here, sizeof(store->n_open));
+    return 0;
 }
 
 static void sqlite_rollback(struct store *store)

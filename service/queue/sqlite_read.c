@@ -181,26 +181,52 @@ int sqlite_find(struct store *store, const char *id, struct message_record **rec
     return 0;
 }
 
-int sqlite_stats(struct store *store, struct store_stats *stats_out, struct error *err)
+int sqlite_count(struct store *store, struct error *err)
 {
-    struct store_stats stats = {0};
-    sqlite3_stmt *s = store->statements[SQL_STATS];
+    sqlite3_stmt *s;
     int rc;
+    if (sqlite3_prepare_v2(store->db,
+                           "SELECT status, count(*) FROM recipient INDEXED BY recipient_open"
+                           " WHERE status NOT IN (3, 4, 5) GROUP BY status",
+                           -1, &s, NULL) != SQLITE_OK)
+        return sqlite_error(err, store->db, "count recipients");
+    memset(store->n_open_here, 0, sizeof(store->n_open_here));
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         int status = sqlite3_column_int(s, 0);
-        int64_t n = sqlite3_column_int64(s, 1), oldest_ms = sqlite3_column_int64(s, 2);
-        if (status == RECIPIENT_QUEUED)
-            stats.oldest_queued_ms = oldest_ms;
-        else if (status == RECIPIENT_DEFERRED)
-            stats.oldest_deferred_ms = oldest_ms;
-        *(status == RECIPIENT_QUEUED     ? &stats.n_queued
-          : status == RECIPIENT_DEFERRED ? &stats.n_deferred
-                                         : &stats.n_in_doubt) = n;
+        if (status >= 0 && status < N_STATUS)
+            store->n_open_here[status] = sqlite3_column_int64(s, 1);
     }
     if (rc != SQLITE_DONE)
+        sqlite_error(err, store->db, "count recipients");
+    sqlite3_finalize(s);
+    return rc == SQLITE_DONE ? 0 : -1;
+}
+
+/* `*created_ms_out` 0: there is none. One step along an index. */
+static int read_oldest(struct store *store, enum recipient_status status, int64_t *created_ms_out,
+                       struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_OLDEST];
+    *created_ms_out = 0;
+    if (store->n_open[status] == 0)
+        return 0;
+    sqlite3_bind_int(s, 1, (int)status);
+    int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW)
+        *created_ms_out = sqlite3_column_int64(s, 0);
+    else if (rc != SQLITE_DONE)
         sqlite_error(err, store->db, "read statistics");
     sqlite3_reset(s);
-    if (rc != SQLITE_DONE)
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : -1;
+}
+
+int sqlite_stats(struct store *store, struct store_stats *stats_out, struct error *err)
+{
+    struct store_stats stats = {.n_queued = store->n_open[RECIPIENT_QUEUED],
+                                .n_deferred = store->n_open[RECIPIENT_DEFERRED],
+                                .n_in_doubt = store->n_open[RECIPIENT_IN_DOUBT]};
+    if (read_oldest(store, RECIPIENT_QUEUED, &stats.oldest_queued_ms, err) < 0 ||
+        read_oldest(store, RECIPIENT_DEFERRED, &stats.oldest_deferred_ms, err) < 0)
         return -1;
     *stats_out = stats;
     return 0;

@@ -38,16 +38,21 @@ enum statement {
     SQL_DUE_RECIPIENTS,
     SQL_CLAIM,
     SQL_NEXT_DUE,
-    SQL_STATS,
+    SQL_OLDEST,
     SQL_ADD_USAGE,
     N_STATEMENTS,
 };
+
+enum { N_STATUS = RECIPIENT_IN_DOUBT + 1 };
 
 struct store {
     sqlite3 *db;
     sqlite3_stmt *statements[N_STATEMENTS];
     int lock_fd; /* <path>.lock, held for life: one process a file */
     int64_t last_event;
+    /* Recipients that are not finished, by status: as of the last commit, and with what the
+     * transaction under way changes. Kept, never counted but at start. */
+    int64_t n_open[N_STATUS], n_open_here[N_STATUS];
 
     char *path; /* NULL in memory: then there is no disk to look after */
     uint64_t page_bytes;
@@ -81,6 +86,8 @@ int sqlite_prepare_schema(sqlite3 *db, const char *path, struct error *err);
 /* Opens the reserve before the database, which needs some room to be opened. */
 int sqlite_open_reserve(struct store *store, struct error *err);
 int sqlite_limit_log(struct store *store, struct error *err);
+/* The counts of the transaction under way, by looking at all that is open. */
+int sqlite_count(struct store *store, struct error *err);
 /* When all is open: an old file is rewritten if it can be, the reserve is made if there is room. */
 void sqlite_settle_in(struct store *store);
 /* An event, with the next id. */

@@ -192,6 +192,7 @@ struct store_ops {
     /* 0 and a record the caller owns, or ERR_NOT_FOUND. Thread-safe against all the others. */
     int (*find)(struct store *store, const char *id, struct message_record **record_out,
                 struct error *err);
+    /* As of the last commit; its cost does not grow with the backlog. */
     int (*stats)(struct store *store, struct store_stats *stats_out, struct error *err);
 };
 

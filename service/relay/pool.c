@@ -162,16 +162,30 @@ static struct delivery *take_ready(struct relay *relay, size_t n_under_way)
     return delivery;
 }
 
+/* As many are under way, on all relays, as can be remembered: the next tick asks again, or whoever
+ * has done with one of his. */
+static void put_back(struct relay *relay, struct delivery *delivery)
+{
+    pthread_mutex_lock(&relay->lock);
+    ready_put_back(&relay->ready, delivery);
+    pthread_mutex_unlock(&relay->lock);
+}
+
 struct delivery *pool_pull(struct relay *relay, size_t n_under_way)
 {
     struct delivery *delivery;
     while ((delivery = take_ready(relay, n_under_way)) != NULL) {
         delivery->relay = relay->settings->name;
         delivery->hold_in_doubt = relay->settings->on_in_doubt == 1;
-        if (queue_depart(relay->around.queue, delivery))
+        enum queue_departure departure = queue_depart(relay->around.queue, delivery);
+        if (departure == QUEUE_DEPARTS)
             return delivery;
         pool_not_sent(relay, 1, pool_n_carried(delivery), clock_mono_ms());
-        queue_settle(relay->around.queue, delivery); /* withdrawn: its verdicts are UNTRIED */
+        if (departure == QUEUE_DEPARTS_NOT_NOW) {
+            put_back(relay, delivery);
+            return NULL;
+        }
+        queue_settle(relay->around.queue, delivery);
     }
     return NULL;
 }

@@ -51,6 +51,18 @@ void ready_append(struct ready *ready, struct delivery *list)
     }
 }
 
+void ready_put_back(struct ready *ready, struct delivery *one)
+{
+    struct ready_lane *lane = &ready->lanes[one->wishes.priority];
+    one->next = lane->first;
+    if (lane->first == NULL)
+        lane->last = &one->next;
+    lane->first = one;
+    ready->n++;
+    if (one->expires_ms < ready->soonest_ms)
+        ready->soonest_ms = one->expires_ms;
+}
+
 /* The first lane with something in it; but of each round of READY_SHARE turns the last ones belong
  * to one lane each. */
 static struct ready_lane *next_lane(struct ready *ready)

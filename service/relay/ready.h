@@ -27,6 +27,7 @@ struct ready {
 
 void ready_init(struct ready *ready);
 void ready_append(struct ready *ready, struct delivery *list); /* takes the list */
+void ready_put_back(struct ready *ready, struct delivery *one); /* before all of its priority */
 struct delivery *ready_take(struct ready *ready);              /* the caller's; NULL: none */
 struct delivery *ready_take_all(struct ready *ready);          /* in the order of priority */
 /*
