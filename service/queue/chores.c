@@ -102,7 +102,7 @@ static void count(struct queue *queue)
 
 static int purge_in(struct queue *queue, size_t *n_out, struct error *err)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = schedule_now(queue);
     int64_t retain_content_ms = queue->settings.retain_content_ms;
     /* Contents that are not retained go with the settlement: none is looked for. */
     const struct store_purge what = {

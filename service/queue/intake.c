@@ -59,7 +59,7 @@ void intake_refuse_unfit(struct queue *queue, struct submission_list *list)
 
 /* --- in the transaction ------------------------------------------------------------------- */
 
-static struct delivery *delivery_of(const struct submission *submission)
+static struct delivery *delivery_of(const struct queue *queue, const struct submission *submission)
 {
     const struct delivery_wishes wishes = submission_wishes(submission);
     struct delivery *delivery =
@@ -69,8 +69,8 @@ static struct delivery *delivery_of(const struct submission *submission)
         return NULL;
     memcpy(delivery->id, submission->id, sizeof(delivery->id));
     delivery->smtputf8 = submission->smtputf8;
-    delivery->created_ms = submission->created_ms;
-    delivery->expires_ms = submission->expires_ms;
+    delivery->created_ms = submission->created_ms - queue->own.rows_ahead_ms;
+    delivery->expires_ms = submission->expires_ms - queue->own.rows_ahead_ms;
     return delivery;
 }
 
@@ -80,7 +80,7 @@ static struct delivery *claim_delivery(struct queue *queue, const struct submiss
 {
     if (!atomic_load(&queue->started) || queue->own.next_due_ms <= schedule_now(queue))
         return NULL;
-    struct delivery *delivery = delivery_of(submission);
+    struct delivery *delivery = delivery_of(queue, submission);
     if (delivery != NULL && !has_room(queue, delivery_cost(delivery)))
         delivery_free(TAKE(delivery));
     return delivery;

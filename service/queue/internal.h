@@ -10,6 +10,7 @@
  *   settle.c   outcomes in a turn
  *   load.c     what is due in the store comes back into memory
  *   withdraw.c waits that run out
+ *   calendar.c a wall clock that was set
  *   chores.c   free space, statistics, old records
  *
  * With them: verdict.c and retry.c decide, wait.c and claim.c keep, reader.c looks up, flight.c
@@ -62,11 +63,12 @@ struct queue_own {
     struct inbox kept;          /* outcomes and remarks a failed commit left over */
     uint64_t held_bytes;        /* what claimed deliveries take */
     int64_t next_due_ms;        /* no unclaimed message is due before; on schedule_now() */
-    int64_t clock_ahead_ms;     /* of the wall clock before the monotonic one */
+    int64_t rows_ahead_ms;      /* of the clock that times in the store are by, before
+                                   clock_steady_ms() */
 
     /* monotonic; 0: at once */
     int64_t trouble_until_ms, load_again_ms, look_again_ms, count_again_ms, purge_again_ms,
-        withdraw_again_ms, tidy_again_ms;
+        withdraw_again_ms, tidy_again_ms, clock_again_ms;
     bool uncounted; /* something was committed since the last statistics */
     bool narrow;    /* the store has given up its reserve: small transactions, no new mail */
 };
@@ -155,7 +157,7 @@ void settle_conclude(struct queue *queue, struct delivery_list *list); /* after 
 
 /* --- load.c ------------------------------------------------------------------------------- */
 
-int64_t schedule_now(struct queue *queue); /* never goes back; see load.c */
+int64_t schedule_now(const struct queue *queue); /* that the store's times are by; see load.c */
 uint64_t delivery_cost(const struct delivery *delivery);
 void hold(struct queue *queue, const struct delivery *delivery);
 void let_go(struct queue *queue, struct delivery *delivery); /* and frees it */
@@ -176,6 +178,13 @@ int64_t waits_wake_ms(const struct queue *queue); /* monotonic; INT64_MAX: not b
 /* After an outcome of it was committed: answers it, or lets it wait on. Takes it. */
 void wait_go_on(struct queue *queue, struct submission *submission);
 void waits_end_all(struct queue *queue); /* the thread ends */
+
+/* --- calendar.c --------------------------------------------------------------------------- */
+
+/* At start, before anything is read from the store. */
+int calendar_open(struct queue *queue, struct error *err);
+/* At the beginning of each turn; `list` is what has come in. */
+void calendar_look(struct queue *queue, struct submission_list *list);
 
 /* --- chores.c ----------------------------------------------------------------------------- */
 

@@ -51,7 +51,7 @@ static int open_ledger(struct queue *queue, const char *location, struct error *
 static int recover_in(struct queue *queue, const struct flight *flights, size_t n,
                       struct error *err)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = schedule_now(queue);
     bool hold_all = n == STORE_ALL_CLAIMED && queue->settings.hold_in_doubt;
     if (queue->ops->begin(queue->store, err) < 0)
         return -1;
@@ -118,7 +118,6 @@ static struct queue *queue_new(const struct store_ops *ops, const struct queue_s
     inbox_init(&queue->own.kept);
     waiters_init(&queue->own.waiters);
     LIST_INIT(&queue->own.ready);
-    queue->own.clock_ahead_ms = INT64_MIN;
     queue->own.uncounted = true;
     prepare_metrics(queue);
     return queue;
@@ -132,7 +131,7 @@ int queue_open_with(const struct store_ops *ops, const char *location,
     if (queue == NULL)
         return error_set(err, ERR_NOMEM, "queue");
     if (ops->open(location, &queue->store, err) < 0 || open_ledger(queue, location, err) < 0 ||
-        recover(queue, err) < 0 ||
+        calendar_open(queue, err) < 0 || recover(queue, err) < 0 ||
         reader_start(ops, queue->store, queue->ledger, &queue->reader, err) < 0) {
         queue_free(queue);
         return -1;

@@ -190,10 +190,8 @@ static int start_log(struct store *store, struct error *err)
 static int open_writer(struct store *store, const char *path, struct error *err)
 {
     mode_t mask = umask(0077); /* mail is nobody else's business */
-    int rc = sqlite3_open_v2(path, &store->db,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-                                 (is_memory(path) ? SQLITE_OPEN_FULLMUTEX : SQLITE_OPEN_NOMUTEX),
-                             NULL);
+    int rc = sqlite3_open_v2(
+        path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     umask(mask);
     if (rc != SQLITE_OK)
         return cannot_open(store->db, path, err);
@@ -269,7 +267,7 @@ static void sqlite_close(struct store *store)
     if (store->reserve_fd >= 0)
         close(store->reserve_fd); /* it stays: the next start may need it */
     free(store->path);
-    pthread_mutex_destroy(&store->reader_lock);
+    lock_clear(&store->reader_lock);
     free(store);
 }
 
@@ -279,7 +277,7 @@ static int sqlite_open(const char *path, struct store **store_out, struct error 
     if (store == NULL)
         return error_set(err, ERR_NOMEM, "store");
     store->lock_fd = store->reserve_fd = -1;
-    pthread_mutex_init(&store->reader_lock, NULL);
+    lock_init(&store->reader_lock);
     bool file = !is_memory(path);
     if (file && (store->path = strdup(path)) == NULL) {
         sqlite_close(store);
@@ -297,10 +295,35 @@ static int sqlite_open(const char *path, struct store **store_out, struct error 
 
 /* --- transactions ------------------------------------------------------------------------- */
 
+bool sqlite_take_reader(struct store *store)
+{
+    if (lock_held_by_me(&store->reader_lock))
+        return false;
+    lock_take(&store->reader_lock);
+    return true;
+}
+
+void sqlite_drop_reader(struct store *store, bool taken)
+{
+    if (taken)
+        lock_drop(&store->reader_lock);
+}
+
+/* After the transaction, however it ended. */
+static void let_reader_in(struct store *store)
+{
+    sqlite_drop_reader(store, lock_held_by_me(&store->reader_lock));
+}
+
 static int sqlite_begin(struct store *store, struct error *err)
 {
     memcpy(store->n_open_here, store->n_open, sizeof(store->n_open));
-    return sqlite_run(store, SQL_BEGIN, err);
+    if (store->reader == store->db)
+        sqlite_take_reader(store);
+    if (sqlite_run(store, SQL_BEGIN, err) == 0)
+        return 0;
+    let_reader_in(store);
+    return -1;
 }
 
 static int sqlite_commit(struct store *store, struct error *err)
@@ -308,6 +331,7 @@ static int sqlite_commit(struct store *store, struct error *err)
     if (sqlite_run(store, SQL_COMMIT, err) < 0)
         return -1;
     memcpy(store->n_open, store->n_open_here, sizeof(store->n_open));
+    let_reader_in(store);
     return 0;
 }
 
@@ -315,10 +339,11 @@ static void sqlite_rollback(struct store *store)
 {
     if (!sqlite3_get_autocommit(store->db)) /* SQLite may have done it already */
         sqlite_run(store, SQL_ROLLBACK, NULL);
+    let_reader_in(store);
 }
 
 /* `memory:` is the same tables in a database that has no file: one set of rules, tested once. Its
- * one connection is SQLite's serialized kind, so that lookups may come from the reader's thread. */
+ * one connection goes from the queue's thread to the reader's and back under a lock. */
 static int memory_open(const char *location, struct store **store_out, struct error *err)
 {
     if (location[0] != '\0')
@@ -332,8 +357,9 @@ static int memory_open(const char *location, struct store **store_out, struct er
     .forget = sqlite_forget, .settle = sqlite_settle, .cancel = sqlite_cancel,                     \
     .release = sqlite_release, .load = sqlite_load, .next_due = sqlite_next_due,                   \
     .recover = sqlite_recover, .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats,  \
-    .add_usage = sqlite_add_usage, .usage = sqlite_usage, .has_room = sqlite_has_room,             \
-    .relieve = sqlite_relieve, .tidy = sqlite_tidy
+    .add_usage = sqlite_add_usage, .usage = sqlite_usage, .shift = sqlite_shift,                   \
+    .redate = sqlite_redate, .has_room = sqlite_has_room, .relieve = sqlite_relieve,               \
+    .tidy = sqlite_tidy
 
 const struct store_ops store_sqlite = {
     .scheme = "sqlite", .durable = true, .open = sqlite_open, STORE_FUNCTIONS};

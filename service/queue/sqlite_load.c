@@ -250,6 +250,7 @@ int sqlite_load(struct store *store, int64_t now_ms, size_t max_n, size_t max_by
 int sqlite_next_due(struct store *store, int64_t *due_ms_out, struct error *err)
 {
     sqlite3_stmt *s = store->statements[SQL_NEXT_DUE];
+    bool taken = store->reader == store->db && sqlite_take_reader(store);
     int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW)
         *due_ms_out =
@@ -257,5 +258,6 @@ int sqlite_next_due(struct store *store, int64_t *due_ms_out, struct error *err)
     else
         sqlite_error(err, store->db, "read next due time");
     sqlite3_reset(s);
+    sqlite_drop_reader(store, taken);
     return rc == SQLITE_ROW ? 0 : -1;
 }

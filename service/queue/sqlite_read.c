@@ -171,9 +171,9 @@ int sqlite_find(struct store *store, const char *id, struct message_record **rec
         return error_set(err, ERR_NOMEM, "record");
     record->arena = arena;
     snprintf(record->id, sizeof(record->id), "%s", id);
-    pthread_mutex_lock(&store->reader_lock);
+    bool taken = sqlite_take_reader(store);
     int rc = find_locked(store, id, record, err);
-    pthread_mutex_unlock(&store->reader_lock);
+    sqlite_drop_reader(store, taken);
     if (rc < 0)
         return -1;
     *record_out = record;
@@ -225,11 +225,14 @@ int sqlite_stats(struct store *store, struct store_stats *stats_out, struct erro
     struct store_stats stats = {.n_queued = store->n_open[RECIPIENT_QUEUED],
                                 .n_deferred = store->n_open[RECIPIENT_DEFERRED],
                                 .n_in_doubt = store->n_open[RECIPIENT_IN_DOUBT]};
-    if (read_oldest(store, RECIPIENT_QUEUED, &stats.oldest_queued_ms, err) < 0 ||
-        read_oldest(store, RECIPIENT_DEFERRED, &stats.oldest_deferred_ms, err) < 0)
-        return -1;
-    *stats_out = stats;
-    return 0;
+    bool taken = store->reader == store->db && sqlite_take_reader(store);
+    int rc = read_oldest(store, RECIPIENT_QUEUED, &stats.oldest_queued_ms, err);
+    if (rc == 0)
+        rc = read_oldest(store, RECIPIENT_DEFERRED, &stats.oldest_deferred_ms, err);
+    sqlite_drop_reader(store, taken);
+    if (rc == 0)
+        *stats_out = stats;
+    return rc;
 }
 
 static int read_usage(sqlite3_stmt *s, struct usage_list *list)
@@ -275,9 +278,9 @@ int sqlite_usage(struct store *store, int64_t since_ms, struct usage_list *list_
     CLEANUP(usage_list_clear) struct usage_list list = {.arena = arena_new()};
     if (list.arena == NULL)
         return error_set(err, ERR_NOMEM, "usage");
-    pthread_mutex_lock(&store->reader_lock);
+    bool taken = sqlite_take_reader(store);
     int rc = usage_locked(store, since_ms, &list, err);
-    pthread_mutex_unlock(&store->reader_lock);
+    sqlite_drop_reader(store, taken);
     if (rc < 0)
         return -1;
     *list_out = list;

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
+#include "base/lock.h"
 #include "queue/store.h"
 
 enum statement {
@@ -62,13 +63,18 @@ struct store {
 
     uint64_t n_chosen; /* messages that load() has ever picked */
 
-    pthread_mutex_t reader_lock; /* guards the two below */
+    /* Guards the two below. In memory there is one connection for both sides: then the queue's
+     * thread holds it through each of its transactions, and a lookup sees none half done. */
+    struct lock reader_lock;
     sqlite3 *reader;
     sqlite3_stmt *find_message, *find_recipients, *find_events;
 };
 
 /* -1 with the code that SQLite's result means for us. */
 int sqlite_error(struct error *err, sqlite3 *db, const char *doing);
+/* The connection for the reader's side; false: this thread has it already. */
+bool sqlite_take_reader(struct store *store);
+void sqlite_drop_reader(struct store *store, bool taken);
 /* Run a statement that returns no rows, and reset it. */
 int sqlite_run(struct store *store, enum statement which, struct error *err);
 /*
@@ -106,6 +112,10 @@ int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error
 int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
 int sqlite_recover(struct store *store, const struct flight *flights, size_t n_flights,
                    int64_t now_ms, int64_t due_ms, struct error *err);
+int sqlite_shift(struct store *store, int64_t from_ms, int64_t to_ms, int64_t by_ms,
+                 struct error *err);
+int sqlite_redate(struct store *store, int64_t before_ms, int64_t after_ms, int64_t now_ms,
+                  struct error *err);
 int sqlite_purge(struct store *store, const struct store_purge *purge, size_t *n_out,
                  struct error *err);
 bool sqlite_has_room(struct store *store, uint64_t bytes);

@@ -458,6 +458,59 @@ int sqlite_recover(struct store *store, const struct flight *flights, size_t n_f
     return sqlite_count(store, err);
 }
 
+/* Messages whose times are moved are gathered in the temporary table `moved`. Empties it. */
+static int empty_moved(struct store *store, struct error *err)
+{
+    if (exec_with(store,
+                  "CREATE TEMP TABLE IF NOT EXISTS moved(seq INTEGER PRIMARY KEY,"
+                  " by_ms INTEGER NOT NULL)",
+                  NULL, 0, err) < 0)
+        return -1;
+    return exec_with(store, "DELETE FROM moved", NULL, 0, err);
+}
+
+/* Events stay: they say what the clock said. */
+static int move(struct store *store, struct error *err)
+{
+    if (exec_with(store,
+                  "UPDATE recipient SET at_ms = at_ms + by_ms,"
+                  " next_ms = iif(next_ms = 0, 0, max(1, next_ms + by_ms))"
+                  " FROM moved WHERE moved.seq = recipient.seq",
+                  NULL, 0, err) < 0)
+        return -1;
+    return exec_with(store,
+                     "UPDATE message SET created_ms = created_ms + by_ms,"
+                     " expires_ms = expires_ms + by_ms, due_ms = max(1, due_ms + by_ms),"
+                     " ended_ms = ended_ms + by_ms FROM moved WHERE moved.seq = message.seq",
+                     NULL, 0, err);
+}
+
+int sqlite_shift(struct store *store, int64_t from_ms, int64_t to_ms, int64_t by_ms,
+                 struct error *err)
+{
+    const int64_t values[] = {from_ms, to_ms, by_ms};
+    if (empty_moved(store, err) < 0 || exec_with(store,
+                                                 "INSERT INTO moved SELECT seq, ?3 FROM message"
+                                                 " WHERE created_ms BETWEEN ?1 AND ?2",
+                                                 values, 3, err) < 0)
+        return -1;
+    return move(store, err);
+}
+
+int sqlite_redate(struct store *store, int64_t before_ms, int64_t after_ms, int64_t now_ms,
+                  struct error *err)
+{
+    const int64_t values[] = {before_ms, after_ms, now_ms};
+    if (empty_moved(store, err) < 0 ||
+        exec_with(store,
+                  "INSERT INTO moved SELECT seq, ?3 - created_ms FROM message WHERE seq IN"
+                  " (SELECT seq FROM recipient INDEXED BY recipient_open"
+                  "  WHERE status NOT IN (3, 4, 5)) AND (created_ms < ?1 OR created_ms > ?2)",
+                  values, 3, err) < 0)
+        return -1;
+    return move(store, err);
+}
+
 int sqlite_purge(struct store *store, const struct store_purge *purge, size_t *n_out,
                  struct error *err)
 {

@@ -168,6 +168,13 @@ struct store_ops {
      * were claimed (the list did not survive), by `due_ms` alone. */
     int (*recover)(struct store *store, const struct flight *flights, size_t n_flights,
                    int64_t now_ms, int64_t due_ms, struct error *err);
+    /* The wall clock was set: the times of messages created from `from_ms` to `to_ms`, by the clock
+     * as it was, go along by `by_ms`. */
+    int (*shift)(struct store *store, int64_t from_ms, int64_t to_ms, int64_t by_ms,
+                 struct error *err);
+    /* Messages not finished that were created before or after what can be true count from now. */
+    int (*redate)(struct store *store, int64_t before_ms, int64_t after_ms, int64_t now_ms,
+                  struct error *err);
     /* `*n_out`: how many records and contents were dropped. */
     int (*purge)(struct store *store, const struct store_purge *purge, size_t *n_out,
                  struct error *err);

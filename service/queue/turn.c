@@ -258,6 +258,7 @@ void turn_take(struct queue *queue, struct inbox *in)
     inbox_join(&turn.in, in);
     LIST_INIT(&turn.loaded);
 
+    calendar_look(queue, &turn.in.submissions);
     chores_look_at_disk(queue);
     if (queue_unwilling(queue, &err))
         intake_refuse_all(queue, &turn.in.submissions, &err);

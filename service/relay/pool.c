@@ -372,7 +372,7 @@ void pool_closed(struct berth *berth, const struct pool_ending *ending)
 static void settle_expired(struct relay *relay)
 {
     pthread_mutex_lock(&relay->lock);
-    struct delivery *expired = ready_take_expired(&relay->ready, clock_wall_ms());
+    struct delivery *expired = ready_take_expired(&relay->ready, clock_steady_ms());
     pthread_mutex_unlock(&relay->lock);
     pool_give_back(relay, expired);
 }
