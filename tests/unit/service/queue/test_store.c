@@ -578,6 +578,64 @@ STORE_TEST(keeps_counts_that_a_count_agrees_with)
     }
 }
 
+/* --- a clock that was set ----------------------------------------------------------------- */
+
+static void check_times(const char *id, int64_t created_ms, int64_t next_ms)
+{
+    struct message_record *record = find(id);
+    cr_assert_eq(record->created_ms, created_ms, "%ld", (long)record->created_ms);
+    cr_assert_eq(record->recipients[0].next_attempt_ms, next_ms, "%ld",
+                 (long)record->recipients[0].next_attempt_ms);
+    message_record_free(record);
+}
+
+STORE_TEST(moves_times_with_the_clock)
+{
+    static const enum recipient_status deferred[] = {RECIPIENT_DEFERRED, RECIPIENT_IN_DOUBT};
+    static const int64_t next_ms[] = {T0 + 500, 0}; /* the second is held */
+    static const int64_t by_ms[] = {1600000000000, -700, 86400000, -1600086399300};
+    char early[ID_SIZE], id[ID_SIZE];
+    int64_t at_ms = T0;
+    keep(&(struct letter){.age_ms = 999, .priority = PRIORITY_LOW}, false, early);
+    keep(&(struct letter){.age_ms = 10, .priority = PRIORITY_HIGH}, false, id);
+    settle(load(T0, 1, 1), deferred, next_ms);
+    for (size_t i = 0; i < sizeof(by_ms) / sizeof(by_ms[0]); i++) {
+        begin();
+        cr_assert_eq(bed.ops->shift(bed.store, at_ms - 10, at_ms - 10, by_ms[i], &bed.err), 0, "%s",
+                     bed.err.detail);
+        commit();
+        at_ms += by_ms[i];
+        check_times(id, at_ms - 10, at_ms + 500);
+        check_times(early, T0 - 999, 0);
+    }
+    drop_list(load(T0, 1, 1)); /* the early one */
+    cr_assert_eq(next_due(), at_ms + 500);
+    struct delivery *delivery = load(at_ms + 500, 1, 1);
+    cr_assert_eq(delivery->n_recipients, 1, "what is held stays held");
+    cr_assert_eq(delivery->expires_ms, at_ms + 3600000);
+    drop_list(delivery);
+}
+
+STORE_TEST(forgets_dates_that_cannot_be)
+{
+    static const enum recipient_status sent[] = {RECIPIENT_SENT, RECIPIENT_SENT};
+    static const int64_t never[] = {0, 0};
+    char old[ID_SIZE], right[ID_SIZE], future[ID_SIZE], ended[ID_SIZE];
+    keep(&(struct letter){.age_ms = 900}, false, ended);
+    settle(load(T0, 1, 1), sent, never);
+    keep(&(struct letter){.age_ms = 800}, false, old);
+    keep(&(struct letter){.age_ms = 100}, false, right);
+    keep(&(struct letter){.age_ms = -700000}, false, future);
+    begin();
+    cr_assert_eq(bed.ops->redate(bed.store, T0 - 500, T0 + 500, T0 + 1, &bed.err), 0);
+    commit();
+    check_times(ended, T0 - 900, 0);
+    check_times(old, T0 + 1, 0);
+    check_times(right, T0 - 100, 0);
+    check_times(future, T0 + 1, 0);
+    cr_assert_eq(drop_list(load(T0 + 1, 10, SIZE_MAX)), 3);
+}
+
 /* --- starting again ----------------------------------------------------------------------- */
 
 static void recover(const struct flight *flights, size_t n, int64_t due_ms)
