@@ -4,7 +4,7 @@
 /*
  * A message on its way out: what the queue hands to a relay, and what it hears back. A delivery
  * has one owner at any time: the queue, the relay's ready queue, or the session that carries it;
- * it comes back to the queue by queue_settle() or queue_return(), always.
+ * it comes back to the queue by queue_settle(), always.
  */
 
 #include <stdbool.h>
