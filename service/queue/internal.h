@@ -11,7 +11,7 @@
  *   load.c     what is due in the store comes back into memory
  *   withdraw.c waits that run out
  *   calendar.c a wall clock that was set
- *   chores.c   free space, statistics, old records
+ *   chores.c   free space, tidying, statistics, old records
  *
  * With them: verdict.c and retry.c decide, wait.c and claim.c keep, reader.c looks up, flight.c
  * remembers through a SIGKILL.

@@ -14,8 +14,8 @@
  * before its 2xx; an outcome before a waiting client hears of it. A claim needs no durability:
  * recover() releases all of them at start.
  *
- * All functions but find() run on the queue's thread, the changing ones between begin() and
- * commit(); find() runs on the reader's thread, at the same time. Errors: ERR_STORE_FULL,
+ * All functions but find() and usage() run on the queue's thread, the changing ones between begin()
+ * and commit(); find() runs on the reader's thread, at the same time. Errors: ERR_STORE_FULL,
  * ERR_STORE_UNAVAILABLE (rolled back, try again later), ERR_STORE_BROKEN (a failed sync or a
  * corrupt file: stop taking mail and end), ERR_NOMEM. Times are wall-clock milliseconds.
  */
