@@ -197,7 +197,10 @@ static bool give_back_pages(struct store *store, bool narrow)
     uint64_t pages = (freed - spare) / store->page_bytes;
     snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%d)",
              (int)(pages < SLICE_PAGES ? pages : SLICE_PAGES));
-    return sqlite3_exec(store->db, text, NULL, NULL, NULL) == SQLITE_OK && pages > SLICE_PAGES;
+    if (sqlite3_exec(store->db, text, NULL, NULL, NULL) != SQLITE_OK)
+        return false;
+    store->gave_back = true;
+    return pages > SLICE_PAGES;
 }
 
 bool sqlite_tidy(struct store *store)
@@ -206,8 +209,9 @@ bool sqlite_tidy(struct store *store)
         return false;
     bool narrow = !sqlite_has_room(store, 0);
     bool more = give_back_pages(store, narrow);
-    if (narrow || (!more && log_bytes(store) > SMALL_LOG))
-        cut_log(store);
+    /* The file itself gets shorter by a checkpoint only, however little there is in the log. */
+    if (narrow || (!more && (store->gave_back || log_bytes(store) > SMALL_LOG)))
+        store->gave_back &= !cut_log(store);
     make_reserve(store);
     return more;
 }

@@ -60,6 +60,7 @@ struct store {
     int reserve_fd;         /* <path>.reserve, see sqlite_space.c */
     uint64_t reserve_bytes; /* when it is there */
     bool has_reserve;
+    bool gave_back; /* pages, since the log was cut last */
 
     uint64_t n_chosen; /* messages that load() has ever picked */
 
