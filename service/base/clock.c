@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -23,6 +24,25 @@ int64_t clock_mono_us(void)
 int64_t clock_wall_ms(void)
 {
     return read_us(CLOCK_REALTIME) / 1000;
+}
+
+int64_t clock_boot_ms(void)
+{
+    return read_us(CLOCK_BOOTTIME) / 1000;
+}
+
+static int64_t steady_ahead_ms; /* written once */
+
+static void begin_steady(void)
+{
+    steady_ahead_ms = clock_wall_ms() - clock_boot_ms();
+}
+
+int64_t clock_steady_ms(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, begin_steady);
+    return clock_boot_ms() + steady_ahead_ms;
 }
 
 void clock_format_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE])

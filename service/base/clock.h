@@ -8,6 +8,10 @@
 int64_t clock_mono_ms(void); /* for durations and waits: never jumps */
 int64_t clock_mono_us(void);
 int64_t clock_wall_ms(void); /* for records and people: milliseconds since 1970 UTC */
+int64_t clock_boot_ms(void); /* since the machine was started, its sleep included: never jumps */
+/* What the wall clock said when the process first asked, gone on by clock_boot_ms(): for lifetimes,
+ * which do not end because somebody sets the clock. */
+int64_t clock_steady_ms(void);
 
 enum { CLOCK_RFC3339_SIZE = 32 };
 

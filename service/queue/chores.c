@@ -1,4 +1,4 @@
-/* What the queue's thread does beside: looks at the disk, counts, drops old records. */
+/* What the queue's thread does beside: looks at the disk, tidies it, counts, drops old records. */
 
 #include <sys/statvfs.h>
 
@@ -9,24 +9,27 @@
 enum {
     LOOK_EACH_MS = 1000,
     COUNT_EACH_MS = 1000,
-    COUNT_SHARE = 100, /* counting a long backlog takes time: at most one part in so many */
+    LEAST_ROOM = 64 * 1024, /* with less no mail is taken in at all */
+    TIDY_AFTER_MS = 2000,   /* after a commit, when nothing else is to be done */
+    TIDY_PAUSE_MS = 20,     /* between slices */
     PURGE_EACH_MS = 5000,
     PURGE_MAX = 200,           /* records in one slice: submissions wait behind it */
     PURGE_PAUSE_MS = 20,       /* between slices while there are more */
     PURGE_PATIENCE_MS = 10000, /* then a slice is due even if the thread is never idle */
 };
 
-void chores_look_at_disk(struct queue *queue)
+static bool is_too_little(const struct queue *queue, uint64_t *free_out)
 {
     struct statvfs fs;
-    int64_t now_ms = clock_mono_ms();
-    if (queue->folder == NULL || now_ms < queue->own.look_again_ms)
-        return;
-    queue->own.look_again_ms = now_ms + LOOK_EACH_MS;
-    if (statvfs(queue->folder, &fs) < 0)
-        return; /* a commit will tell */
-    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    bool full = free_bytes < queue->settings.min_free_bytes;
+    *free_out = UINT64_MAX; /* not known: a commit will tell */
+    if (statvfs(queue->folder, &fs) == 0)
+        *free_out = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return *free_out < queue->settings.min_free_bytes ||
+           !queue->ops->has_room(queue->store, LEAST_ROOM);
+}
+
+static void note_space(struct queue *queue, bool full, uint64_t free_bytes)
+{
     if (atomic_exchange(&queue->full, full) == full)
         return;
     if (full)
@@ -35,6 +38,40 @@ void chores_look_at_disk(struct queue *queue)
                  LOG_INT("free_bytes", (int64_t)free_bytes));
     else
         log_info("space again: mail is taken in", LOG_INT("free_bytes", (int64_t)free_bytes));
+}
+
+/* While there is too little, what was freed is given back at once, idle or not. */
+void chores_look_at_disk(struct queue *queue)
+{
+    uint64_t free_bytes;
+    int64_t now_ms = clock_mono_ms();
+    if (queue->folder == NULL || now_ms < queue->own.look_again_ms)
+        return;
+    queue->own.look_again_ms = now_ms + LOOK_EACH_MS;
+    bool full = is_too_little(queue, &free_bytes);
+    if (full && !atomic_load(&queue->broken)) {
+        if (queue->ops->tidy(queue->store))
+            queue->own.look_again_ms = now_ms + TIDY_PAUSE_MS;
+        full = is_too_little(queue, &free_bytes);
+    }
+    queue->own.narrow &= !queue->ops->has_room(queue->store, 0);
+    note_space(queue, full, free_bytes);
+}
+
+bool chores_relieve(struct queue *queue)
+{
+    bool relieved = queue->ops->relieve(queue->store) == 0;
+    queue->own.narrow = true;
+    queue->own.look_again_ms = 0; /* there may be room again already */
+    note_space(queue, true, 0);
+    return relieved;
+}
+
+/* A slice; then no more until something is committed again. */
+static void tidy(struct queue *queue)
+{
+    bool more = queue->ops->tidy(queue->store);
+    queue->own.tidy_again_ms = more ? clock_mono_ms() + TIDY_PAUSE_MS : INT64_MAX;
 }
 
 static int64_t age_s(int64_t created_ms)
@@ -46,16 +83,12 @@ static void count(struct queue *queue)
 {
     struct store_stats stats;
     struct error err;
-    int64_t begun_ms = clock_mono_ms();
     queue->own.uncounted = false;
+    queue->own.count_again_ms = clock_mono_ms() + COUNT_EACH_MS;
     if (queue->ops->stats(queue->store, &stats, &err) < 0) {
         turn_failed(queue, "statistics failed", &err);
-        queue->own.count_again_ms = begun_ms + COUNT_EACH_MS;
         return;
     }
-    int64_t now_ms = clock_mono_ms();
-    int64_t pause_ms = (now_ms - begun_ms) * COUNT_SHARE;
-    queue->own.count_again_ms = now_ms + (pause_ms > COUNT_EACH_MS ? pause_ms : COUNT_EACH_MS);
     metric_set(queue->depth[0], stats.n_queued);
     metric_set(queue->depth[1], stats.n_deferred);
     metric_set(queue->depth[2], stats.n_in_doubt);
@@ -69,7 +102,7 @@ static void count(struct queue *queue)
 
 static int purge_in(struct queue *queue, size_t *n_out, struct error *err)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = schedule_now(queue);
     int64_t retain_content_ms = queue->settings.retain_content_ms;
     /* Contents that are not retained go with the settlement: none is looked for. */
     const struct store_purge what = {
@@ -95,6 +128,10 @@ static void purge(struct queue *queue)
     int rc = purge_in(queue, &n, &err);
     if (rc < 0)
         turn_failed(queue, "dropping old records failed", &err);
+    else if (n > 0)
+        chores_note_commit(queue);
+    if (rc < 0 && err.code == ERR_STORE_FULL)
+        chores_relieve(queue); /* dropping them makes room, next time */
     queue->own.purge_again_ms =
         clock_mono_ms() + (rc == 0 && n >= PURGE_MAX ? PURGE_PAUSE_MS : PURGE_EACH_MS);
 }
@@ -108,6 +145,14 @@ void chores_do(struct queue *queue, bool idle)
         purge(queue);
     if (queue->own.uncounted && now_ms >= queue->own.count_again_ms)
         count(queue);
+    if (idle && now_ms >= queue->own.tidy_again_ms)
+        tidy(queue);
+}
+
+void chores_note_commit(struct queue *queue)
+{
+    if (queue->own.tidy_again_ms == INT64_MAX)
+        queue->own.tidy_again_ms = clock_mono_ms() + TIDY_AFTER_MS;
 }
 
 int64_t chores_wake_ms(const struct queue *queue)
@@ -120,5 +165,7 @@ int64_t chores_wake_ms(const struct queue *queue)
         wake_ms = own->look_again_ms;
     if (own->uncounted && own->count_again_ms < wake_ms)
         wake_ms = own->count_again_ms;
+    if (own->tidy_again_ms < wake_ms)
+        wake_ms = own->tidy_again_ms;
     return wake_ms;
 }

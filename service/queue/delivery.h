@@ -4,7 +4,7 @@
 /*
  * A message on its way out: what the queue hands to a relay, and what it hears back. A delivery
  * has one owner at any time: the queue, the relay's ready queue, or the session that carries it;
- * it comes back to the queue by queue_settle() or queue_return(), always.
+ * it comes back to the queue by queue_settle(), always.
  */
 
 #include <stdbool.h>
@@ -59,8 +59,8 @@ struct delivery {
     bool smtputf8;
     struct delivery_wishes wishes;
     struct bytes *content; /* a reference of its own */
-    int64_t created_ms;    /* wall clock */
-    int64_t expires_ms;    /* wall clock: created + max_age */
+    int64_t created_ms;    /* clock_steady_ms(), which no clock that is set can move */
+    int64_t expires_ms;    /* the same: created + max_age */
     int64_t ready_mono_ms; /* when it entered the ready queue */
     const char *relay;     /* the relay that tried it; set by the relay, static for its life */
     bool hold_in_doubt;    /* that relay's on_in_doubt: hold; set by the relay before it departs */

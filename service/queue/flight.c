@@ -11,12 +11,15 @@
 
 enum { BOOT_ID_SIZE = 40 };
 
+static const int64_t KNOWN = INT64_C(1) << 60; /* a clock that starts at 0 is quite usual */
+
 static const char MAGIC[8] = "PSTNFLT2";
 
 struct file { /* as it is mapped */
     char magic[8];
     char boot_id[BOOT_ID_SIZE];
     _Atomic int64_t slots[FLIGHT_SLOTS]; /* 0: free */
+    _Atomic int64_t started_ms;          /* and KNOWN; 0: the file of an earlier version */
 };
 
 struct flight_ledger {
@@ -120,6 +123,20 @@ void flight_ledger_reset(struct flight_ledger *ledger)
     memcpy(ledger->file->boot_id, ledger->boot_id, BOOT_ID_SIZE);
     memcpy(ledger->file->magic, MAGIC, sizeof(MAGIC));
     ledger->rebooted = false;
+}
+
+bool flight_ledger_clock(const struct flight_ledger *ledger, int64_t *started_ms_out)
+{
+    int64_t noted = atomic_load(&ledger->file->started_ms);
+    if (noted == 0 || ledger->rebooted)
+        return false;
+    *started_ms_out = noted - KNOWN;
+    return true;
+}
+
+void flight_ledger_set_clock(struct flight_ledger *ledger, int64_t started_ms)
+{
+    atomic_store(&ledger->file->started_ms, started_ms + KNOWN);
 }
 
 int flight_ledger_enter(struct flight_ledger *ledger, struct flight flight)

@@ -35,6 +35,13 @@ int flight_ledger_left_over(const struct flight_ledger *ledger, struct flight **
                             size_t *n_out, bool *rebooted_out, struct error *err);
 void flight_ledger_reset(struct flight_ledger *ledger);
 
+/*
+ * When the machine was started by the wall clock of the last process, that is, what it said less
+ * clock_boot_ms(); if it says something else now, somebody has set it in between. false: not known.
+ */
+bool flight_ledger_clock(const struct flight_ledger *ledger, int64_t *started_ms_out);
+void flight_ledger_set_clock(struct flight_ledger *ledger, int64_t started_ms);
+
 /* Any thread, no locks. -1: all slots are taken. */
 int flight_ledger_enter(struct flight_ledger *ledger, struct flight flight);
 void flight_ledger_leave(struct flight_ledger *ledger, int slot);

@@ -30,9 +30,36 @@ void intake_refuse_all(struct queue *queue, struct submission_list *list, const 
     LIST_INIT(list);
 }
 
+/* Its content, and what record, recipients, their events and the indexes take. */
+uint64_t submission_cost(const struct submission *submission)
+{
+    enum { RECORD = 8192, RECIPIENT = 512 };
+    return submission->content->len + RECORD + submission->n_recipients * RECIPIENT;
+}
+
+void intake_refuse_unfit(struct queue *queue, struct submission_list *list)
+{
+    struct error err;
+    uint64_t taken = 0;
+    for (struct submission **at = &list->first; *at != NULL;) {
+        struct submission *submission = *at;
+        uint64_t cost = submission_cost(submission);
+        if (queue->ops->has_room(queue->store, taken + cost)) {
+            taken += cost;
+            at = &submission->next;
+            continue;
+        }
+        *at = submission->next;
+        if (*at == NULL)
+            list->end = at;
+        error_set(&err, ERR_STORE_FULL, "too little space is left on the store's disk");
+        intake_answer(queue, submission, QUEUE_REFUSED, &err);
+    }
+}
+
 /* --- in the transaction ------------------------------------------------------------------- */
 
-static struct delivery *delivery_of(const struct submission *submission)
+static struct delivery *delivery_of(const struct queue *queue, const struct submission *submission)
 {
     const struct delivery_wishes wishes = submission_wishes(submission);
     struct delivery *delivery =
@@ -42,8 +69,8 @@ static struct delivery *delivery_of(const struct submission *submission)
         return NULL;
     memcpy(delivery->id, submission->id, sizeof(delivery->id));
     delivery->smtputf8 = submission->smtputf8;
-    delivery->created_ms = submission->created_ms;
-    delivery->expires_ms = submission->expires_ms;
+    delivery->created_ms = submission->created_ms - queue->own.rows_ahead_ms;
+    delivery->expires_ms = submission->expires_ms - queue->own.rows_ahead_ms;
     return delivery;
 }
 
@@ -53,7 +80,7 @@ static struct delivery *claim_delivery(struct queue *queue, const struct submiss
 {
     if (!atomic_load(&queue->started) || queue->own.next_due_ms <= schedule_now(queue))
         return NULL;
-    struct delivery *delivery = delivery_of(submission);
+    struct delivery *delivery = delivery_of(queue, submission);
     if (delivery != NULL && !has_room(queue, delivery_cost(delivery)))
         delivery_free(TAKE(delivery));
     return delivery;
@@ -106,7 +133,7 @@ int intake_submit_all(struct queue *queue, struct submission_list *list, size_t 
             at = &submission->next;
             continue;
         }
-        if (why.code == ERR_STORE_BROKEN) {
+        if (why.code == ERR_STORE_BROKEN || why.code == ERR_STORE_FULL) { /* not it alone */
             *err = why;
             return -1;
         }

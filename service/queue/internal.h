@@ -10,7 +10,8 @@
  *   settle.c   outcomes in a turn
  *   load.c     what is due in the store comes back into memory
  *   withdraw.c waits that run out
- *   chores.c   free space, statistics, old records
+ *   calendar.c a wall clock that was set
+ *   chores.c   free space, tidying, statistics, old records
  *
  * With them: verdict.c and retry.c decide, wait.c and claim.c keep, reader.c looks up, flight.c
  * remembers through a SIGKILL.
@@ -62,12 +63,14 @@ struct queue_own {
     struct inbox kept;          /* outcomes and remarks a failed commit left over */
     uint64_t held_bytes;        /* what claimed deliveries take */
     int64_t next_due_ms;        /* no unclaimed message is due before; on schedule_now() */
-    int64_t clock_ahead_ms;     /* of the wall clock before the monotonic one */
+    int64_t rows_ahead_ms;      /* of the clock that times in the store are by, before
+                                   clock_steady_ms() */
 
     /* monotonic; 0: at once */
     int64_t trouble_until_ms, load_again_ms, look_again_ms, count_again_ms, purge_again_ms,
-        withdraw_again_ms;
+        withdraw_again_ms, tidy_again_ms, clock_again_ms;
     bool uncounted; /* something was committed since the last statistics */
+    bool narrow;    /* the store has given up its reserve: small transactions, no new mail */
 };
 
 struct queue {
@@ -133,6 +136,9 @@ void turn_failed(struct queue *queue, const char *what, const struct error *err)
 /* Takes the submission. `err` for QUEUE_REFUSED. */
 void intake_answer(struct queue *queue, struct submission *submission, enum queue_answer_kind kind,
                    const struct error *err);
+/* Those are refused for which the disk has no room. */
+void intake_refuse_unfit(struct queue *queue, struct submission_list *list);
+uint64_t submission_cost(const struct submission *submission); /* in the store, about */
 void intake_refuse_all(struct queue *queue, struct submission_list *list, const struct error *err);
 /* Inside the transaction; what fails by itself is answered and leaves the list. */
 int intake_submit_all(struct queue *queue, struct submission_list *list, size_t *n_out,
@@ -151,7 +157,7 @@ void settle_conclude(struct queue *queue, struct delivery_list *list); /* after 
 
 /* --- load.c ------------------------------------------------------------------------------- */
 
-int64_t schedule_now(struct queue *queue); /* never goes back; see load.c */
+int64_t schedule_now(const struct queue *queue); /* that the store's times are by; see load.c */
 uint64_t delivery_cost(const struct delivery *delivery);
 void hold(struct queue *queue, const struct delivery *delivery);
 void let_go(struct queue *queue, struct delivery *delivery); /* and frees it */
@@ -173,9 +179,20 @@ int64_t waits_wake_ms(const struct queue *queue); /* monotonic; INT64_MAX: not b
 void wait_go_on(struct queue *queue, struct submission *submission);
 void waits_end_all(struct queue *queue); /* the thread ends */
 
+/* --- calendar.c --------------------------------------------------------------------------- */
+
+/* At start, before anything is read from the store. */
+int calendar_open(struct queue *queue, struct error *err);
+/* At the beginning of each turn; `list` is what has come in. */
+void calendar_look(struct queue *queue, struct submission_list *list);
+
 /* --- chores.c ----------------------------------------------------------------------------- */
 
 void chores_look_at_disk(struct queue *queue); /* at most once a second */
+/* A write found the disk full: what is in reserve is given up, and no mail is taken in until it is
+ * there again. True: trying again is worth while. */
+bool chores_relieve(struct queue *queue);
+void chores_note_commit(struct queue *queue); /* there may be something to tidy */
 void chores_do(struct queue *queue, bool idle);
 int64_t chores_wake_ms(const struct queue *queue);
 

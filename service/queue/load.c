@@ -6,17 +6,10 @@
 
 enum { LOAD_MAX = 256 /* messages in one turn: submissions wait behind them */ };
 
-/*
- * The clock that due times are read by: the wall clock, but when that is set back this one goes on,
- * or all that is deferred would stand still for as long as it was set back.
- */
-int64_t schedule_now(struct queue *queue)
+/* The clock that the store's times are by: the wall clock, as far as calendar.c has followed it. */
+int64_t schedule_now(const struct queue *queue)
 {
-    int64_t mono_ms = clock_mono_ms();
-    int64_t ahead_ms = clock_wall_ms() - mono_ms;
-    if (ahead_ms > queue->own.clock_ahead_ms)
-        queue->own.clock_ahead_ms = ahead_ms;
-    return mono_ms + queue->own.clock_ahead_ms;
+    return clock_steady_ms() + queue->own.rows_ahead_ms;
 }
 
 /* --- memory ------------------------------------------------------------------------------- */
@@ -93,6 +86,8 @@ int load_due(struct queue *queue, struct delivery_list *list, struct error *err)
     bool none = loaded == NULL;
     for (struct delivery *next; loaded != NULL; loaded = next) {
         next = loaded->next;
+        loaded->created_ms -= queue->own.rows_ahead_ms;
+        loaded->expires_ms -= queue->own.rows_ahead_ms;
         LIST_APPEND(list, loaded);
         hold(queue, loaded);
     }

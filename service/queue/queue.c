@@ -51,7 +51,7 @@ static int open_ledger(struct queue *queue, const char *location, struct error *
 static int recover_in(struct queue *queue, const struct flight *flights, size_t n,
                       struct error *err)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = schedule_now(queue);
     bool hold_all = n == STORE_ALL_CLAIMED && queue->settings.hold_in_doubt;
     if (queue->ops->begin(queue->store, err) < 0)
         return -1;
@@ -71,7 +71,11 @@ static int recover(struct queue *queue, struct error *err)
     bool rebooted;
     if (flight_ledger_left_over(queue->ledger, &flights, &n, &rebooted, err) < 0)
         return -1;
-    int rc = recover_in(queue, flights, rebooted ? STORE_ALL_CLAIMED : n, err);
+    if (rebooted)
+        n = STORE_ALL_CLAIMED;
+    int rc = recover_in(queue, flights, n, err);
+    if (rc < 0 && err->code == ERR_STORE_FULL && queue->ops->relieve(queue->store) == 0)
+        rc = recover_in(queue, flights, n, err);
     free(flights);
     if (rc == 0)
         flight_ledger_reset(queue->ledger);
@@ -114,7 +118,6 @@ static struct queue *queue_new(const struct store_ops *ops, const struct queue_s
     inbox_init(&queue->own.kept);
     waiters_init(&queue->own.waiters);
     LIST_INIT(&queue->own.ready);
-    queue->own.clock_ahead_ms = INT64_MIN;
     queue->own.uncounted = true;
     prepare_metrics(queue);
     return queue;
@@ -128,7 +131,7 @@ int queue_open_with(const struct store_ops *ops, const char *location,
     if (queue == NULL)
         return error_set(err, ERR_NOMEM, "queue");
     if (ops->open(location, &queue->store, err) < 0 || open_ledger(queue, location, err) < 0 ||
-        recover(queue, err) < 0 ||
+        calendar_open(queue, err) < 0 || recover(queue, err) < 0 ||
         reader_start(ops, queue->store, queue->ledger, &queue->reader, err) < 0) {
         queue_free(queue);
         return -1;
@@ -269,13 +272,21 @@ void queue_find(struct queue *queue, const char *id, queue_found_fn *found, void
     reader_find(queue->reader, id, found, arg);
 }
 
-bool queue_depart(struct queue *queue, struct delivery *delivery)
+/* The slot first: what has none yet can still be withdrawn. */
+enum queue_departure queue_depart(struct queue *queue, struct delivery *delivery)
 {
-    if (delivery->claim != NULL && !claim_move(delivery->claim, CLAIM_WAITING, CLAIM_DEPARTED))
-        return false;
+    if (claim_is_withdrawn(delivery->claim))
+        return QUEUE_DEPARTS_NEVER;
     const struct flight flight = {.seq = delivery->seq, .hold = delivery->hold_in_doubt};
-    delivery->flight = flight_ledger_enter(queue->ledger, flight);
-    return delivery->flight >= 0;
+    int slot = flight_ledger_enter(queue->ledger, flight);
+    if (slot < 0)
+        return QUEUE_DEPARTS_NOT_NOW;
+    if (delivery->claim != NULL && !claim_move(delivery->claim, CLAIM_WAITING, CLAIM_DEPARTED)) {
+        flight_ledger_leave(queue->ledger, slot);
+        return QUEUE_DEPARTS_NEVER;
+    }
+    delivery->flight = slot;
+    return QUEUE_DEPARTS;
 }
 
 /* --- how it is ---------------------------------------------------------------------------- */

@@ -88,12 +88,18 @@ typedef void queue_found_fn(void *arg, const struct message_record *record,
                             const struct error *err);
 void queue_find(struct queue *queue, const char *id, queue_found_fn *found, void *arg);
 
+enum queue_departure {
+    QUEUE_DEPARTS,         /* go on */
+    QUEUE_DEPARTS_NEVER,   /* it was withdrawn: settle it, all its verdicts DELIVERY_UNTRIED */
+    QUEUE_DEPARTS_NOT_NOW, /* as many are under way as can be noted: keep it and ask later. Not to
+                              be settled: it would be back at once */
+};
+
 /*
  * From a session, any thread: a transaction for `delivery` begins; it must be noted before an octet
- * of its content goes out. false: too many are under way, or the delivery was withdrawn (then it
- * must be settled with all its verdicts DELIVERY_UNTRIED).
+ * of its content goes out.
  */
-bool queue_depart(struct queue *queue, struct delivery *delivery);
+enum queue_departure queue_depart(struct queue *queue, struct delivery *delivery);
 /* What became of it, by the verdicts in it; takes it. UNTRIED recipients are ready again at once:
  * the queue gives the rest back by `ready`. */
 void queue_settle(struct queue *queue, struct delivery *delivery);

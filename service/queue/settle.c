@@ -31,7 +31,7 @@ static bool send_on(struct queue *queue, struct delivery *delivery)
         return true;
     }
     if (atomic_load(&queue->draining) || is_unwanted(queue, delivery) ||
-        delivery->n_recipients == 0 || !verdicts_untouched(delivery, clock_wall_ms()))
+        delivery->n_recipients == 0 || !verdicts_untouched(delivery, clock_steady_ms()))
         return false;
     leave_flight(queue, delivery);
     if (delivery->claim != NULL)
@@ -55,26 +55,26 @@ void settle_sort(struct queue *queue, struct delivery_list *list)
 
 static int release(struct queue *queue, struct delivery *delivery, struct error *err)
 {
+    int64_t due_ms = delivery->created_ms + queue->own.rows_ahead_ms;
     delivery->n_ended = delivery->n_sent = 0;
-    want_at(queue, delivery->created_ms);
-    return queue->ops->release(queue->store, delivery->seq, delivery->created_ms, err);
+    want_at(queue, due_ms);
+    return queue->ops->release(queue->store, delivery->seq, due_ms, err);
 }
 
 static int settle(struct queue *queue, struct delivery *delivery, struct error *err)
 {
     struct verdicts *verdicts = &queue->own.verdicts;
-    int64_t now_ms = clock_wall_ms(), due_ms;
+    int64_t now_ms = clock_steady_ms(), due_ms;
     if (delivery->n_recipients > 0 && verdicts_untouched(delivery, now_ms))
         return release(queue, delivery, err);
     if (verdicts_reserve(verdicts, delivery->n_recipients, err) < 0)
         return -1;
     verdicts_decide(delivery, &queue->settings, now_ms, verdicts);
-    int64_t ahead_ms = schedule_now(queue) - now_ms; /* due times are read by that clock */
     for (size_t i = 0; i < delivery->n_recipients; i++)
         if (verdicts->next_ms[i] > 0)
-            verdicts->next_ms[i] += ahead_ms;
+            verdicts->next_ms[i] += queue->own.rows_ahead_ms;
     const struct settlement settlement = {.delivery = delivery,
-                                          .now_ms = now_ms,
+                                          .now_ms = schedule_now(queue),
                                           .status = verdicts->status,
                                           .next_ms = verdicts->next_ms,
                                           .keep_content = queue->settings.retain_content_ms > 0};

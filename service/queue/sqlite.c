@@ -49,8 +49,8 @@ static const char *const sql[N_STATEMENTS] = {
     [SQL_UPDATE_RECIPIENT] =
         "UPDATE recipient SET status = ?3, attempts = ?4, relay = ?5, code = ?6, enhanced = ?7,"
         " text = ?8, next_ms = ?9, at_ms = ?10 WHERE seq = ?1 AND n = ?2",
-    [SQL_OPEN_RECIPIENTS] = "SELECT status, next_ms FROM recipient WHERE seq = ?1"
-                            " AND status NOT IN (3, 4, 5)",
+    [SQL_OPEN_RECIPIENTS] = "SELECT n, status, next_ms FROM recipient WHERE seq = ?1"
+                            " AND status NOT IN (3, 4, 5) ORDER BY n",
     [SQL_UPDATE_MESSAGE] =
         "UPDATE message SET due_ms = ?2, claimed = 0, ended_ms = ?3 WHERE seq = ?1",
     [SQL_DROP_BODY] = "DELETE FROM body WHERE seq = ?1",
@@ -64,9 +64,8 @@ static const char *const sql[N_STATEMENTS] = {
     [SQL_CLAIM] = "UPDATE message SET claimed = 1 WHERE seq = ?1",
     [SQL_NEXT_DUE] = "SELECT min(due_ms) FROM (" FIRST_DUE("0") " UNION ALL " FIRST_DUE(
         "1") " UNION ALL " FIRST_DUE("2") ")",
-    [SQL_STATS] = "SELECT status, n, created_ms FROM (SELECT status, count(*) AS n,"
-                  " min(seq) AS oldest FROM recipient INDEXED BY recipient_open"
-                  " WHERE status NOT IN (3, 4, 5) GROUP BY status) JOIN message ON seq = oldest",
+    [SQL_OLDEST] = "SELECT created_ms FROM message WHERE seq = (SELECT min(seq) FROM recipient"
+                   " INDEXED BY recipient_open WHERE status = ?1 AND status NOT IN (3, 4, 5))",
     [SQL_ADD_USAGE] = "INSERT INTO usage VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE"
                       " SET messages = messages + ?3, recipients = recipients + ?4",
 };
@@ -158,27 +157,59 @@ static int take_lock(struct store *store, const char *path, struct error *err)
     return 0;
 }
 
+static int cannot_open(sqlite3 *db, const char *path, struct error *err)
+{
+    return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(db));
+}
+
+/*
+ * Everything here is built on the log: one sync a commit, and a reader beside the writer. Where
+ * SQLite cannot have one (a file system without shared memory) it says so by the mode it stays in.
+ */
+static int start_log(struct store *store, struct error *err)
+{
+    sqlite3_stmt *s;
+    char mode[16] = "";
+    if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &s, NULL) != SQLITE_OK)
+        return cannot_open(store->db, store->path, err);
+    int rc = sqlite3_step(s);
+    bool answered = rc == SQLITE_ROW && sqlite_copy_text(s, 0, mode, sizeof(mode)) == 0;
+    sqlite3_finalize(s);
+    if (!answered)
+        return cannot_open(store->db, store->path, err);
+    if (strcmp(mode, "wal") != 0)
+        return error_set(err, ERR_CONFIG,
+                         "queue.store: %s: SQLite cannot keep a write-ahead log there (journal "
+                         "mode \"%s\"): use a local disk",
+                         store->path, mode);
+    if (sqlite3_exec(store->db, "PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK)
+        return cannot_open(store->db, store->path, err);
+    return sqlite_limit_log(store, err);
+}
+
 static int open_writer(struct store *store, const char *path, struct error *err)
 {
     mode_t mask = umask(0077); /* mail is nobody else's business */
-    int rc = sqlite3_open_v2(path, &store->db,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-                                 (is_memory(path) ? SQLITE_OPEN_FULLMUTEX : SQLITE_OPEN_NOMUTEX),
-                             NULL);
+    int rc = sqlite3_open_v2(
+        path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     umask(mask);
     if (rc != SQLITE_OK)
-        return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(store->db));
+        return cannot_open(store->db, path, err);
     sqlite3_extended_result_codes(store->db, 1);
     if (sqlite3_db_readonly(store->db, "main") == 1)
         return error_set(err, ERR_CONFIG, "queue.store: %s cannot be written", path);
+    /* auto_vacuum: of a new file alone, so before anything is written into it. */
     if (sqlite3_exec(store->db,
-                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                     "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;"
-                     "PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;",
+                     "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA cache_size = -16384;"
+                     "PRAGMA temp_store = MEMORY",
                      NULL, NULL, NULL) != SQLITE_OK)
-        return error_set(err, ERR_CONFIG, "queue.store: %s: %s", path, sqlite3_errmsg(store->db));
+        return cannot_open(store->db, path, err);
+    if (store->path != NULL && start_log(store, err) < 0)
+        return -1;
     if (sqlite_prepare_schema(store->db, path, err) < 0)
         return -1;
+    if (store->path != NULL)
+        sqlite_settle_in(store);
     for (size_t i = 0; i < N_STATEMENTS; i++)
         if (sqlite3_prepare_v3(store->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &store->statements[i], NULL) != SQLITE_OK)
@@ -188,6 +219,9 @@ static int open_writer(struct store *store, const char *path, struct error *err)
         sqlite_number(store->db, "SELECT coalesce(max(first_event) + 1000, 0) FROM message"
                                  " WHERE seq = (SELECT max(seq) FROM message)");
     store->last_event = stored > implied ? stored : implied; /* a gap does no harm */
+    if (sqlite_count(store, err) < 0)
+        return -1;
+    memcpy(store->n_open, store->n_open_here, sizeof(store->n_open));
     return 0;
 }
 
@@ -230,7 +264,10 @@ static void sqlite_close(struct store *store)
     sqlite3_close(store->db); /* the last one: checkpoints */
     if (store->lock_fd >= 0)
         close(store->lock_fd);
-    pthread_mutex_destroy(&store->reader_lock);
+    if (store->reserve_fd >= 0)
+        close(store->reserve_fd); /* it stays: the next start may need it */
+    free(store->path);
+    lock_clear(&store->reader_lock);
     free(store);
 }
 
@@ -239,10 +276,15 @@ static int sqlite_open(const char *path, struct store **store_out, struct error 
     struct store *store = calloc(1, sizeof(*store));
     if (store == NULL)
         return error_set(err, ERR_NOMEM, "store");
-    store->lock_fd = -1;
-    pthread_mutex_init(&store->reader_lock, NULL);
+    store->lock_fd = store->reserve_fd = -1;
+    lock_init(&store->reader_lock);
     bool file = !is_memory(path);
-    if ((file && (check_filesystem(path, err) < 0 || take_lock(store, path, err) < 0)) ||
+    if (file && (store->path = strdup(path)) == NULL) {
+        sqlite_close(store);
+        return error_set(err, ERR_NOMEM, "store");
+    }
+    if ((file && (check_filesystem(path, err) < 0 || take_lock(store, path, err) < 0 ||
+                  sqlite_open_reserve(store, err) < 0)) ||
         open_writer(store, path, err) < 0 || open_reader(store, path, err) < 0) {
         sqlite_close(store);
         return -1;
@@ -253,24 +295,55 @@ static int sqlite_open(const char *path, struct store **store_out, struct error 
 
 /* --- transactions ------------------------------------------------------------------------- */
 
+bool sqlite_take_reader(struct store *store)
+{
+    if (lock_held_by_me(&store->reader_lock))
+        return false;
+    lock_take(&store->reader_lock);
+    return true;
+}
+
+void sqlite_drop_reader(struct store *store, bool taken)
+{
+    if (taken)
+        lock_drop(&store->reader_lock);
+}
+
+/* After the transaction, however it ended. */
+static void let_reader_in(struct store *store)
+{
+    sqlite_drop_reader(store, lock_held_by_me(&store->reader_lock));
+}
+
 static int sqlite_begin(struct store *store, struct error *err)
 {
-    return sqlite_run(store, SQL_BEGIN, err);
+    memcpy(store->n_open_here, store->n_open, sizeof(store->n_open));
+    if (store->reader == store->db)
+        sqlite_take_reader(store);
+    if (sqlite_run(store, SQL_BEGIN, err) == 0)
+        return 0;
+    let_reader_in(store);
+    return -1;
 }
 
 static int sqlite_commit(struct store *store, struct error *err)
 {
-    return sqlite_run(store, SQL_COMMIT, err);
+    if (sqlite_run(store, SQL_COMMIT, err) < 0)
+        return -1;
+    memcpy(store->n_open, store->n_open_here, sizeof(store->n_open));
+    let_reader_in(store);
+    return 0;
 }
 
 static void sqlite_rollback(struct store *store)
 {
     if (!sqlite3_get_autocommit(store->db)) /* SQLite may have done it already */
         sqlite_run(store, SQL_ROLLBACK, NULL);
+    let_reader_in(store);
 }
 
 /* `memory:` is the same tables in a database that has no file: one set of rules, tested once. Its
- * one connection is SQLite's serialized kind, so that lookups may come from the reader's thread. */
+ * one connection goes from the queue's thread to the reader's and back under a lock. */
 static int memory_open(const char *location, struct store **store_out, struct error *err)
 {
     if (location[0] != '\0')
@@ -284,7 +357,9 @@ static int memory_open(const char *location, struct store **store_out, struct er
     .forget = sqlite_forget, .settle = sqlite_settle, .cancel = sqlite_cancel,                     \
     .release = sqlite_release, .load = sqlite_load, .next_due = sqlite_next_due,                   \
     .recover = sqlite_recover, .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats,  \
-    .add_usage = sqlite_add_usage, .usage = sqlite_usage
+    .add_usage = sqlite_add_usage, .usage = sqlite_usage, .shift = sqlite_shift,                   \
+    .redate = sqlite_redate, .has_room = sqlite_has_room, .relieve = sqlite_relieve,               \
+    .tidy = sqlite_tidy
 
 const struct store_ops store_sqlite = {
     .scheme = "sqlite", .durable = true, .open = sqlite_open, STORE_FUNCTIONS};

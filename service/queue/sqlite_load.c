@@ -83,7 +83,8 @@ static int read_row(struct arena *arena, sqlite3_stmt *s, struct due_row *row, s
         {&wishes->dsn_ret, 15}, {&wishes->dsn_envid, 16},
     };
     row->seq = sqlite3_column_int64(s, 1);
-    snprintf(row->id, sizeof(row->id), "%s", (const char *)sqlite3_column_text(s, 2));
+    if (sqlite_copy_text(s, 2, row->id, sizeof(row->id)) < 0)
+        return error_set(err, ERR_NOMEM, "deliveries");
     row->smtputf8 = sqlite3_column_int(s, 4) != 0;
     row->created_ms = sqlite3_column_int64(s, 5);
     row->expires_ms = sqlite3_column_int64(s, 6);
@@ -249,6 +250,7 @@ int sqlite_load(struct store *store, int64_t now_ms, size_t max_n, size_t max_by
 int sqlite_next_due(struct store *store, int64_t *due_ms_out, struct error *err)
 {
     sqlite3_stmt *s = store->statements[SQL_NEXT_DUE];
+    bool taken = store->reader == store->db && sqlite_take_reader(store);
     int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW)
         *due_ms_out =
@@ -256,5 +258,6 @@ int sqlite_next_due(struct store *store, int64_t *due_ms_out, struct error *err)
     else
         sqlite_error(err, store->db, "read next due time");
     sqlite3_reset(s);
+    sqlite_drop_reader(store, taken);
     return rc == SQLITE_ROW ? 0 : -1;
 }

@@ -6,18 +6,35 @@
 
 /* --- records ------------------------------------------------------------------------------ */
 
-const char *sqlite_text(struct arena *arena, sqlite3_stmt *s, int column)
+const char *sqlite_column(sqlite3_stmt *s, int column)
 {
     const char *text = (const char *)sqlite3_column_text(s, column);
+    if (text == NULL && sqlite3_column_type(s, column) == SQLITE_NULL)
+        return "";
+    return text;
+}
+
+const char *sqlite_text(struct arena *arena, sqlite3_stmt *s, int column)
+{
+    const char *text = sqlite_column(s, column);
     return text != NULL ? arena_strdup(arena, text) : NULL;
 }
 
-static void read_reply(sqlite3_stmt *s, int column, struct reply_record *out)
+int sqlite_copy_text(sqlite3_stmt *s, int column, char *out, size_t size)
+{
+    const char *text = sqlite_column(s, column);
+    if (text == NULL)
+        return -1;
+    snprintf(out, size, "%s", text);
+    return 0;
+}
+
+static int read_reply(sqlite3_stmt *s, int column, struct reply_record *out)
 {
     out->code = sqlite3_column_int(s, column);
-    snprintf(out->enhanced, sizeof(out->enhanced), "%s",
-             (const char *)sqlite3_column_text(s, column + 1));
-    snprintf(out->text, sizeof(out->text), "%s", (const char *)sqlite3_column_text(s, column + 2));
+    if (sqlite_copy_text(s, column + 1, out->enhanced, sizeof(out->enhanced)) < 0)
+        return -1;
+    return sqlite_copy_text(s, column + 2, out->text, sizeof(out->text));
 }
 
 /* Space for one more item of an array that doubles within the arena. */
@@ -43,10 +60,15 @@ static int read_recipients(struct store *store, struct message_record *record)
             return SQLITE_NOMEM;
         struct recipient_record *r = &record->recipients[record->n_recipients++];
         r->address = sqlite_text(record->arena, s, 0);
-        r->status = (enum recipient_status)sqlite3_column_int(s, 1);
+        int status = sqlite3_column_int(s, 1);
+        if (status < 0 || status > RECIPIENT_IN_DOUBT)
+            return SQLITE_CORRUPT;
+        r->status = (enum recipient_status)status;
         r->attempts = (uint32_t)sqlite3_column_int64(s, 2);
-        r->relay = sqlite_text(record->arena, s, 3);
-        read_reply(s, 4, &r->reply);
+        bool tried = sqlite3_column_type(s, 3) != SQLITE_NULL;
+        r->relay = tried ? sqlite_text(record->arena, s, 3) : NULL;
+        if ((tried && r->relay == NULL) || read_reply(s, 4, &r->reply) < 0)
+            return SQLITE_NOMEM;
         r->next_attempt_ms = sqlite3_column_int64(s, 7);
         r->at_ms = sqlite3_column_int64(s, 8);
         if (r->address == NULL)
@@ -83,7 +105,8 @@ static int read_events(struct store *store, struct message_record *record, int64
         e->recipient = (size_t)sqlite3_column_int64(s, 1);
         e->type = (enum event_type)sqlite3_column_int(s, 2);
         e->at_ms = sqlite3_column_int64(s, 3);
-        read_reply(s, 4, &e->reply);
+        if (read_reply(s, 4, &e->reply) < 0)
+            return SQLITE_NOMEM;
     }
     return rc;
 }
@@ -124,6 +147,8 @@ static int find_locked(struct store *store, const char *id, struct message_recor
             rc = read_events(store, record, first_event);
         if (rc == SQLITE_NOMEM)
             error_set(err, ERR_NOMEM, "record");
+        else if (rc == SQLITE_CORRUPT)
+            error_set(err, ERR_STORE_UNAVAILABLE, "store: the record is damaged");
         else if (rc != SQLITE_DONE)
             sqlite_error(err, store->reader, "read record");
         else
@@ -146,9 +171,9 @@ int sqlite_find(struct store *store, const char *id, struct message_record **rec
         return error_set(err, ERR_NOMEM, "record");
     record->arena = arena;
     snprintf(record->id, sizeof(record->id), "%s", id);
-    pthread_mutex_lock(&store->reader_lock);
+    bool taken = sqlite_take_reader(store);
     int rc = find_locked(store, id, record, err);
-    pthread_mutex_unlock(&store->reader_lock);
+    sqlite_drop_reader(store, taken);
     if (rc < 0)
         return -1;
     *record_out = record;
@@ -156,29 +181,58 @@ int sqlite_find(struct store *store, const char *id, struct message_record **rec
     return 0;
 }
 
-int sqlite_stats(struct store *store, struct store_stats *stats_out, struct error *err)
+int sqlite_count(struct store *store, struct error *err)
 {
-    struct store_stats stats = {0};
-    sqlite3_stmt *s = store->statements[SQL_STATS];
+    sqlite3_stmt *s;
     int rc;
+    if (sqlite3_prepare_v2(store->db,
+                           "SELECT status, count(*) FROM recipient INDEXED BY recipient_open"
+                           " WHERE status NOT IN (3, 4, 5) GROUP BY status",
+                           -1, &s, NULL) != SQLITE_OK)
+        return sqlite_error(err, store->db, "count recipients");
+    memset(store->n_open_here, 0, sizeof(store->n_open_here));
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         int status = sqlite3_column_int(s, 0);
-        int64_t n = sqlite3_column_int64(s, 1), oldest_ms = sqlite3_column_int64(s, 2);
-        if (status == RECIPIENT_QUEUED)
-            stats.oldest_queued_ms = oldest_ms;
-        else if (status == RECIPIENT_DEFERRED)
-            stats.oldest_deferred_ms = oldest_ms;
-        *(status == RECIPIENT_QUEUED     ? &stats.n_queued
-          : status == RECIPIENT_DEFERRED ? &stats.n_deferred
-                                         : &stats.n_in_doubt) = n;
+        if (status >= 0 && status < N_STATUS)
+            store->n_open_here[status] = sqlite3_column_int64(s, 1);
     }
     if (rc != SQLITE_DONE)
+        sqlite_error(err, store->db, "count recipients");
+    sqlite3_finalize(s);
+    return rc == SQLITE_DONE ? 0 : -1;
+}
+
+/* `*created_ms_out` 0: there is none. One step along an index. */
+static int read_oldest(struct store *store, enum recipient_status status, int64_t *created_ms_out,
+                       struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_OLDEST];
+    *created_ms_out = 0;
+    if (store->n_open[status] == 0)
+        return 0;
+    sqlite3_bind_int(s, 1, (int)status);
+    int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW)
+        *created_ms_out = sqlite3_column_int64(s, 0);
+    else if (rc != SQLITE_DONE)
         sqlite_error(err, store->db, "read statistics");
     sqlite3_reset(s);
-    if (rc != SQLITE_DONE)
-        return -1;
-    *stats_out = stats;
-    return 0;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : -1;
+}
+
+int sqlite_stats(struct store *store, struct store_stats *stats_out, struct error *err)
+{
+    struct store_stats stats = {.n_queued = store->n_open[RECIPIENT_QUEUED],
+                                .n_deferred = store->n_open[RECIPIENT_DEFERRED],
+                                .n_in_doubt = store->n_open[RECIPIENT_IN_DOUBT]};
+    bool taken = store->reader == store->db && sqlite_take_reader(store);
+    int rc = read_oldest(store, RECIPIENT_QUEUED, &stats.oldest_queued_ms, err);
+    if (rc == 0)
+        rc = read_oldest(store, RECIPIENT_DEFERRED, &stats.oldest_deferred_ms, err);
+    sqlite_drop_reader(store, taken);
+    if (rc == 0)
+        *stats_out = stats;
+    return rc;
 }
 
 static int read_usage(sqlite3_stmt *s, struct usage_list *list)
@@ -224,9 +278,9 @@ int sqlite_usage(struct store *store, int64_t since_ms, struct usage_list *list_
     CLEANUP(usage_list_clear) struct usage_list list = {.arena = arena_new()};
     if (list.arena == NULL)
         return error_set(err, ERR_NOMEM, "usage");
-    pthread_mutex_lock(&store->reader_lock);
+    bool taken = sqlite_take_reader(store);
     int rc = usage_locked(store, since_ms, &list, err);
-    pthread_mutex_unlock(&store->reader_lock);
+    sqlite_drop_reader(store, taken);
     if (rc < 0)
         return -1;
     *list_out = list;

@@ -49,16 +49,18 @@ static enum store_submitted look_up_key(struct store *store, const struct submis
     int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW) {
         int status = sqlite3_column_int(s, 1);
-        if (sqlite3_column_bytes(s, 0) != (int)sizeof(submission->fingerprint) ||
-            memcmp(sqlite3_column_blob(s, 0), submission->fingerprint,
-                   sizeof(submission->fingerprint)) != 0) {
+        const void *fingerprint = sqlite3_column_blob(s, 0);
+        const char *body = sqlite_column(s, 2);
+        if (fingerprint == NULL ||
+            sqlite3_column_bytes(s, 0) != (int)sizeof(submission->fingerprint) ||
+            memcmp(fingerprint, submission->fingerprint, sizeof(submission->fingerprint)) != 0) {
             verdict = STORE_SUBMIT_MISMATCH;
         } else if (status == 0) {
             verdict = STORE_SUBMIT_IN_PROGRESS;
         } else {
             verdict = STORE_SUBMIT_REPLAY;
             seen->status = status;
-            seen->body = strdup((const char *)sqlite3_column_text(s, 2));
+            seen->body = body != NULL ? strdup(body) : NULL;
             if (seen->body == NULL) {
                 error_set(err, ERR_NOMEM, "answer");
                 verdict = STORE_SUBMIT_FAILED;
@@ -165,6 +167,7 @@ enum store_submitted sqlite_submit(struct store *store, const struct submission 
     sqlite3_exec(store->db, "RELEASE one", NULL, NULL, NULL);
     if (rc < 0)
         return STORE_SUBMIT_FAILED;
+    store->n_open_here[RECIPIENT_QUEUED] += (int64_t)submission->n_recipients;
     *seq_out = seq;
     return STORE_SUBMIT_NEW;
 }
@@ -234,19 +237,39 @@ static int settle_recipient(struct store *store, const struct settlement *settle
                             settlement->now_ms, &recipient->reply, err);
 }
 
-/* Held recipients (in doubt, next 0) keep the message open but are not wanted by time. */
-static int next_of_open(struct store *store, int64_t seq, bool *open_out, int64_t *due_ms_out,
-                        struct error *err)
+/*
+ * How the message stands when it is settled, from what is open now: is any recipient, and when is
+ * the first wanted again? The counts go along. Held recipients (in doubt, next 0) keep the message
+ * open but are not wanted by time.
+ */
+static int weigh(struct store *store, const struct settlement *settlement, bool *open_out,
+                 int64_t *due_ms_out, struct error *err)
 {
+    const struct delivery *delivery = settlement->delivery;
     sqlite3_stmt *s = store->statements[SQL_OPEN_RECIPIENTS];
+    size_t i = 0; /* in the delivery, which has some of them in the same order */
     int rc;
     *open_out = false;
     *due_ms_out = INT64_MAX;
-    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int64(s, 1, delivery->seq);
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        int64_t next_ms = sqlite3_column_int64(s, 1);
-        bool held = sqlite3_column_int(s, 0) == RECIPIENT_IN_DOUBT && next_ms == 0;
+        size_t n = (size_t)sqlite3_column_int64(s, 0);
+        int status = sqlite3_column_int(s, 1);
+        int64_t next_ms = sqlite3_column_int64(s, 2);
+        while (i < delivery->n_recipients && delivery->recipients[i].index < n)
+            i++;
+        if (i < delivery->n_recipients && delivery->recipients[i].index == n &&
+            event_of(settlement->status[i]) >= 0) {
+            if (status >= 0 && status < N_STATUS)
+                store->n_open_here[status]--;
+            status = (int)settlement->status[i];
+            next_ms = settlement->next_ms[i];
+            if (recipient_status_is_final(settlement->status[i]))
+                continue;
+            store->n_open_here[status]++;
+        }
         *open_out = true;
+        bool held = status == RECIPIENT_IN_DOUBT && next_ms == 0;
         if (!held && next_ms < *due_ms_out)
             *due_ms_out = next_ms;
     }
@@ -276,13 +299,13 @@ int sqlite_settle(struct store *store, const struct settlement *settlement, int6
                   struct error *err)
 {
     const struct delivery *delivery = settlement->delivery;
+    bool open;
+    int64_t due_ms;
+    if (weigh(store, settlement, &open, &due_ms, err) < 0)
+        return -1;
     for (size_t i = 0; i < delivery->n_recipients; i++)
         if (settle_recipient(store, settlement, i, err) < 0)
             return -1;
-    bool open;
-    int64_t due_ms;
-    if (next_of_open(store, delivery->seq, &open, &due_ms, err) < 0)
-        return -1;
     if (open) {
         if (due_ms == 0) /* some are still as they were queued */
             due_ms = settlement->now_ms;
@@ -375,9 +398,27 @@ static int add_flying(struct store *store, int64_t seq, bool hold, struct error 
                      values, 2, err);
 }
 
+/* None of its recipients will be open. */
+static int uncount(struct store *store, int64_t seq, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_OPEN_RECIPIENTS];
+    int rc;
+    sqlite3_bind_int64(s, 1, seq);
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+        int status = sqlite3_column_int(s, 1);
+        if (status >= 0 && status < N_STATUS)
+            store->n_open_here[status]--;
+    }
+    if (rc != SQLITE_DONE)
+        sqlite_error(err, store->db, "read recipients");
+    sqlite3_reset(s);
+    return rc == SQLITE_DONE ? 0 : -1;
+}
+
 int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err)
 {
-    if (empty_flying(store, err) < 0 || add_flying(store, seq, false, err) < 0 ||
+    if (uncount(store, seq, err) < 0 || empty_flying(store, err) < 0 ||
+        add_flying(store, seq, false, err) < 0 ||
         change_those_flying(store, RECIPIENT_CANCELED, now_ms, 0, err) < 0 ||
         update_message(store, seq, 0, now_ms, err) < 0)
         return -1;
@@ -412,7 +453,62 @@ int sqlite_recover(struct store *store, const struct flight *flights, size_t n_f
                   " WHERE claimed = 1 OR seq IN (SELECT seq FROM flying)",
                   now, 2, err) < 0)
         return -1;
-    return exec_with(store, "UPDATE idempotency SET status = 202 WHERE status = 0", NULL, 0, err);
+    if (exec_with(store, "UPDATE idempotency SET status = 202 WHERE status = 0", NULL, 0, err) < 0)
+        return -1;
+    return sqlite_count(store, err);
+}
+
+/* Messages whose times are moved are gathered in the temporary table `moved`. Empties it. */
+static int empty_moved(struct store *store, struct error *err)
+{
+    if (exec_with(store,
+                  "CREATE TEMP TABLE IF NOT EXISTS moved(seq INTEGER PRIMARY KEY,"
+                  " by_ms INTEGER NOT NULL)",
+                  NULL, 0, err) < 0)
+        return -1;
+    return exec_with(store, "DELETE FROM moved", NULL, 0, err);
+}
+
+/* Events stay: they say what the clock said. */
+static int move(struct store *store, struct error *err)
+{
+    if (exec_with(store,
+                  "UPDATE recipient SET at_ms = at_ms + by_ms,"
+                  " next_ms = iif(next_ms = 0, 0, max(1, next_ms + by_ms))"
+                  " FROM moved WHERE moved.seq = recipient.seq",
+                  NULL, 0, err) < 0)
+        return -1;
+    return exec_with(store,
+                     "UPDATE message SET created_ms = created_ms + by_ms,"
+                     " expires_ms = expires_ms + by_ms, due_ms = max(1, due_ms + by_ms),"
+                     " ended_ms = ended_ms + by_ms FROM moved WHERE moved.seq = message.seq",
+                     NULL, 0, err);
+}
+
+int sqlite_shift(struct store *store, int64_t from_ms, int64_t to_ms, int64_t by_ms,
+                 struct error *err)
+{
+    const int64_t values[] = {from_ms, to_ms, by_ms};
+    if (empty_moved(store, err) < 0 || exec_with(store,
+                                                 "INSERT INTO moved SELECT seq, ?3 FROM message"
+                                                 " WHERE created_ms BETWEEN ?1 AND ?2",
+                                                 values, 3, err) < 0)
+        return -1;
+    return move(store, err);
+}
+
+int sqlite_redate(struct store *store, int64_t before_ms, int64_t after_ms, int64_t now_ms,
+                  struct error *err)
+{
+    const int64_t values[] = {before_ms, after_ms, now_ms};
+    if (empty_moved(store, err) < 0 ||
+        exec_with(store,
+                  "INSERT INTO moved SELECT seq, ?3 - created_ms FROM message WHERE seq IN"
+                  " (SELECT seq FROM recipient INDEXED BY recipient_open"
+                  "  WHERE status NOT IN (3, 4, 5)) AND (created_ms < ?1 OR created_ms > ?2)",
+                  values, 3, err) < 0)
+        return -1;
+    return move(store, err);
 }
 
 int sqlite_purge(struct store *store, const struct store_purge *purge, size_t *n_out,

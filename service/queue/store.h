@@ -14,8 +14,8 @@
  * before its 2xx; an outcome before a waiting client hears of it. A claim needs no durability:
  * recover() releases all of them at start.
  *
- * All functions but find() run on the queue's thread, the changing ones between begin() and
- * commit(); find() runs on the reader's thread, at the same time. Errors: ERR_STORE_FULL,
+ * All functions but find() and usage() run on the queue's thread, the changing ones between begin()
+ * and commit(); find() runs on the reader's thread, at the same time. Errors: ERR_STORE_FULL,
  * ERR_STORE_UNAVAILABLE (rolled back, try again later), ERR_STORE_BROKEN (a failed sync or a
  * corrupt file: stop taking mail and end), ERR_NOMEM. Times are wall-clock milliseconds.
  */
@@ -168,9 +168,26 @@ struct store_ops {
      * were claimed (the list did not survive), by `due_ms` alone. */
     int (*recover)(struct store *store, const struct flight *flights, size_t n_flights,
                    int64_t now_ms, int64_t due_ms, struct error *err);
+    /* The wall clock was set: the times of messages created from `from_ms` to `to_ms`, by the clock
+     * as it was, go along by `by_ms`. */
+    int (*shift)(struct store *store, int64_t from_ms, int64_t to_ms, int64_t by_ms,
+                 struct error *err);
+    /* Messages not finished that were created before or after what can be true count from now. */
+    int (*redate)(struct store *store, int64_t before_ms, int64_t after_ms, int64_t now_ms,
+                  struct error *err);
     /* `*n_out`: how many records and contents were dropped. */
     int (*purge)(struct store *store, const struct store_purge *purge, size_t *n_out,
                  struct error *err);
+
+    /* A store on a disk keeps some of it in reserve, so that outcomes can always be recorded.
+     * Outside of transactions: */
+    /* Can content of about so many octets be taken in and all of it come to its outcome? */
+    bool (*has_room)(struct store *store, uint64_t bytes);
+    /* The disk is full: what was in reserve is given up. 0: trying again is worth while. */
+    int (*relieve)(struct store *store);
+    /* A while's tidying, when nothing else is to be done: what is not used goes back to the disk,
+     * the reserve is made again. true: there is more to do. */
+    bool (*tidy)(struct store *store);
 
     /* Add to what a relay took in an hour. */
     int (*add_usage)(struct store *store, const struct usage_record *usage, struct error *err);
@@ -182,6 +199,7 @@ struct store_ops {
     /* 0 and a record the caller owns, or ERR_NOT_FOUND. Thread-safe against all the others. */
     int (*find)(struct store *store, const char *id, struct message_record **record_out,
                 struct error *err);
+    /* As of the last commit; its cost does not grow with the backlog. */
     int (*stats)(struct store *store, struct store_stats *stats_out, struct error *err);
 };
 

@@ -4,8 +4,9 @@
  * load by themselves.
  *
  * If it fails, its submissions are refused, and its outcomes are kept and tried again: what a relay
- * has accepted must never be forgotten for want of disk. An outcome or a load that fails by itself
- * is put off, and the rest goes on without it.
+ * has accepted must never be forgotten for want of disk. If it is the disk that is full, the store
+ * gives up what it has in reserve, and outcomes go on at once, few at a time. An outcome or a load
+ * that fails by itself is put off, and the rest goes on without it.
  */
 
 #include <assert.h>
@@ -15,7 +16,11 @@
 #include "base/log.h"
 #include "queue/internal.h"
 
-enum { BATCH_MAX = 512 /* submissions in one transaction: the first should not wait for ever */ };
+enum {
+    BATCH_MAX = 512,            /* submissions in one transaction: the first should not wait */
+    BATCH_BYTES_MAX = 16 << 20, /* of them, unless one alone is larger: the log is to stay short */
+    NARROW_BATCH = 16,          /* outcomes, when the disk is full: each changes some ten pages */
+};
 
 struct turn {
     struct inbox in;
@@ -23,6 +28,7 @@ struct turn {
     bool load;               /* what is due is wanted */
     bool loading;            /* that is what failed */
     bool put_off;            /* some outcomes were put off */
+    bool relieved;           /* the disk was full once already */
     struct delivery *failed; /* the outcome that did */
     size_t n;
 };
@@ -98,6 +104,34 @@ static void put_off_from(struct queue *queue, struct turn *turn)
     turn->put_off = true;
 }
 
+/* The first few stay; the rest is the next turn's. */
+static void take_few(struct queue *queue, struct turn *turn)
+{
+    struct delivery_list *outcomes = &turn->in.outcomes;
+    struct delivery **cut = &outcomes->first;
+    for (size_t n = 0; *cut != NULL && n < NARROW_BATCH; n++)
+        cut = &(*cut)->next;
+    struct delivery_list rest = {.first = *cut, .end = outcomes->end};
+    if (rest.first == NULL)
+        return;
+    *cut = NULL;
+    outcomes->end = cut;
+    LIST_JOIN(&queue->own.kept.outcomes, &rest);
+}
+
+/* Once a turn: the disk is full, and the outcomes at least shall be recorded. */
+static bool relieve(struct queue *queue, struct turn *turn, const struct error *err)
+{
+    if (err->code != ERR_STORE_FULL || turn->relieved)
+        return false;
+    turn->relieved = true;
+    bool relieved = chores_relieve(queue);
+    intake_refuse_all(queue, &turn->in.submissions, err);
+    if (relieved)
+        take_few(queue, turn);
+    return relieved;
+}
+
 static int write(struct queue *queue, struct turn *turn, struct error *err)
 {
     for (;;) {
@@ -106,6 +140,8 @@ static int write(struct queue *queue, struct turn *turn, struct error *err)
         undo(queue, turn);
         if (err->code == ERR_STORE_BROKEN)
             return -1;
+        if (relieve(queue, turn, err))
+            continue;
         if (turn->failed != NULL) {
             turn_failed(queue, "outcome not recorded yet", err);
             put_off_from(queue, turn);
@@ -135,6 +171,7 @@ static void free_remarks(struct remark_list *list)
 static void conclude(struct queue *queue, struct turn *turn)
 {
     queue->own.uncounted = true;
+    chores_note_commit(queue);
     intake_conclude(queue, &turn->in.submissions);
     load_conclude(queue, &turn->loaded);
     settle_conclude(queue, &turn->in.outcomes);
@@ -221,11 +258,15 @@ void turn_take(struct queue *queue, struct inbox *in)
     inbox_join(&turn.in, in);
     LIST_INIT(&turn.loaded);
 
+    calendar_look(queue, &turn.in.submissions);
     chores_look_at_disk(queue);
     if (queue_unwilling(queue, &err))
         intake_refuse_all(queue, &turn.in.submissions, &err);
+    intake_refuse_unfit(queue, &turn.in.submissions);
     settle_sort(queue, &turn.in.outcomes);
     add_kept(queue, &turn.in);
+    if (queue->own.narrow)
+        take_few(queue, &turn);
     work(queue, &turn);
     hand_out(queue);
     waits_end_due(queue);
@@ -255,8 +296,13 @@ static void take_inbox(struct queue *queue, struct inbox *out)
     assert(lock_held_by_me(&queue->lock));
     struct submission_list *list = &queue->inbox.submissions;
     struct submission **cut = &list->first;
-    for (size_t n = 0; *cut != NULL && n < BATCH_MAX; n++)
+    uint64_t bytes = 0;
+    for (size_t n = 0; *cut != NULL && n < BATCH_MAX; n++) {
+        bytes += submission_cost(*cut);
+        if (n > 0 && bytes > BATCH_BYTES_MAX)
+            break;
         cut = &(*cut)->next;
+    }
     struct submission_list rest = {.first = *cut, .end = list->end};
     *cut = NULL;
     list->end = cut;

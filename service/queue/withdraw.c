@@ -11,7 +11,7 @@
 static int cancel_in(struct queue *queue, const struct submission *submission, struct error *err)
 {
     const struct intake *intake = &submission->intake;
-    if (queue->ops->cancel(queue->store, intake->seq, clock_wall_ms(), err) < 0)
+    if (queue->ops->cancel(queue->store, intake->seq, schedule_now(queue), err) < 0)
         return -1;
     if (submission->idempotency_key == NULL || intake->n_sent > 0)
         return 0;

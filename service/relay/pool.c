@@ -162,16 +162,30 @@ static struct delivery *take_ready(struct relay *relay, size_t n_under_way)
     return delivery;
 }
 
+/* As many are under way, on all relays, as can be remembered: the next tick asks again, or whoever
+ * has done with one of his. */
+static void put_back(struct relay *relay, struct delivery *delivery)
+{
+    pthread_mutex_lock(&relay->lock);
+    ready_put_back(&relay->ready, delivery);
+    pthread_mutex_unlock(&relay->lock);
+}
+
 struct delivery *pool_pull(struct relay *relay, size_t n_under_way)
 {
     struct delivery *delivery;
     while ((delivery = take_ready(relay, n_under_way)) != NULL) {
         delivery->relay = relay->settings->name;
         delivery->hold_in_doubt = relay->settings->on_in_doubt == 1;
-        if (queue_depart(relay->around.queue, delivery))
+        enum queue_departure departure = queue_depart(relay->around.queue, delivery);
+        if (departure == QUEUE_DEPARTS)
             return delivery;
         pool_not_sent(relay, 1, pool_n_carried(delivery), clock_mono_ms());
-        queue_settle(relay->around.queue, delivery); /* withdrawn: its verdicts are UNTRIED */
+        if (departure == QUEUE_DEPARTS_NOT_NOW) {
+            put_back(relay, delivery);
+            return NULL;
+        }
+        queue_settle(relay->around.queue, delivery);
     }
     return NULL;
 }
@@ -358,7 +372,7 @@ void pool_closed(struct berth *berth, const struct pool_ending *ending)
 static void settle_expired(struct relay *relay)
 {
     pthread_mutex_lock(&relay->lock);
-    struct delivery *expired = ready_take_expired(&relay->ready, clock_wall_ms());
+    struct delivery *expired = ready_take_expired(&relay->ready, clock_steady_ms());
     pthread_mutex_unlock(&relay->lock);
     pool_give_back(relay, expired);
 }

@@ -51,6 +51,18 @@ void ready_append(struct ready *ready, struct delivery *list)
     }
 }
 
+void ready_put_back(struct ready *ready, struct delivery *one)
+{
+    struct ready_lane *lane = &ready->lanes[one->wishes.priority];
+    one->next = lane->first;
+    if (lane->first == NULL)
+        lane->last = &one->next;
+    lane->first = one;
+    ready->n++;
+    if (one->expires_ms < ready->soonest_ms)
+        ready->soonest_ms = one->expires_ms;
+}
+
 /* The first lane with something in it; but of each round of READY_SHARE turns the last ones belong
  * to one lane each. */
 static struct ready_lane *next_lane(struct ready *ready)
@@ -88,7 +100,7 @@ struct delivery *ready_take_all(struct ready *ready)
 }
 
 /* Moves what has expired from the lane to the list that ends at `*last`; returns the new end. */
-static struct delivery **sift(struct ready *ready, struct ready_lane *lane, int64_t wall_ms,
+static struct delivery **sift(struct ready *ready, struct ready_lane *lane, int64_t now_ms,
                               struct delivery **last)
 {
     struct delivery *one = lane->first;
@@ -96,7 +108,7 @@ static struct delivery **sift(struct ready *ready, struct ready_lane *lane, int6
     for (struct delivery *next; one != NULL; one = next) {
         next = one->next;
         ready->n--;
-        if (one->expires_ms > wall_ms) {
+        if (one->expires_ms > now_ms) {
             append(ready, one);
             continue;
         }
@@ -112,16 +124,15 @@ static struct delivery **sift(struct ready *ready, struct ready_lane *lane, int6
  * place in it. Most queues are empty long before the first of them expires; so it is enough to know
  * a time before which none does. When that one is taken it stays a lower bound.
  */
-struct delivery *ready_take_expired(struct ready *ready, int64_t wall_ms)
+struct delivery *ready_take_expired(struct ready *ready, int64_t now_ms)
 {
     struct delivery *expired = NULL, **last = &expired;
-    /* A clock that was set back looks again. */
-    bool lately = wall_ms >= ready->looked_ms && wall_ms - LOOK_EVERY_MS < ready->looked_ms;
-    if (wall_ms < ready->soonest_ms || lately)
+    bool lately = now_ms >= ready->looked_ms && now_ms - LOOK_EVERY_MS < ready->looked_ms;
+    if (now_ms < ready->soonest_ms || lately)
         return NULL;
-    ready->looked_ms = wall_ms;
+    ready->looked_ms = now_ms;
     ready->soonest_ms = INT64_MAX; /* append() finds it anew */
     for (size_t i = 0; i < READY_PRIORITIES; i++)
-        last = sift(ready, &ready->lanes[i], wall_ms, last);
+        last = sift(ready, &ready->lanes[i], now_ms, last);
     return expired;
 }

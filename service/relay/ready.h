@@ -21,18 +21,19 @@ struct ready {
         struct delivery *first, **last;
     } lanes[READY_PRIORITIES];
     size_t turn;
-    int64_t soonest_ms; /* nothing here expires before; wall clock */
-    int64_t looked_ms;  /* when all were looked through; wall clock */
+    int64_t soonest_ms; /* nothing here expires before; clock_steady_ms() */
+    int64_t looked_ms;  /* when all were looked through; clock_steady_ms() */
 };
 
 void ready_init(struct ready *ready);
-void ready_append(struct ready *ready, struct delivery *list); /* takes the list */
-struct delivery *ready_take(struct ready *ready);              /* the caller's; NULL: none */
-struct delivery *ready_take_all(struct ready *ready);          /* in the order of priority */
+void ready_append(struct ready *ready, struct delivery *list);  /* takes the list */
+void ready_put_back(struct ready *ready, struct delivery *one); /* before all of its priority */
+struct delivery *ready_take(struct ready *ready);               /* the caller's; NULL: none */
+struct delivery *ready_take_all(struct ready *ready);           /* in the order of priority */
 /*
  * Those that have expired, at most a second late. Costs nothing while none can have: only then is
  * the queue looked through, and not more than once a second.
  */
-struct delivery *ready_take_expired(struct ready *ready, int64_t wall_ms);
+struct delivery *ready_take_expired(struct ready *ready, int64_t now_ms);
 
 #endif

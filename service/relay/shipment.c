@@ -181,7 +181,7 @@ static void judge_one(struct relay *relay, const struct delivery *delivery,
     metric_add(counter_of(&relay->metrics, outcome->verdict), 1);
     if (outcome->verdict == DELIVERY_SENT)
         metric_observe(relay->metrics.latency_seconds,
-                       (double)(clock_wall_ms() - delivery->created_ms) / 1000);
+                       (double)(clock_steady_ms() - delivery->created_ms) / 1000);
     log_outcome(relay, delivery, recipient, said->step);
 }
 

@@ -188,7 +188,7 @@ static void *carry_all(void *arg)
             continue;
         }
         delivery->relay = "primary";
-        if (queue_depart(test.queue, delivery)) {
+        if (queue_depart(test.queue, delivery) == QUEUE_DEPARTS) {
             if (rand_r(&seed) % 64 == 0)
                 usleep(5000);
             carry(delivery, &seed);

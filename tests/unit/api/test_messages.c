@@ -64,7 +64,7 @@ static void deliver(void *arg, struct delivery *list)
         if (held) /* for as long as anybody waits */
             for (size_t i = 0; i < d->n_recipients; i++)
                 d->recipients[i].verdict = DELIVERY_DEFERRED;
-        else if (!queue_depart(g->queue, d))
+        else if (queue_depart(g->queue, d) != QUEUE_DEPARTS)
             for (size_t i = 0; i < d->n_recipients; i++)
                 d->recipients[i].verdict = DELIVERY_UNTRIED;
         queue_settle(g->queue, d);

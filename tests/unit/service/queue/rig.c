@@ -424,7 +424,7 @@ struct delivery *rig_depart(struct rig *rig)
     struct delivery *delivery = rig_next(rig);
     delivery->relay = "primary";
     delivery->hold_in_doubt = rig->hold;
-    cr_assert(queue_depart(rig->queue, delivery));
+    cr_assert_eq(queue_depart(rig->queue, delivery), QUEUE_DEPARTS);
     return delivery;
 }
 

@@ -84,3 +84,23 @@ Test(flight, is_full_at_some_time)
     flight_ledger_leave(ledger, 5);
     cr_assert_eq(flight_ledger_enter(ledger, (struct flight){.seq = 8}), 5);
 }
+
+Test(flight, remembers_how_the_clock_stood)
+{
+    static const int64_t clocks[] = {0, -1, 1795435200000, -1795435200000, 86400000};
+    int64_t started_ms = 7;
+    cr_assert_not(flight_ledger_clock(ledger, &started_ms));
+    for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
+        flight_ledger_set_clock(ledger, clocks[i]);
+        reopen();
+        cr_assert(flight_ledger_clock(ledger, &started_ms));
+        cr_assert_eq(started_ms, clocks[i]);
+    }
+    FILE *file = fopen(path, "r+"); /* another start of the machine */
+    cr_assert_not_null(file);
+    cr_assert_eq(fseek(file, 8, SEEK_SET), 0);
+    cr_assert_geq(fputs("another", file), 0);
+    fclose(file);
+    reopen();
+    cr_assert_not(flight_ledger_clock(ledger, &started_ms));
+}

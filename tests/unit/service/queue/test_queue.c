@@ -163,3 +163,22 @@ Test(queue, commits_the_rest_at_its_end)
     rig_find(&rig, sent.id, &found);
     cr_assert_str_eq(found.message_status, "sent");
 }
+
+Test(queue, lets_nothing_depart_that_could_not_be_remembered)
+{
+    struct told told;
+    rig_send(&rig, &(struct mail){0}, &told);
+    struct delivery *delivery = rig_next(&rig);
+    delivery->relay = "primary";
+    for (int i = 0; i < FLIGHT_SLOTS; i++)
+        cr_assert_geq(flight_ledger_enter(rig.queue->ledger, (struct flight){.seq = 1000 + i}), 0);
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(queue_depart(rig.queue, delivery), QUEUE_DEPARTS_NOT_NOW);
+        cr_assert_eq(delivery->flight, -1);
+    }
+    flight_ledger_leave(rig.queue->ledger, 4711);
+    cr_assert_eq(queue_depart(rig.queue, delivery), QUEUE_DEPARTS);
+    cr_assert_eq(delivery->flight, 4711);
+    rig_settle(&rig, delivery, DELIVERY_SENT, 250);
+    rig_await(&rig, told.id, RECIPIENT_SENT);
+}

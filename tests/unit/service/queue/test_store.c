@@ -484,6 +484,158 @@ STORE_TEST(counts_by_status)
     cr_assert_eq(stats.oldest_queued_ms, T0);
 }
 
+/* What a count finds that the store makes when it is opened. */
+static void check_counts(void)
+{
+    struct store_stats kept, counted;
+    cr_assert_eq(bed.ops->stats(bed.store, &kept, &bed.err), 0, "%s", bed.err.detail);
+    if (!bed.ops->durable) { /* recovering counts, and changes nothing here */
+        begin();
+        cr_assert_eq(bed.ops->recover(bed.store, NULL, 0, 0, 0, &bed.err), 0);
+        commit();
+    } else {
+        bed.ops->close(bed.store);
+        open_bed();
+    }
+    cr_assert_eq(bed.ops->stats(bed.store, &counted, &bed.err), 0, "%s", bed.err.detail);
+    cr_assert_eq(kept.n_queued, counted.n_queued, "%ld %ld", (long)kept.n_queued,
+                 (long)counted.n_queued);
+    cr_assert_eq(kept.n_deferred, counted.n_deferred, "%ld %ld", (long)kept.n_deferred,
+                 (long)counted.n_deferred);
+    cr_assert_eq(kept.n_in_doubt, counted.n_in_doubt, "%ld %ld", (long)kept.n_in_doubt,
+                 (long)counted.n_in_doubt);
+    cr_assert_eq(kept.oldest_queued_ms, counted.oldest_queued_ms);
+    cr_assert_eq(kept.oldest_deferred_ms, counted.oldest_deferred_ms);
+}
+
+static bool one_in(unsigned n)
+{
+    return (unsigned)rand() % n == 0;
+}
+
+/* One transaction of anything; `now_ms` goes on with them. */
+static void change_something(int64_t now_ms)
+{
+    static const enum recipient_status ends[] = {
+        RECIPIENT_QUEUED, RECIPIENT_DEFERRED, RECIPIENT_SENT, RECIPIENT_FAILED, RECIPIENT_IN_DOUBT};
+    struct delivery *list = NULL;
+    int64_t due_ms, seq = 0;
+    size_t n;
+    begin();
+    switch (rand() % 8) {
+    case 0:
+    case 1:
+    case 2:
+        submit(&(struct letter){.n_recipients = 1 + (size_t)rand() % 5, .age_ms = rand() % 1000},
+               false, NULL, &seq, NULL);
+        if (one_in(4))
+            bed.ops->cancel(bed.store, seq, now_ms, &bed.err);
+        break;
+    case 3: {
+        const struct flight flight = {.seq = 1 + rand() % 40, .hold = one_in(2)};
+        cr_assert_eq(bed.ops->recover(bed.store, &flight, 1, now_ms, now_ms, &bed.err), 0);
+        break;
+    }
+    case 4: {
+        const struct store_purge all = {.record_before_ms = now_ms, .max_n = 3};
+        cr_assert_eq(bed.ops->purge(bed.store, &all, &n, &bed.err), 0);
+        break;
+    }
+    default:
+        cr_assert_eq(bed.ops->load(bed.store, now_ms, 3, SIZE_MAX, &list, &bed.err), 0);
+        for (struct delivery *one = list; one != NULL; one = one->next) {
+            enum recipient_status status[5];
+            int64_t next_ms[5];
+            for (size_t i = 0; i < one->n_recipients; i++) {
+                status[i] = ends[rand() % 5];
+                bool again = status[i] == RECIPIENT_DEFERRED ||
+                             (status[i] == RECIPIENT_IN_DOUBT && one_in(2));
+                next_ms[i] = again ? now_ms + 1 + rand() % 50 : 0;
+                one->recipients[i].verdict = DELIVERY_DEFERRED;
+            }
+            const struct settlement settlement = {
+                .delivery = one, .now_ms = now_ms, .status = status, .next_ms = next_ms};
+            cr_assert_eq(bed.ops->settle(bed.store, &settlement, &due_ms, &bed.err), 0);
+        }
+        drop_list(list);
+    }
+    if (one_in(4))
+        bed.ops->rollback(bed.store);
+    else
+        commit();
+}
+
+STORE_TEST(keeps_counts_that_a_count_agrees_with)
+{
+    for (unsigned seed = 1; seed <= 3; seed++) {
+        srand(seed);
+        for (int i = 0; i < 300; i++) {
+            change_something(T0 + i + (int64_t)seed * 1000);
+            if (i % 20 == 0)
+                check_counts();
+        }
+        check_counts();
+    }
+}
+
+/* --- a clock that was set ----------------------------------------------------------------- */
+
+static void check_times(const char *id, int64_t created_ms, int64_t next_ms)
+{
+    struct message_record *record = find(id);
+    cr_assert_eq(record->created_ms, created_ms, "%ld", (long)record->created_ms);
+    cr_assert_eq(record->recipients[0].next_attempt_ms, next_ms, "%ld",
+                 (long)record->recipients[0].next_attempt_ms);
+    message_record_free(record);
+}
+
+STORE_TEST(moves_times_with_the_clock)
+{
+    static const enum recipient_status deferred[] = {RECIPIENT_DEFERRED, RECIPIENT_IN_DOUBT};
+    static const int64_t next_ms[] = {T0 + 500, 0}; /* the second is held */
+    static const int64_t by_ms[] = {1600000000000, -700, 86400000, -1600086399300};
+    char early[ID_SIZE], id[ID_SIZE];
+    int64_t at_ms = T0;
+    keep(&(struct letter){.age_ms = 999, .priority = PRIORITY_LOW}, false, early);
+    keep(&(struct letter){.age_ms = 10, .priority = PRIORITY_HIGH}, false, id);
+    settle(load(T0, 1, 1), deferred, next_ms);
+    for (size_t i = 0; i < sizeof(by_ms) / sizeof(by_ms[0]); i++) {
+        begin();
+        cr_assert_eq(bed.ops->shift(bed.store, at_ms - 10, at_ms - 10, by_ms[i], &bed.err), 0, "%s",
+                     bed.err.detail);
+        commit();
+        at_ms += by_ms[i];
+        check_times(id, at_ms - 10, at_ms + 500);
+        check_times(early, T0 - 999, 0);
+    }
+    drop_list(load(T0, 1, 1)); /* the early one */
+    cr_assert_eq(next_due(), at_ms + 500);
+    struct delivery *delivery = load(at_ms + 500, 1, 1);
+    cr_assert_eq(delivery->n_recipients, 1, "what is held stays held");
+    cr_assert_eq(delivery->expires_ms, at_ms + 3600000);
+    drop_list(delivery);
+}
+
+STORE_TEST(forgets_dates_that_cannot_be)
+{
+    static const enum recipient_status sent[] = {RECIPIENT_SENT, RECIPIENT_SENT};
+    static const int64_t never[] = {0, 0};
+    char old[ID_SIZE], right[ID_SIZE], future[ID_SIZE], ended[ID_SIZE];
+    keep(&(struct letter){.age_ms = 900}, false, ended);
+    settle(load(T0, 1, 1), sent, never);
+    keep(&(struct letter){.age_ms = 800}, false, old);
+    keep(&(struct letter){.age_ms = 100}, false, right);
+    keep(&(struct letter){.age_ms = -700000}, false, future);
+    begin();
+    cr_assert_eq(bed.ops->redate(bed.store, T0 - 500, T0 + 500, T0 + 1, &bed.err), 0);
+    commit();
+    check_times(ended, T0 - 900, 0);
+    check_times(old, T0 + 1, 0);
+    check_times(right, T0 - 100, 0);
+    check_times(future, T0 + 1, 0);
+    cr_assert_eq(drop_list(load(T0 + 1, 10, SIZE_MAX)), 3);
+}
+
 /* --- starting again ----------------------------------------------------------------------- */
 
 static void recover(const struct flight *flights, size_t n, int64_t due_ms)
@@ -848,4 +1000,109 @@ Test(sqlite_file, of_a_newer_version_is_refused)
     cr_assert_eq(bed.ops->open(file_path(), &bed.store, &bed.err), -1);
     cr_assert_eq(bed.err.code, ERR_CONFIG);
     cr_assert_not_null(strstr(bed.err.detail, "newer"), "%s", bed.err.detail);
+}
+
+/* --- damage, and the disk ----------------------------------------------------------------- */
+
+Test(sqlite_file, may_have_nothing_where_there_should_be_text)
+{
+    static const char *const columns[] = {
+        "recipient SET enhanced",     "recipient SET text",      "recipient SET address",
+        "event SET enhanced",         "event SET text",          "message SET message_id",
+        "message SET sender",         "message SET header_from", "message SET subject",
+        "message SET tags",           "message SET metadata",    "message SET api_key",
+        "message SET dsn_ret",        "message SET relay",       "idempotency SET body",
+        "idempotency SET fingerprint"};
+    static const enum recipient_status deferred[] = {RECIPIENT_DEFERRED, RECIPIENT_DEFERRED};
+    static const int64_t next_ms[] = {T0, T0};
+    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+        const struct letter letter = {.key = "k"};
+        char id[ID_SIZE], text[200];
+        struct store_seen seen = {0};
+        keep(&letter, false, id);
+        settle(load(T0, 1, SIZE_MAX), deferred, next_ms);
+        bed.ops->close(bed.store);
+        snprintf(
+            text, sizeof(text),
+            "PRAGMA writable_schema = 1;"
+            "UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table';"
+            "PRAGMA writable_schema = RESET; UPDATE %s = NULL;",
+            columns[i]);
+        exec_in_file(text);
+        open_bed();
+        message_record_free(find(id));
+        begin();
+        enum store_submitted again = submit(&letter, false, NULL, NULL, &seen);
+        cr_assert(again == STORE_SUBMIT_REPLAY || again == STORE_SUBMIT_MISMATCH);
+        commit();
+        free(seen.body);
+        cr_assert_eq(drop_list(load(T0, 10, SIZE_MAX)), 1, "%s", columns[i]);
+        tear_down();
+        set_up("sqlite:");
+    }
+}
+
+Test(sqlite_file, has_a_status_nobody_knows)
+{
+    static const int values[] = {-1, 7, 99, INT_MAX};
+    char id[ID_SIZE], text[80];
+    keep(&plain, false, id);
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        struct message_record *record = NULL;
+        bed.ops->close(bed.store);
+        snprintf(text, sizeof(text), "UPDATE recipient SET status = %d WHERE n = 1", values[i]);
+        exec_in_file(text);
+        open_bed();
+        cr_assert_eq(bed.ops->find(bed.store, id, &record, &bed.err), -1);
+        cr_assert_eq(bed.err.code, ERR_STORE_UNAVAILABLE);
+    }
+}
+
+static int64_t number_in_file(const char *text)
+{
+    sqlite3 *db;
+    sqlite3_stmt *s;
+    cr_assert_eq(sqlite3_open(file_path(), &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(db, text, -1, &s, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_step(s), SQLITE_ROW);
+    int64_t value = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    return value;
+}
+
+Test(sqlite_file, shrinks_when_it_is_tidied)
+{
+    static const enum recipient_status sent[] = {RECIPIENT_SENT, RECIPIENT_SENT};
+    static const int64_t never[] = {0, 0};
+    for (size_t i = 0; i < 40; i++)
+        keep(&(struct letter){.size = 500000 + i * 1000}, false, NULL);
+    int64_t before = number_in_file("PRAGMA page_count");
+    cr_assert_gt(before, 5000);
+    for (struct delivery *d; (d = load(T0, 1, SIZE_MAX)) != NULL;)
+        settle(d, sent, never);
+    size_t n = 1;
+    while (bed.ops->tidy(bed.store))
+        n++;
+    cr_assert_gt(n, 10, "in %zu slices", n);
+    cr_assert_lt(number_in_file("PRAGMA page_count"), 600);
+    struct stat st;
+    cr_assert_eq(stat(file_path(), &st), 0);
+    cr_assert_lt(st.st_size, 600 * 4096);
+    check_integrity();
+}
+
+/* Old files were made without it; the first start after that rewrites them. */
+Test(sqlite_file, of_version_1_shrinks_too)
+{
+    put_version_1();
+    exec_in_file("INSERT INTO body SELECT value + 1000, randomblob(3000000) FROM"
+                 " (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3); DELETE FROM body WHERE seq > "
+                 "1000");
+    cr_assert_eq(number_in_file("PRAGMA auto_vacuum"), 0);
+    open_bed();
+    cr_assert_eq(number_in_file("PRAGMA auto_vacuum"), 2);
+    cr_assert_lt(number_in_file("PRAGMA page_count"), 100);
+    check_old_message();
+    check_integrity();
 }

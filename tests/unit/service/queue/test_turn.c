@@ -92,6 +92,8 @@ Test(turn, refuses_what_was_not_committed)
         rig_find(&rig, told.id, &found);
         cr_assert_eq(found.code, ERR_NOT_FOUND);
         cr_assert_eq(rig_n_ready(&rig), 0, "what was refused is never sent");
+        if (codes[i] == ERR_STORE_FULL) /* it has made room: nothing to be unready for */
+            continue;
         cr_assert_not(queue_ready(rig.queue, &err));
         cr_assert_eq(err.code, ERR_STORE_UNAVAILABLE);
     }

@@ -204,3 +204,22 @@ Test(ready, bears_a_clock_that_is_set_back)
     add(PRIORITY_NORMAL, 2000);
     cr_assert_eq(ready_take_expired(&ready, 3000), items[1]);
 }
+
+Test(ready, what_is_put_back_comes_first_of_its_kind)
+{
+    for (size_t i = 0; i < 3; i++)
+        add(PRIORITY_LOW, NEVER_MS);
+    struct delivery *taken = ready_take(&ready);
+    ready_put_back(&ready, taken);
+    cr_assert_eq(ready.n, 3);
+    cr_assert_eq(ready_take(&ready), taken);
+    while (ready_take(&ready) != NULL)
+        ;
+    taken->expires_ms = 5;
+    ready_put_back(&ready, taken); /* into an empty lane */
+    add(PRIORITY_LOW, NEVER_MS);
+    cr_assert_eq(ready_take_expired(&ready, 5), taken, "it expires where it is");
+    cr_assert_eq(ready.n, 1);
+    cr_assert_not_null(ready_take(&ready));
+    cr_assert_null(ready_take(&ready));
+}
