@@ -20,8 +20,8 @@ struct api;
 
 /* Listens on every configured address. ERR_CONFIG if one cannot be had. */
 int api_start(const struct api_context *context, struct api **api_out, struct error *err);
-/* Ends when every request has been answered: after queue_drain(), which sees to it, and before
- * queue_free(). What still comes in gets a 503. NULL is fine. */
+/* Ends when every request has been answered: after engine_abort(), which sees to it, and before
+ * engine_stop(). What still comes in gets a 503. NULL is fine. */
 void api_stop(struct api *api);
 
 #endif
