@@ -52,7 +52,7 @@ static int load_tree(const char *path, json_t **tree_out, struct yaml_lines **li
 {
     if (path == NULL) {
         *tree_out = json_object();
-        return *tree_out != NULL ? 0 : error_set(err, ERR_NOMEM, "configuration");
+        return *tree_out != NULL ? 0 : error_set(err, ERR_NOMEM, "out of memory");
     }
     CLEANUP(buffer_clear) struct buffer text;
     buffer_init(&text, FILE_MAX);
