@@ -171,6 +171,17 @@ build/fuzz/fuzz_compose: LDLIBS += $(shell pkg-config --libs gmime-3.0 2>/dev/nu
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libpostern.a
 	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
+# What our own objects allocate fails, one after the other; libraries are shared, and never hit.
+WRAPPED := malloc calloc realloc reallocarray strdup strndup arena_alloc arena_alloc_array arena_strdup arena_strndup
+
+.PHONY: torture
+torture: deps-test ## every allocation fails once: nothing crashes, leaks or is only half done
+	@$(MAKE) --no-print-directory -j$$(nproc) FLAVOUR=asan build/asan/torture
+	@build/asan/torture
+
+build/asan/torture: $(patsubst %.c,build/asan/%.o,$(wildcard tests/torture/*.c)) build/asan/libpostern.a
+	@$(CC) $(LDFLAGS) $(WRAPPED:%=-Wl,--wrap=%) -o $@ $^ $(LDLIBS)
+
 .PHONY: bench
 bench: deps-bench ## side by side with what people use today
 	@$(MAKE) --no-print-directory FLAVOUR=release all

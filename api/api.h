@@ -22,8 +22,8 @@ struct api;
 int api_start(const struct api_context *context, struct api **api_out, struct error *err);
 /* Where it listens for the n-th `listen` of the settings: for port 0 with the port it has got. */
 const char *api_address(const struct api *api, size_t n);
-/* Ends when every request has been answered: after queue_drain(), which sees to it, and before
- * queue_free(). What still comes in gets a 503. NULL is fine. */
+/* Ends when every request has been answered: after engine_abort(), which sees to it, and before
+ * engine_stop(). What still comes in gets a 503. NULL is fine. */
 void api_stop(struct api *api);
 
 #endif

@@ -33,8 +33,9 @@ enum {
      * this is the limit that a client meets. */
     CONNECTION_MEMORY = 2 * (TARGET_MAX + HEADER_MAX),
     THREADS_MAX = 4,
-    FLUSH_MS = 1000,   /* for answers to reach their clients when the process ends */
-    BODY_FIRST = 4096, /* that a body takes, unless it is smaller */
+    FLUSH_MS = 500, /* for an answer to reach its client when the process ends, while none does; */
+    FLUSH_MAX_MS = 3000, /* for all of them */
+    BODY_FIRST = 4096,   /* that a body takes, unless it is smaller */
 };
 
 #define BODY_TOO_LARGE "The body is over http.max_body."
@@ -51,7 +52,7 @@ struct api {
     atomic_bool stopping;  /* set before `n_suspended` is looked at, which is counted before this
                               is: so none is suspended when the library ends, which aborts then */
     atomic_size_t n_suspended;
-    atomic_size_t n_exchanges;
+    atomic_size_t n_owed; /* answers that are being made or sent */
 };
 
 struct exchange {               /* one request with what the library wants to know of it */
@@ -66,6 +67,7 @@ struct exchange {               /* one request with what the library wants to kn
     const struct route *route; /* NULL: none (yet) */
     atomic_bool answered;      /* hands `request` over from the thread that answered */
     bool refused;              /* what follows on this connection is not to be read */
+    bool owed;                 /* counted in api->n_owed */
 };
 
 static struct exchange *exchange_of(const struct api_request *request)
@@ -122,8 +124,17 @@ static const char *get_query(const struct api_request *request, const char *name
     return found == MHD_YES && value == NULL ? "" : value;
 }
 
+/* From when the request is in until it is completed. */
+static void note_owed(struct exchange *x)
+{
+    if (!x->owed)
+        atomic_fetch_add(&x->api->n_owed, 1);
+    x->owed = true;
+}
+
 static enum MHD_Result send_response(struct exchange *x)
 {
+    note_owed(x);
     struct api_response *r = &x->request.response;
     struct MHD_Response *response = MHD_create_response_from_buffer(
         r->body_len, r->body != NULL ? r->body : "",
@@ -242,7 +253,6 @@ static struct exchange *new_exchange(struct api *api, struct MHD_Connection *con
     x->request.complete = complete_now;
     buffer_init(&x->request.body, api->context.config->http.max_body + 1);
     set_request_id(x->request.id, get_header_list(&x->request, "X-Request-Id")); /* two are none */
-    atomic_fetch_add(&api->n_exchanges, 1);
     return x;
 }
 
@@ -395,6 +405,7 @@ static enum MHD_Result answer(struct exchange *x)
 static enum MHD_Result handle(struct exchange *x)
 {
     set_deadline(x, INT64_MAX); /* it is our turn now */
+    note_owed(x);
     atomic_fetch_add(&x->api->n_suspended, 1);
     if (atomic_load(&x->api->stopping)) {
         atomic_fetch_sub(&x->api->n_suspended, 1);
@@ -440,12 +451,13 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     set_deadline(x, config->http.idle_ms + config->http.header_ms);
     if (x->watched != NULL)
         x->watched->replying = false;
+    if (x->owed)
+        atomic_fetch_sub(&api->n_owed, 1);
     budget_give(api->budget, x->owner, x->reserved);
     free(x->request.response.body);
     buffer_clear(&x->request.body);
     arena_free(x->request.arena); /* which `x` itself is from */
     *state = NULL;
-    atomic_fetch_sub(&api->n_exchanges, 1);
 }
 
 static void on_connection(void *arg, struct MHD_Connection *connection, void **socket_state,
@@ -578,16 +590,25 @@ int api_start(const struct api_context *context, struct api **api_out, struct er
     return 0;
 }
 
-/* The library aborts the process if it ends while a request is suspended. */
+/* The library aborts the process if it ends while a request is suspended, and so each is waited
+ * for: whoever works on it gives it up soon (see api_stop()). Its answer is, too, but not one
+ * that its client does not take. */
 static void finish_requests(struct api *api)
 {
     const struct timespec a_moment = {.tv_nsec = 2000000};
     atomic_store(&api->stopping, true);
     while (atomic_load(&api->n_suspended) > 0)
         nanosleep(&a_moment, NULL);
-    int64_t deadline_ms = clock_mono_ms() + FLUSH_MS;
-    while (atomic_load(&api->n_exchanges) > 0 && clock_mono_ms() < deadline_ms)
+    int64_t begun_ms = clock_mono_ms(), taken_ms = begun_ms, now_ms = begun_ms;
+    size_t before = SIZE_MAX;
+    for (size_t n; (n = atomic_load(&api->n_owed)) > 0; now_ms = clock_mono_ms()) {
+        if (n < before)
+            taken_ms = now_ms;
+        before = n;
+        if (now_ms - taken_ms > FLUSH_MS || now_ms - begun_ms > FLUSH_MAX_MS)
+            break;
         nanosleep(&a_moment, NULL);
+    }
 }
 
 /* The library dereferences NULL if it finds a fault in a request while it ends: so there are no

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <getopt.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,15 @@
 /*
  * `postern serve`: everything in the order it starts, and the same list backwards when it ends.
  * This thread then only waits for signals: SIGTERM and SIGINT drain, a second one ends at once.
+ * Either way nothing but a disk is waited for without a bound of its own, and that no longer than
+ * END_MS: what is not committed then is in doubt, as after a SIGKILL.
  */
+
+enum {
+    LOG_FLUSH_MS = 2000,
+    LOG_FLUSH_IN_HASTE_MS = 300,
+    END_MS = 10000, /* behind the drain: what still waits then waits for a disk */
+};
 
 const char cli_serve_usage[] = "usage: postern serve [--config FILE]\n";
 
@@ -93,17 +102,47 @@ static bool run(struct engine *engine, const sigset_t *signals)
     }
 }
 
-static void drain(struct engine *engine, const sigset_t *signals, int64_t drain_ms)
+/* Whether it is to end in haste. */
+static bool drain(struct engine *engine, const sigset_t *signals, int64_t drain_ms)
 {
     log_info("draining", LOG_INT("deadline_ms", drain_ms));
     int64_t deadline_ms = clock_mono_ms() + drain_ms;
+    bool haste = false;
     engine_drain(engine);
-    while (!engine_at_rest(engine) && clock_mono_ms() < deadline_ms)
-        if (is_end(wait_for_signal(signals, 20)))
-            break;
+    while (!haste && !engine_at_rest(engine) && clock_mono_ms() < deadline_ms)
+        haste = is_end(wait_for_signal(signals, 20));
     if (!engine_at_rest(engine))
-        log_warn("ended with transactions under way",
+        log_warn("ended with transactions or verifies under way",
                  LOG_STR("code", error_word(ERR_CONNECTION_LOST)));
+    return haste;
+}
+
+static void *wait_no_longer(void *arg)
+{
+    const struct timespec end = {.tv_sec = END_MS / 1000}, a_moment = {.tv_nsec = 200000000};
+    while (nanosleep(&end, NULL) < 0)
+        ;
+    log_error("the end took too long: what is not committed is in doubt at the next start",
+              LOG_STR("code", error_word(ERR_TIMEOUT)));
+    nanosleep(&a_moment, NULL); /* for the log's thread */
+    _exit(EXIT_FAILURE);
+}
+
+/* A commit or a lookup that hangs on its disk cannot be called off, only left. */
+static void bound_the_end(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, wait_no_longer, NULL) == 0)
+        pthread_detach(thread);
+}
+
+/* The order matters: what requests wait for is given up before they are waited for. */
+static void end(struct engine *engine, struct api *api, bool haste)
+{
+    bound_the_end();
+    engine_abort(engine, haste);
+    api_stop(api);
+    engine_stop(engine);
 }
 
 static void say_hello(const struct engine *engine, const struct api *api,
@@ -118,9 +157,11 @@ static void say_hello(const struct engine *engine, const struct api *api,
                  LOG_STR("relay", engine->relay_description));
 }
 
+/* Behind what the log has to say about it; a stderr that takes no more would hold us for ever. */
 static int report(const struct error *err)
 {
-    fprintf(stderr, "postern: %s\n", err->detail);
+    if (log_stop(LOG_FLUSH_MS))
+        fprintf(stderr, "postern: %s\n", err->detail);
     return err->code == ERR_CONFIG ? EXIT_CONFIG : EXIT_FAILURE;
 }
 
@@ -141,6 +182,10 @@ int cli_serve(int argc, char **argv)
     block_signals(&signals);
     forbid_core_files();
     log_configure((enum log_level)config->log_level, (enum log_format)config->log_format);
+    if (log_start(&err) < 0) {
+        fprintf(stderr, "postern: %s\n", err.detail);
+        return EXIT_FAILURE;
+    }
     if (engine_start(config, &engine, &err) < 0)
         return report(&err);
     const struct api_context context = {.config = config,
@@ -155,9 +200,9 @@ int cli_serve(int argc, char **argv)
     say_hello(&engine, api, config);
 
     bool orderly = run(&engine, &signals);
-    drain(&engine, &signals, config->drain_ms);
-    api_stop(api);
-    engine_stop(&engine);
+    bool haste = drain(&engine, &signals, config->drain_ms);
+    end(&engine, api, haste);
     log_info("ended", LOG_STR("orderly", orderly ? "yes" : "no"));
+    log_stop(haste ? LOG_FLUSH_IN_HASTE_MS : LOG_FLUSH_MS);
     return orderly ? EXIT_SUCCESS : EXIT_FAILURE;
 }

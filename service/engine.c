@@ -154,14 +154,24 @@ bool engine_at_rest(struct engine *engine)
     return relays_at_rest(engine->relays);
 }
 
-void engine_stop(struct engine *engine)
+void engine_abort(struct engine *engine, bool haste)
 {
+    if (engine->aborted)
+        return;
+    engine->aborted = true;
     if (engine->relays != NULL) {
         engine_drain(engine);
         relays_abort(engine->relays);
     }
+    if (engine->tokens != NULL && haste)
+        oauth_cache_hurry(engine->tokens);
     if (engine->tokens != NULL)
         workers_post(engine->workers, 0, &engine->detach.job);
+}
+
+void engine_stop(struct engine *engine)
+{
+    engine_abort(engine, false);
     workers_stop(engine->workers);
     queue_free(engine->queue);
     relays_free(engine->relays);

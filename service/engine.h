@@ -24,14 +24,19 @@ struct engine {
     } attach, detach; /* of `tokens`, to the first worker's loop */
     struct queue *queue;
     struct relays *relays;
+    bool aborted;
     char relay_description[160]; /* for a person: where mail goes */
 };
 
 int engine_start(const struct config *config, struct engine *engine, struct error *err);
 /* No new transactions, those under way finish. */
 void engine_drain(struct engine *engine);
-bool engine_at_rest(struct engine *engine); /* no connection is left */
-/* Ends what is left (its messages are in doubt, and say so at the next start) and frees all. */
+bool engine_at_rest(struct engine *engine); /* no connection is left, no verify under way */
+/* Gives up what is left: transactions (their messages are in doubt), verifies (ERR_DRAINING), waits
+ * for tokens. So whoever waits for any of it is answered soon, or as soon as the store's disk lets
+ * us. In `haste` a refresh under way is hardly waited for. */
+void engine_abort(struct engine *engine, bool haste);
+/* The same, not in haste, if it was not done before; then frees all. */
 void engine_stop(struct engine *engine);
 
 #endif

@@ -48,7 +48,10 @@ void relays_get(struct api_request *request)
 
 static void on_verified(void *arg, const struct verify_report *report)
 {
-    api_respond_json(arg, 200, render_verify(report));
+    if (report->error.code == ERR_DRAINING) /* given up by us: it says nothing about the relay */
+        problem_respond_error(arg, &report->error);
+    else
+        api_respond_json(arg, 200, render_verify(report));
 }
 
 void relays_verify(struct api_request *request)

@@ -30,6 +30,8 @@ static int read_text(const char *path, struct buffer *out, struct error *err)
     explicit_bzero(chunk, sizeof(chunk));
     if (errnum != 0)
         return error_set(err, ERR_CONFIG, "%s", strerror(errnum));
+    if (out->failed && out->len + sizeof(chunk) <= FILE_MAX)
+        return error_set(err, ERR_NOMEM, "out of memory");
     return out->failed ? error_set(err, ERR_CONFIG, "larger than %d octets", FILE_MAX) : 0;
 }
 
@@ -50,7 +52,7 @@ static int load_tree(const char *path, json_t **tree_out, struct yaml_lines **li
 {
     if (path == NULL) {
         *tree_out = json_object();
-        return *tree_out != NULL ? 0 : error_set(err, ERR_NOMEM, "configuration");
+        return *tree_out != NULL ? 0 : error_set(err, ERR_NOMEM, "out of memory");
     }
     CLEANUP(buffer_clear) struct buffer text;
     buffer_init(&text, FILE_MAX);

@@ -169,6 +169,8 @@ static void set_strings(struct decoder *d, const char *path, struct config_strin
     size_t n = json_is_array(value) ? json_array_size(value) : 1;
     list->items = arena_alloc_array(d->arena, n + 1, sizeof(*list->items));
     list->n_items = 0;
+    if (list->items == NULL)
+        fault(d, path, "out of memory");
     for (size_t i = 0; list->items != NULL && i < n; i++) {
         const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
         char item_path[400];
@@ -187,6 +189,10 @@ static void set_durations(struct decoder *d, const char *path, void *at, const j
     int64_t *ms = arena_alloc_array(d->arena, list.n_items + 1, sizeof(*ms));
     if (list.n_items < n_wanted)
         return; /* told */
+    if (ms == NULL) {
+        fault(d, path, "out of memory");
+        return;
+    }
     for (size_t i = 0; ms != NULL && i < list.n_items; i++)
         if (units_duration_ms(list.items[i], &ms[i]) < 0 || ms[i] == 0) {
             fault(d, path, "\"%s\" is not a duration such as 30s, 5m, 24h, 7d", list.items[i]);
@@ -204,6 +210,10 @@ static void set_rates(struct decoder *d, const char *path, struct config_rates *
     struct config_strings list;
     set_strings(d, path, &list, value);
     struct config_rate *items = arena_alloc_array(d->arena, list.n_items + 1, sizeof(*items));
+    if (items == NULL) {
+        fault(d, path, "out of memory");
+        return;
+    }
     for (size_t i = 0; items != NULL && i < list.n_items; i++)
         if (units_rate(list.items[i], &items[i].n, &items[i].per_ms) < 0) {
             fault(d, path, "\"%s\" is not a rate such as 10/s, 30/m, 1000/h, 10000/d",
@@ -583,7 +593,11 @@ static void *decode_list(struct decoder *d, const json_t *list, const char *name
         return NULL;
     }
     char *items = arena_alloc_array(d->arena, n + 1, section->size);
-    for (size_t i = 0; items != NULL && i < n; i++) {
+    if (items == NULL) {
+        fault(d, name, "out of memory");
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
         char full[64];
         snprintf(full, sizeof(full), "%s[%zu]", name, i);
         decode_item(d, section, full, json_array_get(list, i), items + i * section->size);

@@ -261,9 +261,9 @@ int yaml_load(const char *text, size_t len, json_t **tree_out, struct yaml_lines
     if (loader.lines == NULL || (loader.lines->by_path = json_object()) == NULL ||
         !yaml_parser_initialize(&loader.parser)) {
         yaml_lines_free(loader.lines);
-        return error_set(err, ERR_NOMEM, "configuration");
+        return error_set(err, ERR_NOMEM, "out of memory");
     }
-    error_set(err, ERR_NOMEM, "configuration");
+    error_set(err, ERR_NOMEM, "out of memory");
     yaml_parser_set_input_string(&loader.parser, (const unsigned char *)text, len);
     json_t *tree = load_document(&loader);
     yaml_parser_delete(&loader.parser);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 enum {
     TICK_MS = 1000,   /* how old the gauge of seconds may be */
     LOOK_MS = 2000,   /* how soon a person who has logged in is noticed */
-    LINGER_MS = 5000, /* for an answer, at the end */
+    LINGER_MS = 5000, /* for an answer, at the end: a refresh token may come with it */
+    LINGER_IN_HASTE_MS = 500,
 };
 
 struct slot { /* of one oauth entry */
@@ -50,6 +52,7 @@ struct oauth_cache {
     struct lock lock; /* guards the two below, `wake`, and what its slots say */
     bool attached, ending;
     uv_async_t wake;
+    atomic_bool haste;
 
     size_t n_slots;
     struct slot slots[];
@@ -605,6 +608,11 @@ static struct oauth_ask *take_waiting(struct slot *slot)
     return list;
 }
 
+void oauth_cache_hurry(struct oauth_cache *cache)
+{
+    atomic_store(&cache->haste, true);
+}
+
 void oauth_cache_detach(struct oauth_cache *cache)
 {
     lock_take(&cache->lock);
@@ -618,6 +626,7 @@ void oauth_cache_detach(struct oauth_cache *cache)
         tell(waited);
         fetch_end(cache->slots[i].fetch);
     }
-    uv_timer_start(&cache->timer, on_lingered, LINGER_MS, 0);
+    uv_timer_start(&cache->timer, on_lingered,
+                   atomic_load(&cache->haste) ? LINGER_IN_HASTE_MS : LINGER_MS, 0);
     wind_up(cache);
 }

@@ -52,6 +52,8 @@ int oauth_cache_attach(struct oauth_cache *cache, uv_loop_t *loop, struct error 
 /* On that thread: everybody who waits is told, handles close. A request that may bring a new
  * refresh token is waited for, up to 5 s, because the grant would be lost with it. */
 void oauth_cache_detach(struct oauth_cache *cache);
+/* The detach to come lingers for half a second only. From any thread. */
+void oauth_cache_hurry(struct oauth_cache *cache);
 
 /* Somebody who needs a token. Embedded in something of the asker's. */
 struct oauth_ask {

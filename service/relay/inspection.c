@@ -26,9 +26,13 @@ static void unlink_inspection(struct inspection *inspection)
 static void on_done(void *arg, const struct verify_report *report)
 {
     struct inspection *inspection = arg;
+    struct relay *relay = inspection->relay;
     unlink_inspection(inspection);
     inspection->done(inspection->arg, report);
     free(inspection);
+    pthread_mutex_lock(&relay->lock);
+    relay->n_inspections--;
+    pthread_mutex_unlock(&relay->lock);
 }
 
 static void give_up(struct inspection *inspection, enum error_code code, const char *why)
@@ -46,7 +50,7 @@ static void begin(struct worker_job *job, uv_loop_t *loop)
     bool aborting = relay->aborting;
     pthread_mutex_unlock(&relay->lock);
     if (aborting) {
-        give_up(inspection, ERR_DRAINING, "the gateway is ending");
+        give_up(inspection, ERR_DRAINING, "the gateway is shutting down");
         return;
     }
     inspection->next = relay->berths[0].inspections;
@@ -57,6 +61,17 @@ static void begin(struct worker_job *job, uv_loop_t *loop)
         give_up(inspection, ERR_NOMEM, "no memory for a verify");
 }
 
+/* No new ones in the drain, which waits for those under way. */
+static bool is_admitted(struct relay *relay)
+{
+    pthread_mutex_lock(&relay->lock);
+    bool admitted = !relay->draining && !relay->aborting;
+    if (admitted)
+        relay->n_inspections++;
+    pthread_mutex_unlock(&relay->lock);
+    return admitted;
+}
+
 int relay_verify(struct relay *relay, const struct verify_options *options,
                  void (*done)(void *arg, const struct verify_report *report), void *arg,
                  struct error *err)
@@ -64,6 +79,10 @@ int relay_verify(struct relay *relay, const struct verify_options *options,
     struct inspection *inspection = calloc(1, sizeof(*inspection));
     if (inspection == NULL)
         return error_set(err, ERR_NOMEM, "verify");
+    if (!is_admitted(relay)) {
+        free(inspection);
+        return error_set(err, ERR_DRAINING, "the gateway is shutting down");
+    }
     *inspection = (struct inspection){
         .job.run = begin, .relay = relay, .options = *options, .done = done, .arg = arg};
     inspection->options.tokens = relay->around.tokens;

@@ -75,6 +75,7 @@ struct relay {
     struct ready ready;
     struct rate *messages, *recipients;
     size_t n_connections, n_opening, n_idle;
+    size_t n_inspections;   /* asked for and not yet answered */
     size_t limit;           /* connections wanted at most now: slow start after an outage */
     size_t cap;             /* connections it bears, as its refusals taught us */
     int64_t cap_ms;         /* when it was learned, or last raised again */

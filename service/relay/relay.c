@@ -233,7 +233,7 @@ void relay_abort(struct relay *relay)
 bool relay_at_rest(struct relay *relay)
 {
     pthread_mutex_lock(&relay->lock);
-    bool at_rest = relay->n_connections == 0;
+    bool at_rest = relay->n_connections == 0 && relay->n_inspections == 0;
     pthread_mutex_unlock(&relay->lock);
     return at_rest;
 }

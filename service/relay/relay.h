@@ -59,13 +59,15 @@ void relay_drain(struct relay *relay);
 /* Close every connection now; what was under way is settled as lost or in doubt. The relay's part
  * of the workers' loops ends with it: workers_stop() may follow. */
 void relay_abort(struct relay *relay);
-bool relay_at_rest(struct relay *relay); /* no connection is left */
+bool relay_at_rest(struct relay *relay); /* no connection is left, no relay_verify() under way */
 
 /* `n_messages` to `n_recipients` went through it in the hour that began at `hour_ms` (wall clock),
  * before this process began. */
 void relay_remember(struct relay *relay, int64_t n_messages, int64_t n_recipients, int64_t hour_ms);
 
-/* A verify on one of the workers' loops; `done` is called there. -1: it is ending, or no memory. */
+/* A verify on one of the workers' loops; `done` is called there, after relay_abort() soon and with
+ * ERR_DRAINING in the report unless it has found out what it looked for. -1: ERR_DRAINING,
+ * ERR_NOMEM. */
 int relay_verify(struct relay *relay, const struct verify_options *options,
                  void (*done)(void *arg, const struct verify_report *report), void *arg,
                  struct error *err);

@@ -472,7 +472,7 @@ struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
 
 void verify_abort(struct verify *v)
 {
-    const struct error why = {.code = ERR_CONNECTION_LOST, .detail = "given up by us"};
+    const struct error why = {.code = ERR_DRAINING, .detail = "the gateway is shutting down"};
     v->aborted = v->walk.running;
     v->planned = true; /* nothing more is tried */
     walk_give_up(&v->walk, &why);

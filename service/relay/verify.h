@@ -59,7 +59,8 @@ struct verify_options {
 struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
                             const struct verify_options *options,
                             void (*done)(void *arg, const struct verify_report *report), void *arg);
-/* `done` is called soon, with what is known. */
+/* `done` is called soon, with what is known; ERR_DRAINING: that is not what is wrong with the
+ * relay. */
 void verify_abort(struct verify *verify);
 
 /* The same on a loop of its own, which `options->tokens` is attached to for as long; returns when

@@ -195,10 +195,12 @@ static int append_base64(struct buffer *out, const struct buffer *octets, struct
     if (octets->len == 0)
         return 0;
     size_t len = (octets->len + 2) / 3 * 4;
-    char *to = buffer_reserve(out, len + 1); /* and a NUL, which is not counted */
-    if (to == NULL)
+    if (len + 1 > out->limit - out->len) /* and a NUL, which is not counted */
         return error_set(err, ERR_AUTH_FAILED, "a response of %zu octets does not fit into a line",
                          octets->len);
+    char *to = buffer_reserve(out, len + 1);
+    if (to == NULL)
+        return error_set(err, ERR_NOMEM, "response of %zu octets", len);
     EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)octets->data, (int)octets->len);
     buffer_grown(out, len);
     return 0;

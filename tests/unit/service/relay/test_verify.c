@@ -268,7 +268,7 @@ Test(verify, aborted_at_once)
     verify_abort(start(&relay, false));
     finish();
     cr_expect_not(report.ok);
-    cr_expect_eq(report.error.code, ERR_CONNECTION_LOST);
+    cr_expect_eq(report.error.code, ERR_DRAINING);
     cr_expect_str_eq(report.hint, "");
 }
 
@@ -279,7 +279,7 @@ Test(verify, aborted_while_it_waits_for_the_greeting)
     turn_until(has_client);
     verify_abort(verify);
     finish();
-    cr_expect_eq(report.error.code, ERR_CONNECTION_LOST);
+    cr_expect_eq(report.error.code, ERR_DRAINING);
     cr_expect_str_eq(report.error.where, "greeting");
     cr_expect(report.steps[1].ok);
     cr_expect_not(report.steps[2].ok);
@@ -312,7 +312,7 @@ Test(verify, aborted_twice)
     verify_abort(verify);
     turn_until(never_again);
     finish();
-    cr_expect_eq(report.error.code, ERR_CONNECTION_LOST);
+    cr_expect_eq(report.error.code, ERR_DRAINING);
 }
 
 /* It could send: whether the farewell is answered changes nothing. */
