@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/nearest.h"
 #include "config/check_oauth.h"
+#include "config/ehlo_name.h"
 #include "config/proxy.h"
 #include "config/service.h"
 
@@ -157,14 +158,26 @@ static bool is_address(const char *listen)
 
 /* --- relays ------------------------------------------------------------------------------- */
 
-static const char *machine_name(struct arena *arena)
+/* What we say in EHLO. Where neither the file nor the machine has a name that the world may know,
+ * it stays NULL: each connection then says the address it comes from. */
+static void decide_hostname(struct config_relay *relay, size_t i, struct arena *arena,
+                            struct error_list *errors)
 {
-    char name[256] = "";
-    gethostname(name, sizeof(name) - 1);
-    bool usable = name[0] != '\0' && name[0] != '-' &&
-                  name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                    "0123456789.-")] == '\0';
-    return usable ? arena_strdup(arena, name) : "localhost";
+    char where[64], machine[256] = "";
+    if (relay->hostname == NULL) {
+        gethostname(machine, sizeof(machine) - 1);
+        relay->hostname = config_ehlo_name_of_machine(machine, arena);
+        return;
+    }
+    const char *name = config_ehlo_name(relay->hostname, arena);
+    snprintf(where, sizeof(where), "relays[%zu].hostname", i);
+    if (name != NULL)
+        relay->hostname = name;
+    else
+        error_list_add(errors, where,
+                       "\"%s\" is no name to say in EHLO: write a domain name of letters, digits, "
+                       "hyphens and dots, such as gw.example.com, or an IP address",
+                       relay->hostname);
 }
 
 static bool is_clean(const char *text)
@@ -401,13 +414,12 @@ static void check_relay(struct config *config, size_t i, struct error_list *erro
         relay->auth.username = NULL;
 
     snprintf(where, sizeof(where), "relays[%zu]", i);
-    if (relay->hostname == NULL)
-        relay->hostname = machine_name(config->arena);
+    decide_hostname(relay, i, config->arena, errors);
     check_name(config, i, where, errors);
     if (relay->host == NULL || relay->host[0] == '\0')
         error_list_add(errors, where, "host is missing");
-    else if (!is_clean(relay->host) || !is_clean(relay->hostname) || relay->hostname[0] == '\0')
-        error_list_add(errors, where, "host and hostname hold no spaces");
+    else if (!is_clean(relay->host))
+        error_list_add(errors, where, "host holds no spaces");
     else if (logs_in(relay))
         check_login(relay, where, errors);
 }

@@ -16,6 +16,14 @@
 #include "base/log.h"
 
 enum config_tls { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS, CONFIG_TLS_NONE, CONFIG_TLS_AUTO };
+enum config_extension {
+    CONFIG_EXTENSION_CHUNKING = 1,
+    CONFIG_EXTENSION_PIPELINING = 2,
+    CONFIG_EXTENSION_SMTPUTF8 = 4,
+    CONFIG_EXTENSION_8BITMIME = 8,
+    CONFIG_EXTENSION_DSN = 16,
+    CONFIG_EXTENSION_SIZE = 32,
+};
 enum config_sandbox { CONFIG_SANDBOX_AUTO, CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF };
 
 /* So many in so long a time: "30/m" is 30 in 60,000 ms. */
@@ -91,7 +99,8 @@ struct config_relay {
     const char *proxy_url; /* as it was written; secret */
     struct config_proxy proxy;
     const char *source_address; /* IP address connections come from; NULL: the system's choice */
-    const char *hostname;       /* EHLO; the machine's name by default */
+    const char *hostname; /* EHLO: a domain or an address literal; NULL: each connection's own */
+    unsigned without;     /* enum config_extension: not used though the server offers them */
     struct {
         int64_t connect_ms, tls_ms, greeting_ms, command_ms, data_ms, final_ms;
     } timeouts;

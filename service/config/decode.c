@@ -117,6 +117,16 @@ static const char *read_secret(struct decoder *d, const char *path, const char *
 
 /* --- values ------------------------------------------------------------------------------- */
 
+static void tell_words(struct decoder *d, const char *path, const struct setting *setting,
+                       const char *text)
+{
+    char all[128] = "";
+    for (int i = 0; setting->words[i] != NULL; i++)
+        snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? ", " : "",
+                 setting->words[i]);
+    fault(d, path, "\"%s\" is none of: %s", text, all);
+}
+
 static void set_words(struct decoder *d, const char *path, const struct setting *setting, void *at,
                       const char *text)
 {
@@ -125,11 +135,7 @@ static void set_words(struct decoder *d, const char *path, const struct setting 
             *(int *)at = i;
             return;
         }
-    char all[128] = "";
-    for (int i = 0; setting->words[i] != NULL; i++)
-        snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i > 0 ? ", " : "",
-                 setting->words[i]);
-    fault(d, path, "\"%s\" is none of: %s", text, all);
+    tell_words(d, path, setting, text);
 }
 
 static void set_integer(struct decoder *d, const char *path, const struct setting *setting,
@@ -239,6 +245,28 @@ static void set_scopes(struct decoder *d, const char *path, unsigned *scopes, co
             fault(d, path, "\"%s\" is none of: send, read, admin", list.items[i]);
 }
 
+static void set_word_list(struct decoder *d, const char *path, const struct setting *setting,
+                          unsigned *set, const json_t *value)
+{
+    struct config_strings list;
+    set_strings(d, path, &list, value);
+    *set = 0;
+    for (size_t i = 0; i < list.n_items; i++) {
+        struct nearest nearest;
+        size_t k = 0;
+        nearest_init(&nearest, list.items[i]);
+        for (; setting->words[k] != NULL && strcasecmp(list.items[i], setting->words[k]) != 0; k++)
+            nearest_offer(&nearest, setting->words[k]);
+        if (setting->words[k] != NULL)
+            *set |= 1U << k;
+        else if (nearest.word != NULL)
+            fault(d, path, "\"%s\" is not one of its words; did you mean %s?", list.items[i],
+                  nearest.word);
+        else
+            tell_words(d, path, setting, list.items[i]);
+    }
+}
+
 static void set_sha256(struct decoder *d, const char *path, uint8_t *out, const char *text)
 {
     if (strlen(text) != 64 || strspn(text, "0123456789abcdefABCDEF") != 64) {
@@ -282,6 +310,7 @@ static void set_text(struct decoder *d, const char *path, const struct setting *
     case SETTING_DURATIONS:
     case SETTING_RATES:
     case SETTING_STRINGS:
+    case SETTING_WORDS:
     case SETTING_SCOPES:
         break;
     }
@@ -307,6 +336,9 @@ static void set_value(struct decoder *d, const char *path, const struct setting 
         return;
     case SETTING_RATES:
         set_rates(d, path, at, value);
+        return;
+    case SETTING_WORDS:
+        set_word_list(d, path, setting, at, value);
         return;
     case SETTING_SCOPES:
         set_scopes(d, path, at, value);

@@ -100,6 +100,18 @@ static void print_scopes(FILE *out, unsigned scopes)
     fputs("]", out);
 }
 
+static void print_words(FILE *out, const char *const *words, unsigned set)
+{
+    const char *before = "";
+    fputc('[', out);
+    for (unsigned i = 0; words[i] != NULL; i++)
+        if ((set & (1U << i)) != 0) {
+            fprintf(out, "%s%s", before, words[i]);
+            before = ", ";
+        }
+    fputc(']', out);
+}
+
 static void print_value(FILE *out, const struct setting *setting, const void *base)
 {
     const void *at = (const char *)base + setting->offset;
@@ -146,6 +158,9 @@ static void print_value(FILE *out, const struct setting *setting, const void *ba
         break;
     case SETTING_WORD:
         fputs(setting->words[*(const int *)at], out);
+        break;
+    case SETTING_WORDS:
+        print_words(out, setting->words, *(const unsigned *)at);
         break;
     case SETTING_SCOPES:
         print_scopes(out, *(const unsigned *)at);

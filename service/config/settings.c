@@ -14,6 +14,9 @@ static const char *const grant_words[] = {"refresh_token", "client_credentials",
                                           "token_file", NULL};
 static const char *const client_auth_words[] = {"basic", "post", NULL};
 
+static const char *const extension_words[] = {"chunking", "pipelining", "smtputf8", "8bitmime",
+                                              "dsn",      "size",       NULL};
+
 #define AT(member) offsetof(struct config, member)
 static const struct setting top[] = {
     {"listen", SETTING_STRINGS, AT(listen), "127.0.0.1:8080",
@@ -125,7 +128,13 @@ static const struct setting relay[] = {
      "The way to the relay: socks5://user:password@host:port or http://host:port (CONNECT)."},
     {"source_address", SETTING_STRING, AT(source_address), NULL,
      "IP address of this machine that connections come from."},
-    {"hostname", SETTING_STRING, AT(hostname), NULL, "Our name in EHLO; the machine's by default."},
+    {"hostname", SETTING_STRING, AT(hostname), NULL,
+     "Our name in EHLO; if not given the machine's if it has a dot, else the connection's "
+     "address."},
+    {"without", SETTING_WORDS, AT(without), NULL,
+     "Extensions not to be used though the server offers them: chunking, pipelining, smtputf8, "
+     "8bitmime, dsn, size; a list is fine.",
+     extension_words},
     {"timeouts.connect", SETTING_DURATION, AT(timeouts.connect_ms), "10s", "For DNS and TCP.", NULL,
      1},
     {"timeouts.tls", SETTING_DURATION, AT(timeouts.tls_ms), "15s", "For the TLS handshake.", NULL,

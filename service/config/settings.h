@@ -19,6 +19,8 @@ enum setting_type {
     SETTING_RATES,     /* struct config_rates; one rate is a list of one */
     SETTING_STRINGS,   /* struct config_strings; one string is a list of one */
     SETTING_WORD,      /* an enum, by `words` */
+    SETTING_WORDS,     /* an unsigned with a bit for each of `words` that is named, in their order;
+                          one word is a list of one */
     SETTING_SCOPES,
     SETTING_SHA256,
 };
@@ -29,7 +31,7 @@ struct setting {
     size_t offset;
     const char *def; /* as it would be written; NULL: none */
     const char *help;
-    const char *const *words; /* of SETTING_WORD, in the enum's order, NULL at the end */
+    const char *const *words; /* of SETTING_WORD(S), in the enum's order, NULL at the end */
     long long min, max;       /* of SETTING_INTEGER; min of SETTING_DURATION too, in ms */
     size_t file_offset;       /* where the path of a twin is kept; 0: nowhere */
 };

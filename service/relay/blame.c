@@ -7,6 +7,7 @@ bool blame_is_for(const struct reaction *reaction)
     case REACTION_SLOW_DOWN:
     case REACTION_QUOTA:
     case REACTION_LOGIN:
+    case REACTION_SETUP:
         return true;
     case REACTION_FEWER:
     case REACTION_NO_NEW:

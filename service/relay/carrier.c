@@ -246,6 +246,7 @@ int carrier_open(struct berth *berth, uv_loop_t *loop)
                                         .closed = on_closed,
                                         .said = on_said,
                                         .token_wanted = on_token_wanted,
+                                        .distrust = &berth->relay->distrust,
                                         .arg = c};
     c->identity = pool_identity(berth->relay);
     c->session = session_open(loop, &c->identity->session, &owner);
@@ -271,7 +272,8 @@ static void quit_idle(struct carrier *c)
 
 struct carrier *carrier_idle(struct berth *berth)
 {
-    while (berth->idle != NULL && !session_has_room(berth->idle->session))
+    while (berth->idle != NULL &&
+           (!session_has_room(berth->idle->session) || worn_out(berth->idle)))
         quit_idle(berth->idle);
     return berth->idle;
 }
@@ -280,7 +282,7 @@ void carriers_quit_idle(struct berth *berth, int64_t before_ms)
 {
     for (struct carrier *c = berth->idle, *next; c != NULL; c = next) {
         next = c->next_idle;
-        if (c->idle_since_ms <= before_ms || pool_is_outdated(berth->relay, c->identity))
+        if (c->idle_since_ms <= before_ms || worn_out(c))
             quit_idle(c);
     }
 }

@@ -3,6 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert((int)CONFIG_EXTENSION_CHUNKING == (int)SMTP_EXTENSION_CHUNKING &&
+                   (int)CONFIG_EXTENSION_PIPELINING == (int)SMTP_EXTENSION_PIPELINING &&
+                   (int)CONFIG_EXTENSION_SMTPUTF8 == (int)SMTP_EXTENSION_SMTPUTF8 &&
+                   (int)CONFIG_EXTENSION_8BITMIME == (int)SMTP_EXTENSION_8BITMIME &&
+                   (int)CONFIG_EXTENSION_DSN == (int)SMTP_EXTENSION_DSN &&
+                   (int)CONFIG_EXTENSION_SIZE == (int)SMTP_EXTENSION_SIZE,
+               "the settings' bits are the dialogue's");
+
 static enum session_tls session_tls_of(enum config_tls tls)
 {
     switch (tls) {
@@ -56,6 +64,7 @@ void connect_settings(const struct config_relay *relay, struct session_settings 
         .source_address = relay->source_address,
         .tls = session_tls_of(relay->tls),
         .smtp = {.hostname = relay->hostname,
+                 .without = relay->without, /* the same bits */
                  .tls_verified = relay->tls_options.verify != 0,
                  .allow_plaintext_auth = relay->allow_plaintext_auth != 0,
                  .window = (unsigned)relay->window,

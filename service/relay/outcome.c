@@ -3,7 +3,7 @@
 static enum delivery_verdict of_silence(const struct smtp_recipient_result *recipient,
                                         const struct smtp_result *result)
 {
-    if (result->untouched)
+    if (result->untouched || recipient->again)
         return DELIVERY_UNTRIED;
     if (recipient->step == SMTP_STEP_CONTENT && result->in_doubt)
         return DELIVERY_IN_DOUBT;

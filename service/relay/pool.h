@@ -69,6 +69,7 @@ struct relay {
     struct transport_tls *tls;
     struct addresses *addresses;
     struct relay_metrics metrics;
+    struct smtp_distrust distrust; /* shared by its sessions */
 
     pthread_mutex_t lock;      /* guards everything below, and the berths' counts */
     struct identity *identity; /* of new connections */
@@ -161,7 +162,8 @@ int carrier_open(struct berth *berth, uv_loop_t *loop);
 struct carrier *carrier_idle(struct berth *berth);
 /* Give the delivery to the idle carrier `carrier`. */
 void carrier_carry(struct carrier *carrier, struct delivery *delivery);
-/* Say QUIT to those idle since before `before_ms` (monotonic), and to those of an old identity. */
+/* Say QUIT to those idle since before `before_ms` (monotonic), and to those whose lifetime is over
+ * or whose identity is an old one. */
 void carriers_quit_idle(struct berth *berth, int64_t before_ms);
 /* Idle ones say QUIT, those still on their way in are given up. */
 void carriers_quit_unused(struct berth *berth);

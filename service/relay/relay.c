@@ -63,6 +63,7 @@ static int prepare(struct relay *relay, struct error *err)
     relay->messages = new_rate(&settings->rate.messages, err);
     relay->recipients = relay->messages != NULL ? new_rate(&settings->rate.recipients, err) : NULL;
     relay->addresses = addresses_new();
+    relay->distrust.relay = settings->name;
     if (relay->recipients == NULL)
         return -1;
     if (relay->addresses == NULL)

@@ -178,6 +178,7 @@ static int64_t react(struct relay *relay, const struct reaction *reaction)
     case REACTION_QUOTA:
         return rest(&relay->traffic, now_ms, reaction->pause_ms);
     case REACTION_LOGIN:
+    case REACTION_SETUP:
         return backoff_failed(&relay->traffic, now_ms, true, dice());
     case REACTION_SLOW_DOWN:
     case REACTION_RECONNECT:
@@ -190,12 +191,19 @@ static int64_t react(struct relay *relay, const struct reaction *reaction)
     return 0;
 }
 
+static enum error_code code_of(const struct reaction *reaction)
+{
+    return reaction->kind == REACTION_LOGIN   ? ERR_AUTH_FAILED
+           : reaction->kind == REACTION_SETUP ? ERR_RELAY_REFUSED
+                                              : ERR_THROTTLED;
+}
+
 bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct reaction *reaction,
                       const struct reply_record *reply)
 {
     struct error why;
-    error_set(&why, reaction->kind == REACTION_LOGIN ? ERR_AUTH_FAILED : ERR_THROTTLED, "%d%s%s %s",
-              reply->code, reply->enhanced[0] != '\0' ? " " : "", reply->enhanced, reply->text);
+    error_set(&why, code_of(reaction), "%d%s%s %s", reply->code,
+              reply->enhanced[0] != '\0' ? " " : "", reply->enhanced, reply->text);
     pthread_mutex_lock(&relay->lock);
     note(relay, step, &why, reaction);
     int64_t pause_ms = react(relay, reaction);

@@ -46,14 +46,23 @@ static struct bad_address key_of(const struct sockaddr *address)
     return key;
 }
 
+static bool keys_equal(const struct bad_address *a, const struct bad_address *b)
+{
+    return a->family == b->family && memcmp(a->octets, b->octets, sizeof(a->octets)) == 0;
+}
+
+bool addresses_equal(const struct sockaddr *a, const struct sockaddr *b)
+{
+    struct bad_address left = key_of(a), right = key_of(b);
+    return keys_equal(&left, &right);
+}
+
 /* The three below are called under the lock. */
 static size_t find(const struct addresses *addresses, const struct sockaddr *address)
 {
     struct bad_address key = key_of(address);
     size_t i = 0;
-    while (i < addresses->n_bad &&
-           (addresses->bad[i].family != key.family ||
-            memcmp(addresses->bad[i].octets, key.octets, sizeof(key.octets)) != 0))
+    while (i < addresses->n_bad && !keys_equal(&addresses->bad[i], &key))
         i++;
     return i;
 }
@@ -95,27 +104,27 @@ void addresses_worked(struct addresses *addresses, const struct sockaddr *addres
     pthread_mutex_unlock(&addresses->lock);
 }
 
-/* The next of the list from `from` on that is as bad as asked, and of the one family or of any
- * other; under the lock. */
+/* The next of the list from `from` on that is good, and of the one family or of any other; under
+ * the lock. */
 static const struct addrinfo *next_of(const struct addresses *addresses,
                                       const struct addrinfo *from, int family, bool of_family,
-                                      bool bad, int64_t now_ms)
+                                      int64_t now_ms)
 {
     while (from != NULL && ((from->ai_family == family) != of_family ||
-                            (addresses != NULL && is_bad(addresses, from->ai_addr, now_ms)) != bad))
+                            (addresses != NULL && is_bad(addresses, from->ai_addr, now_ms))))
         from = from->ai_next;
     return from;
 }
 
-/* Those that are good, or those that are bad, families in turn; under the lock. */
-static size_t interleave(const struct addresses *addresses, const struct addrinfo *list, bool bad,
+/* Those that are good, families in turn; under the lock. */
+static size_t interleave(const struct addresses *addresses, const struct addrinfo *list,
                          int64_t now_ms, const struct addrinfo **sorted_out, size_t size)
 {
     const struct addrinfo *at[2] = {list, list}; /* of the first's family, of others */
     size_t n = 0;
     for (unsigned turn = 0; n < size && (at[0] != NULL || at[1] != NULL); turn++) {
         const struct addrinfo **next = &at[turn % 2];
-        *next = next_of(addresses, *next, list->ai_family, turn % 2 == 0, bad, now_ms);
+        *next = next_of(addresses, *next, list->ai_family, turn % 2 == 0, now_ms);
         if (*next == NULL)
             continue;
         sorted_out[n++] = *next;
@@ -124,14 +133,26 @@ static size_t interleave(const struct addresses *addresses, const struct addrinf
     return n;
 }
 
+/* Those that are bad, as they failed; under the lock. */
+static size_t append_bad(const struct addresses *addresses, const struct addrinfo *list,
+                         int64_t now_ms, const struct addrinfo **sorted_out, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < addresses->n_bad; i++)
+        for (const struct addrinfo *one = list; one != NULL && n < size; one = one->ai_next)
+            if (find(addresses, one->ai_addr) == i && is_bad(addresses, one->ai_addr, now_ms))
+                sorted_out[n++] = one;
+    return n;
+}
+
 size_t addresses_sort(struct addresses *addresses, const struct addrinfo *list, int64_t now_ms,
                       const struct addrinfo **sorted_out, size_t size)
 {
     if (addresses != NULL)
         pthread_mutex_lock(&addresses->lock);
-    size_t n = interleave(addresses, list, false, now_ms, sorted_out, size);
+    size_t n = interleave(addresses, list, now_ms, sorted_out, size);
     if (addresses != NULL) {
-        n += interleave(addresses, list, true, now_ms, sorted_out + n, size - n);
+        n += append_bad(addresses, list, now_ms, sorted_out + n, size - n);
         pthread_mutex_unlock(&addresses->lock);
     }
     return n;

@@ -8,7 +8,8 @@
 #include "smtp/resolver.h"
 
 enum {
-    ATTEMPTS_MAX = 16,      /* addresses of a host that are tried */
+    ATTEMPTS_MAX = CONNECTOR_ADDRESSES_MAX,
+    LAST_LOOK_MS = 1,
     ATTEMPT_DELAY_MS = 250, /* RFC 8305, 8 */
 };
 
@@ -35,8 +36,9 @@ struct connector {
     struct sockaddr_storage addresses[ATTEMPTS_MAX]; /* in the order they are tried */
     size_t n_addresses, n_begun;
     struct attempt *attempts[ATTEMPTS_MAX]; /* as `addresses`; NULL: not under way */
-    size_t n_under_way;
-    enum rank rank; /* of `why` */
+    size_t n_under_way, n_failed;
+    bool looked_last; /* the deadline has passed, and the loop has looked once more since */
+    enum rank rank;   /* of `why` */
     struct error why;
 };
 
@@ -92,7 +94,6 @@ static void remember(const struct connector *c, size_t winner)
     struct addresses *addresses = c->settings.addresses;
     if (addresses == NULL)
         return;
-    addresses_worked(addresses, plain(&c->addresses[winner]));
     for (size_t i = 0; i < winner; i++)
         if (c->attempts[i] != NULL)
             addresses_failed(addresses, plain(&c->addresses[i]), clock_mono_ms());
@@ -103,8 +104,9 @@ static void win(struct connector *c, size_t i)
     const struct connector_owner owner = c->owner;
     struct transport *transport = TAKE(c->attempts[i]->transport);
     remember(c, i);
+    size_t n_left = c->n_addresses - 1 - c->n_failed;
     connector_cancel(c);
-    owner.connected(owner.arg, transport);
+    owner.connected(owner.arg, transport, n_left);
 }
 
 /* --- what failed -------------------------------------------------------------------------- */
@@ -122,6 +124,7 @@ static enum rank rank_of(const struct error *why, bool here)
 static void note_failure(struct connector *c, size_t i, const struct error *why, bool here)
 {
     char address[INET6_ADDRSTRLEN];
+    c->n_failed++;
     if (c->settings.addresses != NULL && !here)
         addresses_failed(c->settings.addresses, plain(&c->addresses[i]), clock_mono_ms());
     enum rank rank = rank_of(why, here);
@@ -238,9 +241,14 @@ static void time_out(struct connector *c)
 static void on_timer(uv_timer_t *timer)
 {
     struct connector *c = timer->data;
-    if (clock_mono_ms() >= c->settings.deadline_ms)
+    if (clock_mono_ms() >= c->settings.deadline_ms && c->looked_last) {
         time_out(c);
-    else if (c->resolution != NULL) /* the loop's clock lags a little */
+    } else if (clock_mono_ms() >= c->settings.deadline_ms) {
+        /* Timers run before the sockets are looked at: after a freeze of this process there may be
+         * what came in time. */
+        c->looked_last = true;
+        uv_timer_start(timer, on_timer, LAST_LOOK_MS, 0);
+    } else if (c->resolution != NULL) /* the loop's clock lags a little */
         arm_timer(c);
     else
         go_on(c);
@@ -255,13 +263,21 @@ static bool suits_source(const struct connector *c, const struct addrinfo *addre
            (!c->has_source || address->ai_family == c->source.ss_family);
 }
 
+static bool is_spent(const struct connector *c, const struct addrinfo *address)
+{
+    for (size_t i = 0; i < c->settings.n_spent; i++)
+        if (addresses_equal(plain(&c->settings.spent[i]), address->ai_addr))
+            return true;
+    return false;
+}
+
 static void take_addresses(struct connector *c, const struct addrinfo *list)
 {
     const struct addrinfo *sorted[2 * ATTEMPTS_MAX];
     size_t n = addresses_sort(c->settings.addresses, list, clock_mono_ms(), sorted,
                               sizeof(sorted) / sizeof(sorted[0]));
     for (size_t i = 0; i < n && c->n_addresses < ATTEMPTS_MAX; i++)
-        if (suits_source(c, sorted[i]))
+        if (suits_source(c, sorted[i]) && !is_spent(c, sorted[i]))
             memcpy(&c->addresses[c->n_addresses++], sorted[i]->ai_addr, sorted[i]->ai_addrlen);
 }
 
@@ -278,6 +294,8 @@ static void on_resolved(void *arg, const struct addrinfo *list, const struct err
     if (c->n_addresses == 0 && c->has_source)
         error_set(&c->why, ERR_CONNECT_FAILED, "%s has no address that source_address %s can reach",
                   c->settings.host, c->settings.source_address);
+    else if (c->n_addresses == 0 && c->settings.n_spent > 0)
+        error_set(&c->why, ERR_CONNECT_FAILED, "%s has no other address", c->settings.host);
     else if (c->n_addresses == 0)
         error_set(&c->why, ERR_CONNECT_FAILED, "%s has no IP address", c->settings.host);
     go_on(c);

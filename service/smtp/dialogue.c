@@ -10,6 +10,7 @@
 #include "smtp/login.h"
 #include "smtp/owed.h"
 #include "smtp/parameters.h"
+#include "smtp/reaction.h"
 #include "smtp/reply.h"
 #include "smtp/trace.h"
 #include "smtp/transaction.h"
@@ -57,12 +58,15 @@ struct smtp_dialogue {
     bool login_away; /* taken, to be run */
     bool tls, wants_tls;
     bool ready, quitting;
-    bool unclear;    /* the last transaction may have left something open at the server */
-    bool rset_asked; /* ... of which the RSET on its way will clear it */
-    bool farewell;   /* it said that it goes: what stands behind that was not done */
+    bool unclear;       /* the last transaction may have left something open at the server */
+    bool rset_asked;    /* ... of which the RSET on its way will clear it */
+    bool refused_chunk; /* ... and its content may have been read as commands */
+    bool grouped;       /* a reply has come for a command that was sent with others behind it */
+    bool farewell;      /* it said that it goes: what stands behind that was not done */
     bool over, closed;
 
-    unsigned window; /* transactions under way at once, now */
+    unsigned without; /* enum smtp_extension: on this connection, from its beginning */
+    unsigned window;  /* transactions under way at once, now */
     uint64_t n_begun;
     size_t n_under_way;
     struct smtp_tx_list under_way, results;
@@ -160,6 +164,16 @@ static struct smtp_tx *list_pop(struct smtp_tx_list *list)
     return tx;
 }
 
+/* What it offers does not work; those under way go on as they are. */
+static void distrust(struct smtp_dialogue *d, unsigned extensions)
+{
+    char why[sizeof(d->said.text) + 24];
+    snprintf(why, sizeof(why), "%d %s%s%s", d->said.code, d->said.enhanced,
+             d->said.enhanced[0] != '\0' ? " " : "", d->said.text);
+    smtp_extensions_leave_out(&d->extensions, extensions);
+    smtp_distrust_note(d->options->distrust, extensions, why);
+}
+
 /* Replies come in order, so transactions end in the order they began. */
 static void finish_first(struct smtp_dialogue *d)
 {
@@ -172,7 +186,7 @@ static void finish_first(struct smtp_dialogue *d)
 /* ---- steps, in wire order ---- */
 
 static const struct smtp_command GREETING, EHLO, HELO, STARTTLS, AUTH, AUTH_LINE, MAIL, RCPT, DATA,
-    CONTENT, CHUNK, LARGE_CHUNK, RSET, QUIT;
+    CONTENT, CHUNK, LARGE_CHUNK, RSET, LONE_RSET, QUIT;
 
 static int on_greeting(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
@@ -202,7 +216,7 @@ static int after_ehlo(struct smtp_dialogue *d, struct error *err)
     return 0;
 }
 
-static void put_ehlo(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_ehlo(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     put(d, "EHLO %.255s\r\n", d->options->hostname);
 }
@@ -220,12 +234,13 @@ static int on_ehlo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     if (reply_class(d) != 2)
         return no_answer_to(d, owed, err);
     smtp_extensions_parse(smtp_reply_text(&d->reply), &d->extensions);
+    smtp_extensions_leave_out(&d->extensions, d->without);
     return after_ehlo(d, err);
 }
 
 static const struct smtp_command EHLO = {SMTP_STEP_EHLO, true, false, put_ehlo, on_ehlo};
 
-static void put_helo(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_helo(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     put(d, "HELO %.255s\r\n", d->options->hostname);
 }
@@ -241,7 +256,7 @@ static int on_helo(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 
 static const struct smtp_command HELO = {SMTP_STEP_EHLO, true, false, put_helo, on_helo};
 
-static void put_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_starttls(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     put(d, "STARTTLS\r\n");
 }
@@ -337,12 +352,12 @@ static int want_another_token(struct smtp_dialogue *d, struct error *err)
     return start_auth(d, err);
 }
 
-static void put_auth(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_auth(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     put(d, "AUTH %s\r\n", sasl_mechanism(d->login.sasl));
 }
 
-static void put_auth_line(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_auth_line(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     send_text(d, d->login.line.data, d->login.line.len);
 }
@@ -374,11 +389,30 @@ static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 static const struct smtp_command AUTH = {SMTP_STEP_AUTH, true, false, put_auth, on_auth};
 static const struct smtp_command AUTH_LINE = {SMTP_STEP_AUTH, true, false, put_auth_line, on_auth};
 
-static void put_mail(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_mail(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     char parameters[SMTP_PARAMETERS_SIZE];
     smtp_mail_parameters(owed->tx, &d->extensions, parameters);
+    owed->sent_size = d->extensions.has_size;
+    owed->sent_dsn = strstr(parameters, " RET=") != NULL || strstr(parameters, " ENVID=") != NULL;
     put(d, "MAIL FROM:<%s>%s\r\n", owed->tx->envelope.sender, parameters);
+}
+
+/* Is it the parameters that were refused (RFC 5321, 4.2.2; RFC 5321, 4.1.1.11), rather than what
+ * they stand behind? 501 is said of addresses too, so there the enhanced code has to say it. */
+static bool refuses_parameters(const struct smtp_dialogue *d)
+{
+    return d->said.code == 555 || d->said.code == 504 ||
+           (d->said.code == 501 && strcmp(d->said.enhanced, "5.5.4") == 0);
+}
+
+/* SIZE and what was asked for of DSN can be left out. A BODY or SMTPUTF8 cannot: they stand there
+ * only for a message that needs them, so who refuses them refuses the message. */
+static unsigned spare_parameters(const struct smtp_dialogue *d, const struct smtp_owed *owed)
+{
+    bool mail = owed->command->step == SMTP_STEP_MAIL;
+    return (mail && owed->sent_size ? SMTP_EXTENSION_SIZE : 0U) |
+           (owed->sent_dsn ? SMTP_EXTENSION_DSN : 0U);
 }
 
 static int on_mail(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
@@ -391,9 +425,13 @@ static int on_mail(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     }
     /* Sent before we knew how the one before it ends. Some servers refuse it then for what that one
      * left (RFC 3030, 2), so it has another chance behind an RSET. */
+    unsigned spare = spare_parameters(d, owed);
     if (d->unclear) {
         owed->tx->misplaced = owed->tx->untouched = true;
         d->window = 1;
+    } else if (refuses_parameters(d) && spare != 0) {
+        distrust(d, spare);
+        smtp_tx_leave_rest(owed->tx);
     }
     smtp_tx_decide_rest(owed->tx, SMTP_STEP_MAIL, &d->said);
     smtp_owed_forget_unsent(&d->owed, owed->tx);
@@ -402,10 +440,11 @@ static int on_mail(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 
 static const struct smtp_command MAIL = {SMTP_STEP_MAIL, false, false, put_mail, on_mail};
 
-static void put_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_rcpt(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     char parameters[SMTP_PARAMETERS_SIZE];
     smtp_rcpt_parameters(owed->tx, owed->rcpt, &d->extensions, parameters);
+    owed->sent_dsn = parameters[0] != '\0';
     put(d, "RCPT TO:<%s>%s\r\n", owed->tx->envelope.recipients[owed->rcpt], parameters);
 }
 
@@ -414,6 +453,11 @@ static int on_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
     struct smtp_tx *tx = owed->tx;
     if (!is_refusal(d) && reply_class(d) != 2)
         return no_answer_to(d, owed, err);
+    unsigned spare = spare_parameters(d, owed);
+    if (is_refusal(d) && refuses_parameters(d) && spare != 0 && !tx->misplaced) {
+        distrust(d, spare);
+        smtp_tx_leave(tx, owed->rcpt);
+    }
     if (is_refusal(d))
         smtp_tx_decide(tx, owed->rcpt, SMTP_STEP_RCPT, &d->said);
     else if (!smtp_tx_decided(tx, owed->rcpt)) /* it is if MAIL was refused */
@@ -425,7 +469,7 @@ static int on_rcpt(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 
 static const struct smtp_command RCPT = {SMTP_STEP_RCPT, false, false, put_rcpt, on_rcpt};
 
-static void put_data(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_data(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     put(d, "DATA\r\n");
 }
@@ -455,6 +499,15 @@ static void open_window(struct smtp_dialogue *d)
     d->window = 2 * d->window < most ? 2 * d->window : most;
 }
 
+/* 500 to 504 to BDAT is about the command, not about the message: whoever offered CHUNKING is not
+ * who we speak to. Unless it is said of a BDAT that has nobody to go to: that is as it should be.
+ */
+static bool refuses_chunks(const struct smtp_dialogue *d, const struct smtp_owed *owed)
+{
+    return owed->command != &CONTENT && d->said.code >= 500 && d->said.code <= 504 &&
+           owed->tx->n_accepted > 0 && !owed->tx->misplaced;
+}
+
 static int on_content(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     struct smtp_tx *tx = owed->tx;
@@ -467,6 +520,13 @@ static int on_content(struct smtp_dialogue *d, const struct smtp_owed *owed, str
     }
     if (!is_refusal(d) && !taken)
         return no_answer_to(d, owed, err);
+    if (taken && owed->command != &CONTENT)
+        smtp_distrust_note_success(d->options->distrust, SMTP_EXTENSION_CHUNKING);
+    if (refuses_chunks(d, owed)) {
+        distrust(d, SMTP_EXTENSION_CHUNKING);
+        d->refused_chunk = true;
+        smtp_tx_leave_rest(tx);
+    }
     smtp_tx_decide_rest(tx, SMTP_STEP_CONTENT, &d->said);
     /* A final dot ends the transaction whatever is said of it; a refused chunk leaves it unclear
      * (RFC 3030, 2). */
@@ -479,7 +539,7 @@ static int on_content(struct smtp_dialogue *d, const struct smtp_owed *owed, str
 
 static const struct smtp_command CONTENT = {SMTP_STEP_CONTENT, false, false, NULL, on_content};
 
-static void put_chunk(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_chunk(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     struct smtp_tx *tx = owed->tx;
     put(d, "BDAT %zu LAST\r\n",
@@ -495,13 +555,18 @@ static bool carries_content(const struct smtp_command *command)
     return command == &CONTENT || command == &CHUNK || command == &LARGE_CHUNK;
 }
 
-static void put_rset(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_rset(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     put(d, "RSET\r\n");
 }
 
 static int on_rset(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
+    if (reply_class(d) != 2 && d->refused_chunk) {
+        d->over = true; /* it answers the lines of the content, each by itself */
+        return 0;
+    }
+    d->refused_chunk = false;
     if (reply_class(d) != 2)
         return no_answer_to(d, owed, err);
     d->unclear = d->rset_asked = false;
@@ -509,8 +574,9 @@ static int on_rset(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
 }
 
 static const struct smtp_command RSET = {SMTP_STEP_RSET, false, false, put_rset, on_rset};
+static const struct smtp_command LONE_RSET = {SMTP_STEP_RSET, true, false, put_rset, on_rset};
 
-static void put_quit(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_quit(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     put(d, "QUIT\r\n");
 }
@@ -579,6 +645,7 @@ struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int6
     d->options = options;
     d->credentials = options->credentials;
     d->tls = options->tls;
+    d->without = options->without | smtp_distrust_begin(options->distrust);
     begin_wait(d, now_ms);
     d->window = 1;
     d->under_way.end = &d->under_way.first;
@@ -626,10 +693,12 @@ static void take_record(struct smtp_dialogue *d)
                      instead);
 }
 
-/* That it goes may be said at any moment (RFC 5321, 3.8); 451 4.4.2 is how some say it. */
+/* That it goes may be said at any moment (RFC 5321, 3.8); 451 4.4.2 is how some say it, or 451
+ * and words for it. */
 static bool is_farewell(const struct smtp_dialogue *d)
 {
-    return d->said.code == 421 || (d->said.code == 451 && strcmp(d->said.enhanced, "4.4.2") == 0);
+    return d->said.code == 421 ||
+           (d->said.code == 451 && reaction_to(&d->said)->kind == REACTION_RECONNECT);
 }
 
 /* 421 answers the transaction it interrupts, also one whose content is on its way, and nothing
@@ -648,15 +717,32 @@ static int take_farewell(struct smtp_dialogue *d, struct error *err)
     return refused(d, smtp_reply_throttles(&d->said) ? ERR_THROTTLED : ERR_RELAY_CLOSING, err);
 }
 
+/* Several commands went out together: have more than the first of them an answer? */
+static void note_pipelining(struct smtp_dialogue *d)
+{
+    if (d->grouped)
+        smtp_distrust_note_success(d->options->distrust, SMTP_EXTENSION_PIPELINING);
+    d->grouped = d->owed.sent > d->owed.head + 1;
+    if (is_refusal(d) && d->extensions.pipelining && smtp_reply_refuses_pipelining(&d->said))
+        distrust(d, SMTP_EXTENSION_PIPELINING);
+}
+
 static int take_reply(struct smtp_dialogue *d, int64_t now_ms, struct error *err)
 {
     take_record(d);
     bool unasked = d->arrival == SMTP_ARRIVAL_UNASKED;
+    if (d->reply.mixed_with != 0)
+        return relay_refused(d, err);
     if (is_farewell(d) && (unasked || !d->quitting))
         return take_farewell(d, err);
+    if (unasked && d->refused_chunk) { /* as in on_rset() */
+        d->over = true;
+        return 0;
+    }
     if (unasked)
         return error_set(err, ERR_PROTOCOL, "%d answers nothing we sent", d->said.code);
 
+    note_pipelining(d);
     const struct smtp_owed owed = smtp_owed_take(&d->owed);
     if (owed.command->on_reply(d, &owed, err) < 0) {
         smtp_owed_put_back(&d->owed);
@@ -681,8 +767,8 @@ static int take_octets(struct smtp_dialogue *d, const char *data, size_t len, si
     case SMTP_FEED_ERROR:
         return -1;
     case SMTP_FEED_MORE:
-        if (d->arrival == SMTP_ARRIVAL_UNASKED && !smtp_reply_may_become(&d->reply, 421) &&
-            !smtp_reply_may_become(&d->reply, 451))
+        if (d->arrival == SMTP_ARRIVAL_UNASKED && !d->refused_chunk &&
+            !smtp_reply_may_become(&d->reply, 421) && !smtp_reply_may_become(&d->reply, 451))
             return error_set(err, ERR_PROTOCOL, "octets that answer nothing we sent");
         return 0;
     case SMTP_FEED_REPLY:
@@ -755,7 +841,7 @@ static struct smtp_owed *next_to_send(struct smtp_dialogue *d)
         d->rset_asked)
         return owed;
     d->rset_asked = true;
-    return smtp_owed_ask_next(&d->owed, &RSET);
+    return smtp_owed_ask_next(&d->owed, d->refused_chunk ? &LONE_RSET : &RSET);
 }
 
 size_t smtp_dialogue_pull(struct smtp_dialogue *d, char *buf, size_t size)
@@ -859,11 +945,6 @@ bool smtp_dialogue_room(const struct smtp_dialogue *d)
     return smtp_dialogue_ready(d) && allowed && !interrupted && room_behind_others(d);
 }
 
-size_t smtp_dialogue_under_way(const struct smtp_dialogue *d)
-{
-    return d->n_under_way;
-}
-
 bool smtp_dialogue_idle(const struct smtp_dialogue *d)
 {
     return smtp_dialogue_ready(d) && d->under_way.first == NULL && smtp_owed_none(&d->owed);
@@ -889,6 +970,8 @@ int smtp_dialogue_begin(struct smtp_dialogue *d, const struct smtp_envelope *env
                         int64_t now_ms, struct error *err)
 {
     assert(smtp_dialogue_room(d));
+    if (d->n_under_way == 0) /* other connections may have found out */
+        smtp_extensions_leave_out(&d->extensions, smtp_distrust_now(d->options->distrust));
     CLEANUP(smtp_tx_free)
     struct smtp_tx *tx = smtp_tx_new(envelope, &d->extensions, d->tls && d->options->tls_verified);
     if (tx == NULL ||
@@ -939,6 +1022,33 @@ void smtp_dialogue_quit(struct smtp_dialogue *d, int64_t now_ms)
 bool smtp_dialogue_over(const struct smtp_dialogue *d)
 {
     return d->over;
+}
+
+bool smtp_dialogue_may_quit(const struct smtp_dialogue *d)
+{
+    bool in_exchange = d->said.code == 0 || reply_class(d) == 3; /* of a login, or none at all */
+    return d->closed && !d->farewell && !d->wants_tls && !in_exchange && !d->ready &&
+           d->text_len == 0 && !smtp_reply_partial(&d->reply) && d->owed.sent <= d->owed.head + 1;
+}
+
+/* The first in a group was answered and then nothing is: that is what a box does that throws away
+ * the rest of a segment. Of a whole chunk there is nothing more to be said. */
+void smtp_dialogue_suspect(struct smtp_dialogue *d, bool silent)
+{
+    const struct smtp_owed *first = smtp_owed_first(&d->owed);
+    struct smtp_distrust *shared = d->options->distrust;
+    if (first == NULL || first->tx == NULL || d->farewell || first->ends > d->written)
+        return;
+    bool chunk = carries_content(first->command) && first->command != &CONTENT;
+    unsigned extension = chunk        ? SMTP_EXTENSION_CHUNKING
+                         : d->grouped ? SMTP_EXTENSION_PIPELINING
+                                      : 0;
+    if (extension == 0 || smtp_distrust_knows(shared, extension))
+        return;
+    if (silent)
+        smtp_distrust_note(shared, extension, "no reply where it is used");
+    else
+        smtp_distrust_note_end(shared, extension);
 }
 
 void smtp_dialogue_lost(struct smtp_dialogue *d)

@@ -67,11 +67,13 @@ struct smtp_timeouts { /* milliseconds */
 };
 
 struct smtp_options {     /* borrowed for the dialogue's life */
-    const char *hostname; /* EHLO */
+    const char *hostname; /* EHLO; NULL (a session's alone): the address we come from */
     bool starttls;        /* required: without it nothing goes on */
     bool tls;             /* TLS is up before the greeting (implicit) */
     bool tls_verified;    /* TLS here means that the certificate was verified: for REQUIRETLS */
     bool allow_plaintext_auth;
+    unsigned without;               /* enum smtp_extension: not used though they are offered */
+    struct smtp_distrust *distrust; /* what turned out not to work; NULL: nothing is kept */
     unsigned window; /* most transactions under way at once; 0 and 1: never across messages */
     struct sasl_credentials credentials;
     struct sasl_binding binding; /* of the TLS connection, where it is implicit */
@@ -101,6 +103,8 @@ struct smtp_envelope {  /* borrowed until its result is out */
 struct smtp_recipient_result {
     enum smtp_step step;       /* where it was decided */
     struct reply_record reply; /* code 0: none came */
+    bool again; /* ... and none counts: what was refused is an extension that the server offered,
+                   and that is not used again. It costs nothing */
 };
 
 struct smtp_result { /* valid until the next call */
@@ -170,7 +174,6 @@ bool smtp_dialogue_idle(const struct smtp_dialogue *d);  /* ... and none is unde
 /* Logged in, and one more transaction may begin now. Idle without room: the server takes no more on
  * this connection (RFC 9422, MAILMAX), or has begun to say something: quit. */
 bool smtp_dialogue_room(const struct smtp_dialogue *d);
-size_t smtp_dialogue_under_way(const struct smtp_dialogue *d); /* transactions begun, not ended */
 
 /* Begin a transaction; only when there is room. ERR_NOMEM. A message over the server's SIZE, one
  * that needs SMTPUTF8 or 8BITMIME where there is none, or requires TLS where that cannot be had, is
@@ -184,6 +187,12 @@ void smtp_dialogue_quit(struct smtp_dialogue *d, int64_t now_ms); /* only when i
 /* Close it, nothing is wrong: QUIT was answered, or a content was refused while it was still going
  * out (its result is there) and the rest of it would be taken for commands. */
 bool smtp_dialogue_over(const struct smtp_dialogue *d);
+/* The last word was the server's, and it was a refusal or an offer that does not do: to say QUIT is
+ * right (RFC 5321, 4.1.1.10), and harmless. After an error of smtp_dialogue_feed(). */
+bool smtp_dialogue_may_quit(const struct smtp_dialogue *d);
+/* Before smtp_dialogue_lost(): the server has not answered in time (`silent`), or has closed the
+ * connection. Where that is how something it offers does not work, it is noted. */
+void smtp_dialogue_suspect(struct smtp_dialogue *d, bool silent);
 /* The connection is gone (closed, timed out, given up): settle what is under way. */
 void smtp_dialogue_lost(struct smtp_dialogue *d);
 

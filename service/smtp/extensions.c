@@ -6,11 +6,18 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/log.h"
+
 enum {
     MECHANISM_MAX = 20,   /* octets of a mechanism's name: RFC 4422, 3.1 */
     LIMIT_DIGITS_MAX = 6, /* RFC 9422, 4 */
     SIZE_DIGITS_MAX = 19, /* RFC 1870 allows 20; 19 always fit into 64 bits */
 };
+
+/* "AUTH=LOGIN" is how servers wrote it before RFC 2554, and many still do beside "AUTH"; by hand
+ * "SIZE=1000000" and "SIZE: 1000000" are made as well. */
+#define SEPARATORS " \t=:"
+#define AUTH_SEPARATORS SEPARATORS ","
 
 struct word { /* a piece of the text, not NUL-terminated */
     const char *s;
@@ -85,13 +92,13 @@ static void add_auth(struct smtp_extensions *extensions, struct word mechanism)
 static void parse_auth(struct smtp_extensions *extensions, struct word parameters)
 {
     struct word mechanism;
-    while ((mechanism = next_word(&parameters, " \t=")).len > 0)
+    while ((mechanism = next_word(&parameters, AUTH_SEPARATORS)).len > 0)
         add_auth(extensions, mechanism);
 }
 
 static void parse_size(struct smtp_extensions *extensions, struct word parameters)
 {
-    struct word size = next_word(&parameters, " \t");
+    struct word size = next_word(&parameters, SEPARATORS);
     extensions->has_size = size.len == 0 || word_number(size, SIZE_DIGITS_MAX, &extensions->size);
 }
 
@@ -99,7 +106,7 @@ static void parse_size(struct smtp_extensions *extensions, struct word parameter
 static void parse_limits(struct smtp_extensions *extensions, struct word parameters)
 {
     struct word limit;
-    while ((limit = next_word(&parameters, " \t")).len > 0) {
+    while ((limit = next_word(&parameters, " \t,")).len > 0) {
         struct word name = next_word(&limit, "="), value = next_word(&limit, "=");
         if (word_is(name, "MAILMAX"))
             word_number(value, LIMIT_DIGITS_MAX, &extensions->mail_max);
@@ -123,8 +130,7 @@ static void parse_line(struct smtp_extensions *extensions, struct word line)
         {"REQUIRETLS", &extensions->requiretls},
         {"ENHANCEDSTATUSCODES", &extensions->enhanced_codes},
     };
-    /* "AUTH=LOGIN" is how servers wrote it before RFC 2554, and many still do beside "AUTH". */
-    struct word keyword = next_word(&line, " \t=");
+    struct word keyword = next_word(&line, SEPARATORS);
     if (word_is(keyword, "AUTH"))
         parse_auth(extensions, line);
     else if (word_is(keyword, "SIZE"))
@@ -141,6 +147,79 @@ void smtp_extensions_parse(const char *text, struct smtp_extensions *out)
     *out = (struct smtp_extensions){0};
     for (const char *lf = strchr(text, '\n'); lf != NULL; lf = strchr(lf + 1, '\n'))
         parse_line(out, (struct word){lf + 1, strcspn(lf + 1, "\n")});
+}
+
+void smtp_extensions_leave_out(struct smtp_extensions *e, unsigned without)
+{
+    e->chunking &= (without & SMTP_EXTENSION_CHUNKING) == 0;
+    e->pipelining &= (without & SMTP_EXTENSION_PIPELINING) == 0;
+    e->smtputf8 &= (without & SMTP_EXTENSION_SMTPUTF8) == 0;
+    e->eightbitmime &= (without & SMTP_EXTENSION_8BITMIME) == 0;
+    e->dsn &= (without & SMTP_EXTENSION_DSN) == 0;
+    if (without & SMTP_EXTENSION_SIZE) {
+        e->has_size = false;
+        e->size = 0;
+    }
+}
+
+/* --- what does not work ------------------------------------------------------------------- */
+
+static void extensions_text(unsigned extensions, char *out, size_t size)
+{
+    struct smtp_extensions all = {.pipelining = true,
+                                  .chunking = true,
+                                  .eightbitmime = true,
+                                  .smtputf8 = true,
+                                  .dsn = true,
+                                  .has_size = true};
+    smtp_extensions_leave_out(&all, ~extensions);
+    smtp_extensions_describe(&all, out, size);
+}
+
+void smtp_distrust_note(struct smtp_distrust *distrust, unsigned extensions, const char *why)
+{
+    char text[128];
+    if (distrust == NULL)
+        return;
+    unsigned news = extensions & ~atomic_fetch_or(&distrust->off, extensions);
+    if (news == 0)
+        return;
+    extensions_text(news, text, sizeof(text));
+    log_warn("the relay offers what it does not do: it is not used any more",
+             LOG_STR("relay", distrust->relay), LOG_STR("extension", text), LOG_STR("reply", why),
+             LOG_STR("hint", "name it in without: to leave it out from the start"));
+}
+
+void smtp_distrust_note_end(struct smtp_distrust *distrust, unsigned extensions)
+{
+    if (distrust == NULL)
+        return;
+    extensions &= ~atomic_load(&distrust->works);
+    unsigned again = extensions & atomic_fetch_or(&distrust->lost, extensions);
+    atomic_fetch_or(&distrust->once, extensions & ~again);
+    if (again != 0)
+        smtp_distrust_note(distrust, again, "connections end where it is used");
+}
+
+void smtp_distrust_note_success(struct smtp_distrust *distrust, unsigned extensions)
+{
+    if (distrust != NULL && (atomic_load(&distrust->works) & extensions) != extensions)
+        atomic_fetch_or(&distrust->works, extensions);
+}
+
+bool smtp_distrust_knows(struct smtp_distrust *distrust, unsigned extensions)
+{
+    return distrust != NULL && (atomic_load(&distrust->works) & extensions) == extensions;
+}
+
+unsigned smtp_distrust_now(struct smtp_distrust *distrust)
+{
+    return distrust != NULL ? atomic_load(&distrust->off) : 0;
+}
+
+unsigned smtp_distrust_begin(struct smtp_distrust *distrust)
+{
+    return distrust != NULL ? smtp_distrust_now(distrust) | atomic_exchange(&distrust->once, 0) : 0;
 }
 
 bool smtp_extensions_offer_auth(const struct smtp_extensions *extensions, const char *mechanism)

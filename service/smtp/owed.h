@@ -21,7 +21,7 @@ struct smtp_command {
     enum smtp_step step;
     bool ends_group; /* nothing is sent behind it until its reply is in: RFC 2920, 3.1 */
     bool waits;      /* not sent before all that stands before it is answered */
-    void (*put)(struct smtp_dialogue *d, const struct smtp_owed *owed);
+    void (*put)(struct smtp_dialogue *d, struct smtp_owed *owed);
     int (*on_reply)(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err);
 };
 
@@ -34,6 +34,7 @@ struct smtp_owed {
     struct smtp_tx *tx; /* NULL outside of transactions */
     size_t rcpt;        /* which of its recipients, for RCPT */
     uint64_t begins, ends;
+    bool sent_size, sent_dsn; /* parameters that stand behind it, and could be left out */
 };
 
 struct smtp_owed_queue {

@@ -43,6 +43,14 @@ static const char microsoft_stop[] = "Microsoft has stopped this mailbox because
                                      "and on: an administrator has to look "
                                      "at it";
 
+static const char hoster_quota[] =
+    "the relay limits how much this account may send in an hour or a day: set rate.messages or "
+    "rate.recipients to what it allows, or add a relay to the route";
+static const char ehlo_name[] =
+    "the relay does not like the name we come with: set hostname to a full name that the DNS "
+    "knows, such as gw.example.com";
+static const char no_pipelining[] = "set without: [pipelining]";
+
 static const char check_login[] = "check auth.username and auth.password";
 static const char login_wanted[] = "the relay wants a login: set auth.username and auth.password";
 static const char tls_wanted[] =
@@ -84,7 +92,7 @@ static const char too_large[] = "the relay takes no message of this size";
 /* --- the table ---------------------------------------------------------------------------- */
 
 static const struct row {
-    int code;
+    int code;             /* 0: any refusal, 5: any 5xx */
     const char *enhanced; /* NULL: any; "": none was sent; "4.2.*": whatever begins so */
     const char *words;    /* NULL: any; else they occur, the parts around '*' in this order */
     struct reaction reaction;
@@ -118,6 +126,15 @@ static const struct row {
     {450, "4.3.2", NULL, {REACTION_SLOW_DOWN}}, /* takes no mail now (RFC 3463, X.3.2) */
     {451, "4.3.2", NULL, {REACTION_SLOW_DOWN}},
     {451, "4.4.2", NULL, {REACTION_RECONNECT, shorter_idling}},
+    /* The same without the code. Not any timeout: it may be one behind the relay, of this message.
+     */
+    {451, "", "timeout waiting for", {REACTION_RECONNECT, shorter_idling}},
+    {451, "", "timed out waiting for", {REACTION_RECONNECT, shorter_idling}},
+    {451, "", "timeout*clos", {REACTION_RECONNECT, shorter_idling}},
+    {451, "", "timed out*clos", {REACTION_RECONNECT, shorter_idling}},
+    {451, "", "idle t", {REACTION_RECONNECT, shorter_idling}}, /* idle time(d) out, too long */
+    {451, "", "session timeout", {REACTION_RECONNECT, shorter_idling}},
+    {451, "", "inactivity", {REACTION_RECONNECT, shorter_idling}},
     {451, "4.7.500", NULL, {REACTION_SLOW_DOWN}}, /* Microsoft: server busy */
     {451, "4.7.0", "PRX", {REACTION_SLOW_DOWN}},  /* Microsoft: its front has lost its back */
 
@@ -162,6 +179,78 @@ static const struct row {
     {552, "5.3.4", NULL, {REACTION_FAIL, too_large}},
     {552, "5.5.3", NULL, {REACTION_TOO_MANY_RECIPIENTS}},
     {552, "", "too many", {REACTION_TOO_MANY_RECIPIENTS}},
+
+    /* Exim and others close behind it; the dialogue does without PIPELINING from then on. */
+    {5, NULL, "command pipelining", {REACTION_RECONNECT, no_pipelining}},
+    {5, NULL, "synchronization error", {REACTION_RECONNECT, no_pipelining}},
+
+    /* Postfix says so to RCPT, each time, and for each message. */
+    {0, NULL, "helo command rejected", {REACTION_SETUP, ehlo_name}},
+    {0, NULL, "need fully-qualified hostname", {REACTION_SETUP, ehlo_name}},
+    {0, NULL, "invalid helo", {REACTION_SETUP, ehlo_name}},
+    {0, NULL, "invalid ehlo", {REACTION_SETUP, ehlo_name}},
+    {0, NULL, "bad helo", {REACTION_SETUP, ehlo_name}},
+    {0, NULL, "bad ehlo", {REACTION_SETUP, ehlo_name}},
+    {0, NULL, "helo name", {REACTION_SETUP, ehlo_name}},
+    {0, NULL, "ehlo name", {REACTION_SETUP, ehlo_name}},
+    {504, "5.5.2", "helo", {REACTION_SETUP, ehlo_name}},
+    {501, "5.5.4", "invalid domain name", {REACTION_SETUP, ehlo_name}}, /* Exchange, to EHLO */
+
+    /* A relay that wants a login and says so late. Who speaks of SPF, DKIM or DMARC means the
+     * sender's domain. */
+    {5, "5.7.26", NULL, {REACTION_NONE}},
+    {5, NULL, "dmarc", {REACTION_NONE}},
+    {5, NULL, "dkim", {REACTION_NONE}},
+    {5, NULL, "spf", {REACTION_NONE}},
+    {5, NULL, "authentication required", {REACTION_LOGIN, login_wanted}},
+    {5, NULL, "authentication is required", {REACTION_LOGIN, login_wanted}},
+    {5, NULL, "turn on smtp auth", {REACTION_LOGIN, login_wanted}},
+    {5, NULL, "must authenticate", {REACTION_LOGIN, login_wanted}},
+    {5, NULL, "need to authenticate", {REACTION_LOGIN, login_wanted}},
+    {5, NULL, "please authenticate", {REACTION_LOGIN, login_wanted}},
+
+    /* Hosters tell what an account may send by 5xx, some with "try again later" in it. What has the
+     * codes of an address or a mailbox (RFC 3463, X.1 and X.2), or speaks of receiving, of a
+     * mailbox or of a disk, is about the recipient. */
+    {5, "5.1.*", NULL, {REACTION_NONE}},
+    {5, "5.2.*", NULL, {REACTION_NONE}},
+    {5, NULL, "receiv", {REACTION_NONE}},
+    {5, NULL, "size", {REACTION_NONE}},
+    {5, NULL, "trying to reach", {REACTION_NONE}},
+    {5,
+     NULL,
+     "outgoing messages was exceeded",
+     {REACTION_QUOTA, hoster_quota, HOUR_MS}}, /* Plesk */
+    {5, NULL, "exceed*outgoing", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "outgoing*limit*exceed", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "outgoing*quota*exceed", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "per hour*allowed", {REACTION_QUOTA, hoster_quota, HOUR_MS}}, /* cPanel */
+    {5, NULL, "exceed*per hour", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "per hour*exceed", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "exceed*per day", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "exceed*hour limit", {REACTION_QUOTA, hoster_quota, HOUR_MS}}, /* OVH */
+    {5, NULL, "exceed*hourly", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "hourly*exceed", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "hourly*reached", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "exceed*sending", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "sending limit", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "sending quota", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "mailbox", {REACTION_NONE}},
+    {5, NULL, "disk", {REACTION_NONE}},
+    {5, NULL, "storage", {REACTION_NONE}},
+    {5, NULL, "over quota", {REACTION_NONE}},
+    {550, NULL, "too many emails", {REACTION_QUOTA, hoster_quota, HOUR_MS}}, /* OVH */
+    {550, NULL, "too many mails", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {554, NULL, "too many emails", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "exceed*daily", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "daily*limit*exceed", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "daily*quota*exceed", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "message quota*exceed", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "mail quota*exceed", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "exceed*message quota", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "exceed*mail quota", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "exceed*emails quota", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
+    {5, NULL, "exceed*your quota", {REACTION_QUOTA, hoster_quota, HOUR_MS}},
 };
 
 static const struct reaction by_its_class = {REACTION_NONE};
@@ -185,11 +274,16 @@ static bool words_occur(const char *pattern, const char *text)
     return text != NULL;
 }
 
+static bool code_fits(int code, int of_reply)
+{
+    return code == of_reply || (code == 5 && of_reply / 100 == 5) || (code == 0 && of_reply >= 400);
+}
+
 const struct reaction *reaction_to(const struct reply_record *reply)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const struct row *row = &rows[i];
-        if (row->code == reply->code &&
+        if (code_fits(row->code, reply->code) &&
             (row->enhanced == NULL || enhanced_fits(row->enhanced, reply->enhanced)) &&
             (row->words == NULL || words_occur(row->words, reply->text)))
             return &row->reaction;
@@ -231,6 +325,7 @@ bool reaction_is_of_relay(const struct reaction *reaction)
     case REACTION_RATE:
     case REACTION_QUOTA:
     case REACTION_LOGIN:
+    case REACTION_SETUP:
         return true;
     case REACTION_NONE:
     case REACTION_TOO_MANY_RECIPIENTS:

@@ -22,8 +22,10 @@ enum reaction_kind {
     REACTION_RECONNECT, /* this connection has ended: another, once free; then it is SLOW_DOWN */
     REACTION_SLOW_DOWN, /* back off: pauses from 1 s on */
     REACTION_RATE,      /* a rate was exceeded: wait `pause_ms`, then keep to the documented one */
-    REACTION_QUOTA,     /* a day's quota, though it may come as 5xx: pause for `pause_ms` */
-    REACTION_LOGIN,     /* credentials, or a switch of the administrator: pause and explain */
+    REACTION_QUOTA, /* an hour's or a day's quota, though it may come as 5xx: pause for `pause_ms`
+                     */
+    REACTION_LOGIN, /* credentials, or a switch of the administrator: pause and explain */
+    REACTION_SETUP, /* how we come (the name in EHLO): pause and explain */
     REACTION_TOO_MANY_RECIPIENTS, /* of this transaction: the rest at once in another */
     REACTION_FAIL,                /* the message's own fault, whatever the class says */
 };

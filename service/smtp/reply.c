@@ -45,12 +45,17 @@ static size_t enhanced_len(const char *s, size_t len, int code)
     return detail > 0 && (end == len || s[end] == ' ') ? end : 0;
 }
 
-/* SMTP_REPLY_MAX bounds it: what is kept of a line is never longer than the line. */
+/* Whole lines, as many as fit. Where one has not, none that follows is kept, so that no text stands
+ * behind a gap. */
 static int add_text(struct smtp_reply *reply, const char *s, size_t len, struct error *err)
 {
+    reply->full |= reply->text_len + len + 1 > SMTP_REPLY_KEPT_MAX;
+    if (reply->full)
+        return 0;
     size_t need = reply->text_len + len + 2; /* '\n' and NUL */
     if (need > reply->text_size) {
         size_t size = need < 256 ? 256 : 2 * need;
+        size = size < SMTP_REPLY_KEPT_MAX + 2 ? size : SMTP_REPLY_KEPT_MAX + 2;
         char *text = realloc(reply->text, size);
         if (text == NULL)
             return error_set(err, ERR_NOMEM, "a reply of %zu octets", need);
@@ -82,6 +87,22 @@ static enum smtp_feed not_a_code(const char *s, size_t len, struct error *err)
     return error_set(err, ERR_PROTOCOL, "a reply line that begins \"%s\", not with a code", shown);
 }
 
+/* Codes of one class that refuse say one thing. Where another line refuses, that is heard, though
+ * the reply is of no use: a banner has begun, and then it is known who we are. */
+static int take_code(struct smtp_reply *reply, int code, struct error *err)
+{
+    int before = reply->code;
+    if (reply->n_lines > 0 && code != before && (code < 400 || code / 100 != before / 100)) {
+        if (code < 400)
+            return error_set(err, ERR_PROTOCOL, "%d and %d in one reply", before, code);
+        reply->mixed_with = before;
+        reply->text_len = 0; /* what refuses is shown, not the banner */
+        reply->n_lines = 0;
+    }
+    reply->code = code;
+    return 0;
+}
+
 /* `reply->line` holds one line with its LF. */
 static enum smtp_feed take_line(struct smtp_reply *reply, struct error *err)
 {
@@ -97,14 +118,13 @@ static enum smtp_feed take_line(struct smtp_reply *reply, struct error *err)
     int code = line_code(s, len);
     if (code < 0 || (len > 3 && s[3] != ' ' && s[3] != '-'))
         return not_a_code(s, len, err);
-    if (reply->n_lines > 0 && code != reply->code)
-        return error_set(err, ERR_PROTOCOL, "%d and %d in one reply", reply->code, code);
-    reply->code = code;
+    if (take_code(reply, code, err) < 0)
+        return SMTP_FEED_ERROR;
 
     bool last = len == 3 || s[3] == ' ';
     size_t at = len == 3 ? 3 : 4;
     size_t n = enhanced_len(s + at, len - at, code);
-    if (n > 0 && reply->enhanced[0] == '\0')
+    if (n > 0 && (reply->enhanced[0] == '\0' || reply->enhanced[0] != s[at]))
         snprintf(reply->enhanced, sizeof(reply->enhanced), "%.*s", (int)n, s + at);
     at += n > 0 && at + n < len ? n + 1 : n;
     if (add_text(reply, s + at, len - at, err) < 0)
@@ -116,7 +136,8 @@ static enum smtp_feed take_line(struct smtp_reply *reply, struct error *err)
 
 static void start_over(struct smtp_reply *reply)
 {
-    reply->code = 0;
+    reply->code = reply->mixed_with = 0;
+    reply->full = false;
     reply->enhanced[0] = '\0';
     reply->n_lines = 0;
     reply->text_len = 0;
@@ -155,11 +176,6 @@ enum smtp_feed smtp_reply_feed(struct smtp_reply *reply, const char *data, size_
 const char *smtp_reply_text(const struct smtp_reply *reply)
 {
     return reply->text_len > 0 ? reply->text : "";
-}
-
-int smtp_reply_class(const struct smtp_reply *reply)
-{
-    return reply->code / 100;
 }
 
 bool smtp_reply_partial(const struct smtp_reply *reply)
@@ -218,6 +234,12 @@ void smtp_reply_record(const struct smtp_reply *reply, struct reply_record *reco
         s += step;
     }
     record_out->text[len] = '\0';
+}
+
+bool smtp_reply_refuses_pipelining(const struct reply_record *record)
+{
+    return record->code / 100 == 5 && (strcasestr(record->text, "pipelin") != NULL ||
+                                       strcasestr(record->text, "synchronization error") != NULL);
 }
 
 bool smtp_reply_throttles(const struct reply_record *record)

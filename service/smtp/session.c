@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "smtp/addresses.h"
+#include "smtp/connector.h"
 #include "smtp/errand.h"
 #include "smtp/login.h"
 #include "smtp/way.h"
@@ -14,13 +17,18 @@
 enum {
     AUTO_WAIT_MS = 1000, /* tls: auto: how long a plain server gets to greet first */
     OUT_SIZE = 16 * 1024,
+    FAREWELL_MS = 500, /* how long the answer to QUIT is waited for behind a refusal */
+    LAST_LOOK_MS = 1,
     READS_A_TURN = 16, /* then the loop's other sessions get theirs */
 };
 
-/* GETTING_THERE -> [AUTO_WAIT ->] [HANDSHAKE ->] TALK [-> HANDSHAKE -> TALK] -> CLOSED
+/* GETTING_THERE -> [AUTO_WAIT ->] [HANDSHAKE ->] TALK [-> HANDSHAKE -> TALK] [-> LEAVING] -> CLOSED
+ *
+ * LEAVING: refused, and QUIT is said. From any but the last two back to GETTING_THERE, by the
+ * host's next address, while EHLO has not been answered under the TLS that is wanted.
  *
  * Each but TALK has one deadline, whatever trickles in meanwhile; the way has its own. */
-enum phase { GETTING_THERE, AUTO_WAIT, HANDSHAKE, TALK, CLOSED };
+enum phase { GETTING_THERE, AUTO_WAIT, HANDSHAKE, TALK, LEAVING, CLOSED };
 
 /* A poll handle outlives its descriptor by one turn of the loop, so it has a life of its own. */
 struct watch {
@@ -48,10 +56,21 @@ struct session {
     int64_t step_began_us;    /* the one that has not succeeded yet */
     enum smtp_step talk_step; /* of the dialogue, when it was last looked at */
     bool logged_in;
-    bool greeted;   /* an octet has come */
-    bool cut_short; /* the last turn ended by its limit: more can be moved at once */
-    bool quitting;  /* QUIT goes out as soon as nothing is under way */
-    bool busy;      /* inside advance(): calls of the owner only note what they want */
+    bool got_in; /* EHLO was answered, under TLS if it is wanted: the address serves */
+    struct sockaddr_storage peer;
+    char literal[64]; /* our address, for EHLO */
+    size_t n_left;    /* addresses of the host that were not tried */
+    struct sockaddr_storage spent[CONNECTOR_ADDRESSES_MAX];
+    size_t n_spent;
+    enum smtp_step spent_step; /* how the last of them ended */
+    struct error spent_why;
+    enum smtp_step left_step; /* in LEAVING: what is told at the end */
+    struct error left_why;
+    int64_t looked_ms; /* the deadline at which the socket was looked at once more */
+    bool greeted;      /* an octet has come */
+    bool cut_short;    /* the last turn ended by its limit: more can be moved at once */
+    bool quitting;     /* QUIT goes out as soon as nothing is under way */
+    bool busy;         /* inside advance(): calls of the owner only note what they want */
     bool aborting;
     size_t out_len, out_done;
     char out[OUT_SIZE]; /* pulled from the dialogue, not yet taken by the transport */
@@ -81,6 +100,15 @@ __attribute__((format(printf, 2, 3))) static void remark(struct session *s, cons
     s->owner.said(s->owner.arg, NULL, '*', text);
 }
 
+static void note_got_in(struct session *s)
+{
+    if (s->got_in)
+        return;
+    s->got_in = true;
+    if (s->settings->addresses != NULL && s->settings->proxy.host == NULL)
+        addresses_worked(s->settings->addresses, (struct sockaddr *)&s->peer);
+}
+
 /* Until the login is done each reply ends its group, so no step passes unseen between two looks. */
 static void notice_steps(struct session *s)
 {
@@ -91,6 +119,8 @@ static void notice_steps(struct session *s)
     s->logged_in = smtp_dialogue_ready(s->dialogue);
     if (s->talk_step != before || s->logged_in)
         succeeded(s, before);
+    if (s->logged_in || s->talk_step == SMTP_STEP_AUTH)
+        note_got_in(s);
 }
 
 /* --- time --------------------------------------------------------------------------------- */
@@ -161,11 +191,20 @@ static enum smtp_step current_step(const struct session *s)
         return SMTP_STEP_GREETING;
     case HANDSHAKE:
         return SMTP_STEP_TLS;
+    case LEAVING:
+        return s->left_step;
     case TALK:
     case CLOSED:
         return smtp_dialogue_step(s->dialogue);
     }
     return SMTP_STEP_TCP;
+}
+
+/* Was it that the server does not answer, or that it left? */
+static void suspect(struct session *s, const struct error *why)
+{
+    if (why->code == ERR_TIMEOUT || why->code == ERR_CONNECTION_LOST)
+        smtp_dialogue_suspect(s->dialogue, why->code == ERR_TIMEOUT);
 }
 
 /* The transport is freed last: the owner may still look who was there. But the line is down before
@@ -191,9 +230,85 @@ static void close_session_at(struct session *s, enum smtp_step step, const struc
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
 }
 
+/* --- the next address --------------------------------------------------------------------- */
+
+/* Is it the address's fault? What this end lacks, or has decided, is none's. */
+static bool is_of_address(const struct session *s, const struct error *why)
+{
+    return s->transport != NULL && s->phase != LEAVING && !s->got_in && !s->aborting &&
+           s->settings->proxy.host == NULL && why->code != ERR_NONE && why->code != ERR_NOMEM &&
+           why->code != ERR_CONFIG && why->code != ERR_AUTH_MECHANISM_UNAVAILABLE &&
+           why->code != ERR_AUTH_NEEDS_TLS && why->code != ERR_AUTH_FAILED;
+}
+
+/* QUIT goes out where it can: a refusal is no reason to hang up without a word (RFC 5321,
+ * 4.1.1.10). */
+static bool say_quit(struct session *s, const struct error *why)
+{
+    static const char quit[] = "QUIT\r\n";
+    struct error err;
+    if (s->phase != TALK || why->code == ERR_PROTOCOL || why->code == ERR_INJECTED_RESPONSE ||
+        s->out_done < s->out_len || !smtp_dialogue_may_quit(s->dialogue))
+        return false;
+    if (transport_write(s->transport, quit, strlen(quit), &err) != (ssize_t)strlen(quit))
+        return false;
+    if (s->owner.said != NULL)
+        s->owner.said(s->owner.arg, NULL, 'C', "QUIT");
+    return true;
+}
+
+static void start_way(struct session *s);
+
+/* From the beginning, but not by any address that was spent on this. */
+static void try_next_address(struct session *s, enum smtp_step step, const struct error *why)
+{
+    char address[INET6_ADDRSTRLEN] = "?";
+    uv_ip_name((struct sockaddr *)&s->peer, address, sizeof(address));
+    log_warn("an address of the relay is left alone, the next is tried",
+             LOG_STR("host", s->settings->host), LOG_STR("address", address),
+             LOG_STR("step", smtp_step_word(step)), LOG_STR("code", error_word(why->code)),
+             LOG_STR("detail", why->detail));
+    remark(s, "of no use: %s", why->detail);
+    s->spent[s->n_spent++] = s->peer;
+    s->spent_step = step;
+    s->spent_why = *why;
+    transport_hang_up(s->transport);
+    stop_watching(s);
+    transport_free(TAKE(s->transport));
+    smtp_dialogue_free(TAKE(s->dialogue));
+    explicit_bzero(s->out, s->out_len);
+    s->out_len = s->out_done = 0;
+    s->greeted = s->cut_short = false;
+    s->options.tls = s->options.starttls = false;
+    s->options.hostname = s->settings->smtp.hostname;
+    start_way(s);
+}
+
+static void watch_socket(struct session *s);
+
 static void close_session(struct session *s, const struct error *why)
 {
-    close_session_at(s, current_step(s), why);
+    enum smtp_step step = current_step(s);
+    if (is_of_address(s, why)) {
+        if (s->settings->addresses != NULL)
+            addresses_failed(s->settings->addresses, (struct sockaddr *)&s->peer, clock_mono_ms());
+        if (s->n_left > 0 && s->n_spent < CONNECTOR_ADDRESSES_MAX) {
+            say_quit(s, why);
+            try_next_address(s, step, why);
+            return;
+        }
+    }
+    if (!s->aborting && why->code != ERR_NONE && say_quit(s, why)) {
+        begin_phase(s, LEAVING, FAREWELL_MS);
+        s->left_step = step;
+        s->left_why = *why;
+        watch_socket(s);
+        arm_timer(s);
+        return;
+    }
+    if (s->phase == TALK && !s->aborting && s->dialogue != NULL)
+        suspect(s, why);
+    close_session_at(s, step, s->phase == LEAVING ? &s->left_why : why);
 }
 
 /* --- talking ------------------------------------------------------------------------------ */
@@ -386,8 +501,6 @@ static int begin_server(struct session *s, struct error *err)
     return 0;
 }
 
-static void watch_socket(struct session *s);
-
 /* Plain text behind an agreed STARTTLS is no server of the wrong mode: it, or somebody on the way,
  * goes on in the clear (RFC 3207, 4.2). */
 static int shake_hands(struct session *s, struct error *err)
@@ -396,6 +509,17 @@ static int shake_hands(struct session *s, struct error *err)
     if (rc < 0 && err->code == ERR_TLS_ON_PLAIN_PORT && s->options.starttls)
         return error_set(err, ERR_INJECTED_RESPONSE, "plain text in the TLS handshake");
     return rc;
+}
+
+/* Whatever it says, or that it goes, is the end. */
+static int await_farewell(struct session *s, struct error *err)
+{
+    char in[512];
+    ssize_t n = transport_read(s->transport, in, sizeof(in), err);
+    if (n == 0)
+        return 0;
+    *err = s->left_why;
+    return -1;
 }
 
 /* One step of the current phase. 1: the phase changed, look again; 0: wait; -1: the end. */
@@ -412,6 +536,8 @@ static int step(struct session *s, bool offer, struct error *err)
     case TALK:
         rc = talk(s, offer, err);
         return rc > 0 ? (begin_handshake(s, err) < 0 ? -1 : 1) : rc;
+    case LEAVING:
+        return await_farewell(s, err);
     case GETTING_THERE:
     case CLOSED:
         break;
@@ -454,7 +580,8 @@ static void on_socket(uv_poll_t *poll, int status, int events)
 static int wanted_events(const struct session *s)
 {
     int wants = transport_wants(s->transport);
-    int events = wants & TRANSPORT_READ || s->phase == TALK ? UV_READABLE : 0;
+    int events =
+        wants & TRANSPORT_READ || s->phase == TALK || s->phase == LEAVING ? UV_READABLE : 0;
     bool more = s->phase == TALK && s->cut_short;
     return events | (wants & TRANSPORT_WRITE || more ? UV_WRITABLE : 0);
 }
@@ -500,15 +627,39 @@ static void on_way_failed(void *arg, enum smtp_step step, const struct error *wh
 {
     struct session *s = arg;
     s->way = NULL;
-    close_session_at(s, step, why);
+    if (s->n_spent > 0) /* one that lets us in, and no further, says more */
+        close_session_at(s, s->spent_step, &s->spent_why);
+    else
+        close_session_at(s, step, why);
 }
 
-static void on_way_open(void *arg, struct transport *transport)
+/* Our address on this connection, as RFC 5321, 4.1.3 writes it. */
+static void note_addresses(struct session *s)
+{
+    struct sockaddr_storage own = {0};
+    socklen_t len = sizeof(s->peer);
+    char text[INET6_ADDRSTRLEN] = "127.0.0.1";
+    if (getpeername(transport_fd(s->transport), (struct sockaddr *)&s->peer, &len) != 0)
+        s->peer = (struct sockaddr_storage){0};
+    if (s->options.hostname != NULL)
+        return;
+    len = sizeof(own);
+    bool known = getsockname(transport_fd(s->transport), (struct sockaddr *)&own, &len) == 0 &&
+                 uv_ip_name((struct sockaddr *)&own, text, sizeof(text)) == 0;
+    const char *v4 = strncasecmp(text, "::ffff:", 7) == 0 ? text + 7 : text;
+    bool v6 = known && own.ss_family == AF_INET6 && v4 == text;
+    snprintf(s->literal, sizeof(s->literal), v6 ? "[IPv6:%s]" : "[%s]", v4);
+    s->options.hostname = s->literal;
+}
+
+static void on_way_open(void *arg, struct transport *transport, size_t n_left)
 {
     struct session *s = arg;
     struct error err;
     s->way = NULL;
     s->transport = transport;
+    s->n_left = n_left;
+    note_addresses(s);
     if (new_watch(s, &err) < 0 || begin_server(s, &err) < 0) {
         close_session(s, &err);
     } else if (s->phase == AUTO_WAIT) {
@@ -555,6 +706,9 @@ static void on_overdue(struct session *s)
     case TALK:
         tell_overdue_talk(s, &err);
         break;
+    case LEAVING:
+        err = s->left_why;
+        break;
     case CLOSED:
         return;
     }
@@ -564,11 +718,35 @@ static void on_overdue(struct session *s)
 static void on_timer(uv_timer_t *timer)
 {
     struct session *s = timer->data;
+    int64_t due = deadline(s);
     s->timer_due_ms = INT64_MAX;
-    if (clock_mono_ms() >= deadline(s))
-        on_overdue(s);
-    else
+    if (clock_mono_ms() < due) {
         arm_timer(s);
+    } else if (s->looked_ms == due) {
+        on_overdue(s);
+    } else {
+        /* Timers run before the sockets are looked at. If this process was frozen, the answer may
+         * have come in time and lie there: so once round the loop, and then it counts. */
+        s->looked_ms = s->timer_due_ms = due;
+        uv_timer_start(timer, on_timer, LAST_LOOK_MS, 0);
+    }
+}
+
+static void start_way(struct session *s)
+{
+    const struct way_owner on_way = {.step = on_way_step,
+                                     .trying = on_trying,
+                                     .open = on_way_open,
+                                     .failed = on_way_failed,
+                                     .arg = s};
+    s->phase = GETTING_THERE;
+    s->phase_deadline_ms = INT64_MAX;
+    uv_timer_stop(&s->timer);
+    s->timer_due_ms = INT64_MAX;
+    s->way = way_start(s->loop, s->settings, s->spent, s->n_spent, &on_way);
+    if (s->way == NULL)
+        s->phase_deadline_ms = clock_mono_ms();
+    arm_timer(s);
 }
 
 struct session *session_open(uv_loop_t *loop, const struct session_settings *settings,
@@ -584,20 +762,11 @@ struct session *session_open(uv_loop_t *loop, const struct session_settings *set
     if (owner->said != NULL)
         s->options.trace = (struct smtp_trace){.line = owner->said, .arg = owner->arg};
     s->step_began_us = clock_mono_us();
-    s->timer_due_ms = INT64_MAX;
-    s->phase = GETTING_THERE;
-    s->phase_deadline_ms = INT64_MAX;
+    s->looked_ms = INT64_MIN;
+    s->options.distrust = owner->distrust;
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    const struct way_owner on_way = {.step = on_way_step,
-                                     .trying = on_trying,
-                                     .open = on_way_open,
-                                     .failed = on_way_failed,
-                                     .arg = s};
-    s->way = way_start(loop, settings, &on_way);
-    if (s->way == NULL)
-        s->phase_deadline_ms = clock_mono_ms();
-    arm_timer(s);
+    start_way(s);
     return s;
 }
 
@@ -648,6 +817,7 @@ void session_abort(struct session *s)
         return;
     }
     struct error why;
+    s->aborting = true;
     error_set(&why, ERR_CONNECTION_LOST, "given up by us");
     close_session(s, &why);
 }

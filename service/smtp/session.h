@@ -3,7 +3,10 @@
 
 /*
  * One SMTP connection on a worker's loop: resolve, connect, TLS, and then octets moved between the
- * transport and the dialogue. Used on its loop's thread only; nothing of it is shared.
+ * transport and the dialogue. An address that connects, and then does not get us as far as EHLO and
+ * TLS, is followed at once by the host's next (RFC 5321, 5.1): DNS, TCP and so on are told again
+ * then; only when all have failed is it closed, and the last tells why. Used on its loop's thread
+ * only; nothing of it is shared.
  *
  * It tells its owner what happens through three functions. Inside `ready` and `result` the owner
  * may call session_carry(), session_quit() and session_abort(), which then only note what is
@@ -64,6 +67,7 @@ struct session_owner {
      * not waited for. `closed` may come first: then there is nobody to give it to. NULL: there are
      * no tokens. */
     void (*token_wanted)(void *arg, struct session *session, bool refused);
+    struct smtp_distrust *distrust; /* extensions.h; NULL: nothing of that is kept */
     void *arg;
 };
 

@@ -141,9 +141,21 @@ void smtp_tx_decide_rest(struct smtp_tx *tx, enum smtp_step step, const struct r
         smtp_tx_decide(tx, i, step, reply);
 }
 
+void smtp_tx_leave(struct smtp_tx *tx, size_t i)
+{
+    if (!smtp_tx_decided(tx, i))
+        tx->recipients[i].again = true;
+}
+
+void smtp_tx_leave_rest(struct smtp_tx *tx)
+{
+    for (size_t i = 0; i < tx->envelope.n_recipients; i++)
+        smtp_tx_leave(tx, i);
+}
+
 bool smtp_tx_decided(const struct smtp_tx *tx, size_t i)
 {
-    return tx->recipients[i].reply.code != 0;
+    return tx->recipients[i].reply.code != 0 || tx->recipients[i].again;
 }
 
 void smtp_tx_lost(struct smtp_tx *tx, enum smtp_step step, bool last_octet_written)

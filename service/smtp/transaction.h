@@ -42,6 +42,10 @@ DEFINE_CLEANUP(struct smtp_tx *, smtp_tx_free)
 void smtp_tx_decide(struct smtp_tx *tx, size_t i, enum smtp_step step,
                     const struct reply_record *reply);
 void smtp_tx_decide_rest(struct smtp_tx *tx, enum smtp_step step, const struct reply_record *reply);
+/* Whoever is undecided is to be tried again, at no cost: not they were refused, but what we asked
+ * for beside them. */
+void smtp_tx_leave(struct smtp_tx *tx, size_t i);
+void smtp_tx_leave_rest(struct smtp_tx *tx);
 bool smtp_tx_decided(const struct smtp_tx *tx, size_t i);
 
 /* The connection is gone; `step`: what the undecided recipients waited for. */

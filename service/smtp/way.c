@@ -8,6 +8,8 @@
 #include "smtp/proxy.h"
 #include "smtp/session.h"
 
+enum { LAST_LOOK_MS = 1 };
+
 struct way {
     uv_loop_t *loop;
     const struct session_settings *settings; /* borrowed */
@@ -18,7 +20,9 @@ struct way {
     struct proxy *proxy;
     uv_timer_t timer; /* for the proxy; the connector has its own */
     uv_poll_t poll;
-    bool polling;
+    bool polling, looked_last;
+    struct sockaddr_storage spent[CONNECTOR_ADDRESSES_MAX];
+    size_t n_spent, n_left;
     unsigned n_handles;
 };
 
@@ -62,11 +66,27 @@ static void arrive(struct way *way)
 {
     const struct way_owner owner = way->owner;
     struct transport *transport = TAKE(way->transport);
+    size_t n_left = through_proxy(way) ? 0 : way->n_left;
     way_cancel(way);
-    owner.open(owner.arg, transport);
+    owner.open(owner.arg, transport, n_left);
 }
 
 /* --- through the proxy -------------------------------------------------------------------- */
+
+/* Of the proxy: whether it serves is known when the way through it is open. */
+static void note_proxy(const struct way *way, bool good)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    struct addresses *addresses = way->settings->addresses;
+    if (addresses == NULL ||
+        getpeername(transport_fd(way->transport), (struct sockaddr *)&peer, &len) != 0)
+        return;
+    if (good)
+        addresses_worked(addresses, (struct sockaddr *)&peer);
+    else
+        addresses_failed(addresses, (struct sockaddr *)&peer, clock_mono_ms());
+}
 
 static int write_some(struct way *way, struct error *err)
 {
@@ -123,6 +143,7 @@ static void go_on(struct way *way)
     if (rc < 0) {
         fail(way, &err);
     } else if (rc > 0) {
+        note_proxy(way, true);
         way->owner.step(way->owner.arg, SMTP_STEP_PROXY);
         arrive(way);
     } else {
@@ -132,7 +153,14 @@ static void go_on(struct way *way)
 
 static void on_timer(uv_timer_t *timer)
 {
+    struct way *way = timer->data;
     struct error err;
+    if (!way->looked_last) { /* what came while this process was frozen is looked at first */
+        way->looked_last = true;
+        uv_timer_start(timer, on_timer, LAST_LOOK_MS, 0);
+        return;
+    }
+    note_proxy(way, false);
     error_set(&err, ERR_PROXY_FAILED, "the proxy has not opened the way in time");
     fail(timer->data, &err);
 }
@@ -175,12 +203,13 @@ static void on_trying(void *arg, const char *address)
     way->owner.trying(way->owner.arg, what);
 }
 
-static void on_connected(void *arg, struct transport *transport)
+static void on_connected(void *arg, struct transport *transport, size_t n_left)
 {
     struct way *way = arg;
     struct error err;
     way->connector = NULL;
     way->transport = transport;
+    way->n_left = n_left;
     way->owner.step(way->owner.arg, SMTP_STEP_TCP);
     if (!through_proxy(way))
         arrive(way);
@@ -205,6 +234,8 @@ static struct connector *start_connector(struct way *way)
         .port = through_proxy(way) ? settings->proxy.port : settings->port,
         .source_address = settings->source_address,
         .addresses = settings->addresses,
+        .spent = way->spent,
+        .n_spent = way->n_spent,
         .deadline_ms = clock_mono_ms() + settings->connect_timeout_ms};
     const struct connector_owner owner = {.resolved = on_resolved,
                                           .trying = on_trying,
@@ -215,6 +246,7 @@ static struct connector *start_connector(struct way *way)
 }
 
 struct way *way_start(uv_loop_t *loop, const struct session_settings *settings,
+                      const struct sockaddr_storage *spent, size_t n_spent,
                       const struct way_owner *owner)
 {
     struct way *way = calloc(1, sizeof(*way));
@@ -222,6 +254,8 @@ struct way *way_start(uv_loop_t *loop, const struct session_settings *settings,
         return NULL;
     way->loop = loop;
     way->settings = settings;
+    for (size_t i = 0; i < n_spent; i++)
+        way->spent[way->n_spent++] = spent[i];
     way->owner = *owner;
     way->step = SMTP_STEP_DNS;
     uv_timer_init(loop, &way->timer);

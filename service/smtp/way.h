@@ -19,8 +19,9 @@ struct way;
 struct way_owner {
     void (*step)(void *arg, enum smtp_step step); /* DNS, TCP, PROXY: it has succeeded */
     void (*trying)(void *arg, const char *what);  /* "192.0.2.1 port 587" */
-    /* One of the two ends it: the way is gone then. `transport` is the owner's. */
-    void (*open)(void *arg, struct transport *transport);
+    /* One of the two ends it: the way is gone then. `transport` is the owner's. `n_left`: how many
+     * addresses of the host are left to try; behind a proxy none, for it is the proxy's to know. */
+    void (*open)(void *arg, struct transport *transport, size_t n_left);
     /* As the connector says it; whatever keeps us from the proxy, or the proxy from the server, is
      * ERR_PROXY_FAILED. */
     void (*failed)(void *arg, enum smtp_step step, const struct error *why);
@@ -28,9 +29,10 @@ struct way_owner {
 };
 
 /* `settings` are borrowed until the way is gone. The connect timeout bounds the name and the
- * addresses together, and once more the talk with the proxy, however it trickles. NULL: no memory.
- */
+ * addresses together, and once more the talk with the proxy, however it trickles. `spent` (copied)
+ * are addresses not to be tried again. NULL: no memory. */
 struct way *way_start(uv_loop_t *loop, const struct session_settings *settings,
+                      const struct sockaddr_storage *spent, size_t n_spent,
                       const struct way_owner *owner);
 void way_cancel(struct way *way);               /* nothing is told any more; it is gone */
 enum smtp_step way_step(const struct way *way); /* where it is */

@@ -20,9 +20,10 @@
  *   IS word, ISNT word       what the client must be now: ready, idle, room, over, or in want of
  *                            a token, another_token
  *   RESULT address verdict   what became of a recipient, in order:
- *                            "sent 250", "refused rcpt 550", "lost data", "in-doubt", "untouched"
- *   ERROR code step          the connection ended so, while the last octets of the server were read
- *   TEXT text                stands in the detail of that error, or in the last RESULT's reply
+ *                            "sent 250", "refused rcpt 550", "lost data", "in-doubt", "untouched",
+ * "again" ERROR code step          the connection ended so, while the last octets of the server
+ * were read TEXT text                stands in the detail of that error, or in the last RESULT's
+ * reply
  *
  * Server lines that stand together come in one segment; client lines that stand together are all
  * that is sent before the next reply.

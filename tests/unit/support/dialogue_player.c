@@ -90,6 +90,13 @@ static bool set_option(struct player *p, char *line)
         p->dsn.ret = n == 2 ? words[1] : NULL;
     else if (strcmp(words[0], "window") == 0 && n == 2)
         p->options.window = (unsigned)atoi(words[1]);
+    else if (strcmp(words[0], "without") == 0 && n == 2)
+        p->options.without |= strcmp(words[1], "chunking") == 0     ? SMTP_EXTENSION_CHUNKING
+                              : strcmp(words[1], "pipelining") == 0 ? SMTP_EXTENSION_PIPELINING
+                              : strcmp(words[1], "smtputf8") == 0   ? SMTP_EXTENSION_SMTPUTF8
+                              : strcmp(words[1], "8bitmime") == 0   ? SMTP_EXTENSION_8BITMIME
+                              : strcmp(words[1], "dsn") == 0        ? SMTP_EXTENSION_DSN
+                                                                    : SMTP_EXTENSION_SIZE;
     else if (strcmp(words[0], "login") == 0 && n >= 3)
         p->options.credentials =
             (struct sasl_credentials){n > 3 ? words[3] : "auto", words[1], words[2]};
@@ -252,7 +259,9 @@ static bool play_is(struct player *p, const char *word, bool wanted)
 static void describe(const struct smtp_result *result, size_t i, char *out, size_t size)
 {
     const struct smtp_recipient_result *r = &result->recipients[i];
-    if (r->reply.code == 0 && result->untouched)
+    if (r->again)
+        snprintf(out, size, "again");
+    else if (r->reply.code == 0 && result->untouched)
         snprintf(out, size, "untouched");
     else if (r->reply.code == 0 && r->step == SMTP_STEP_CONTENT && result->in_doubt)
         snprintf(out, size, "in-doubt");

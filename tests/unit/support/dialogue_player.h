@@ -12,6 +12,7 @@
  *   OPTION verified                        TLS means a certificate that was verified
  *   OPTION smtputf8 | require_tls          of the next messages
  *   OPTION notify X, ret X, envid X        of the next messages: their DSN; nothing: not said
+ *   OPTION without WORD                    an extension not to be used, as in the settings
  *   OPTION window 16                       most transactions under way at once
  */
 

@@ -205,7 +205,8 @@ Test(config, defaults_are_the_contract_s)
     cr_expect_null(relay->source_address);
     cr_expect_null(relay->auth.domain);
     cr_expect_eq(c->n_routes, 0);
-    cr_expect_not_null(relay->hostname);
+    cr_expect(relay->hostname == NULL || strchr(relay->hostname, '.') != NULL);
+    cr_expect_eq(relay->without, 0);
     clear(&l);
 }
 
@@ -468,7 +469,7 @@ Test(config, names_are_replaced_from_the_environment)
     static const char *const variables[] = {"A=alpha", "EMPTY=",   "TRICKY=${A}", "PORT=2525",
                                             "B1_=b",   "YES=true", "SIZE=5",      NULL};
     static const struct {
-        const char *written, *hostname; /* NULL: refused */
+        const char *written, *domain; /* NULL: refused */
     } rows[] = {
         {"${A}", "alpha"},     {"x${A}y${A}z", "xalphayalphaz"},
         {"${B1_}", "b"},       {"x${EMPTY}y", "xy"},
@@ -485,15 +486,15 @@ Test(config, names_are_replaced_from_the_environment)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char yaml[128];
-        snprintf(yaml, sizeof(yaml), "relays: [{host: h, hostname: '%s'}]", rows[i].written);
+        snprintf(yaml, sizeof(yaml), "relays: [{host: h, auth: {domain: '%s'}}]", rows[i].written);
         struct loaded l = load(yaml, variables);
-        if (rows[i].hostname == NULL)
+        if (rows[i].domain == NULL)
             cr_expect_null(l.config, "%s", rows[i].written);
         else
             cr_expect(l.config != NULL &&
-                          strcmp(l.config->relays[0].hostname, rows[i].hostname) == 0,
+                          strcmp(l.config->relays[0].auth.domain, rows[i].domain) == 0,
                       "%s: %s", rows[i].written,
-                      l.config != NULL ? l.config->relays[0].hostname : "refused");
+                      l.config != NULL ? l.config->relays[0].auth.domain : "refused");
         clear(&l);
     }
     struct loaded l = load("relays: [{host: h, port: '${PORT}', tls_options: {verify: '${YES}'}}]\n"
@@ -945,7 +946,15 @@ Test(config, what_is_refused_at_start_and_how_it_is_allowed)
         {"relays: [{host: ''}]", "relays[0]: host is missing"},
         {"relays: [{host: h, name: ''}]", "name is empty"},
         {"relays: [{host: \"a\\r\\nb\"}]", "no spaces"},
-        {"relays: [{host: h, hostname: \"a\\nb\"}]", "no spaces"},
+        {"relays: [{host: h, hostname: \"a\\nb\"}]", "no name to say in EHLO"},
+        {"relays: [{host: h, hostname: a_b.example.com}]", "no name to say in EHLO"},
+        {"relays: [{host: h, hostname: 192.0.2.300}]", "no name to say in EHLO"},
+        {"relays: [{host: h, hostname: \"[gw.example.com]\"}]", "no name to say in EHLO"},
+        {"relays: [{host: h, hostname: gw..example.com}]", "no name to say in EHLO"},
+        {"relays: [{host: h, hostname: \"\"}]", "no name to say in EHLO"},
+        {"relays: [{host: h, without: [chunkin]}]", "did you mean chunking"},
+        {"relays: [{host: h, without: starttls}]",
+         "none of: chunking, pipelining, smtputf8, 8bitmime, dsn, size"},
         {"relays: [{host: h, auth: {username: u}}]", "password, or password_file, is missing"},
         {"relays: [{host: h, auth: {password: p}}]", "username is missing"},
         {"relays: [{host: h, auth: {username: u, password: ''}}]", "password, or password_file"},
@@ -1724,4 +1733,53 @@ Test(config, the_reference_has_every_setting)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         cr_expect_not_null(strstr(text, rows[i]), "%s", rows[i]);
     free(text);
+}
+
+/* --- what we say of ourselves to a relay -------------------------------------------------- */
+
+Test(config, a_name_for_ehlo_goes_out_as_the_standard_has_it)
+{
+    static const struct {
+        const char *written, *said;
+    } rows[] = {
+        {"gw.example.com", "gw.example.com"},
+        {"localhost", "localhost"},
+        {"3com.example", "3com.example"},
+        {"192.0.2.1", "[192.0.2.1]"},
+        {"[192.0.2.1]", "[192.0.2.1]"},
+        {"2001:db8::1", "[IPv6:2001:db8::1]"},
+        {"[2001:DB8:0::1]", "[IPv6:2001:db8::1]"},
+        {"[ipv6:2001:db8::1]", "[IPv6:2001:db8::1]"},
+        {"::1", "[IPv6:::1]"},
+        {"b\xc3\xbcro.example.com", "xn--bro-hoa.example.com"},
+        {"B\xc3\x9cRO.example.com", "xn--bro-hoa.example.com"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char yaml[128];
+        snprintf(yaml, sizeof(yaml), "relays: [{host: h, hostname: '%s'}]", rows[i].written);
+        struct loaded l = load(yaml, NULL);
+        cr_expect(l.config != NULL && strcmp(l.config->relays[0].hostname, rows[i].said) == 0,
+                  "%s: %s", rows[i].written,
+                  l.config != NULL ? l.config->relays[0].hostname : "refused");
+        clear(&l);
+    }
+}
+
+Test(config, extensions_to_do_without)
+{
+    struct loaded l = load("relays: [{host: h, without: [chunking, SIZE]}]", NULL);
+    cr_assert_not_null(l.config);
+    cr_expect_eq(l.config->relays[0].without, CONFIG_EXTENSION_CHUNKING | CONFIG_EXTENSION_SIZE);
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    config_print(l.config, out);
+    fclose(out);
+    cr_expect_not_null(strstr(text, "without: [chunking, size]"), "%s", text);
+    free(text);
+    clear(&l);
+    l = load("relays: [{host: h, without: 8bitmime}]", NULL); /* one is a list of one */
+    cr_assert_not_null(l.config);
+    cr_expect_eq(l.config->relays[0].without, CONFIG_EXTENSION_8BITMIME);
+    clear(&l);
 }

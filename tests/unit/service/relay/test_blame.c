@@ -26,11 +26,17 @@ Test(blame, an_outage_never_counts)
 Test(blame, what_the_relay_wants_less_of_meets_whoever_comes)
 {
     static const bool blamed[] = {
-        [REACTION_NONE] = false,     [REACTION_FEWER] = false,
-        [REACTION_NO_NEW] = false,   [REACTION_RECONNECT] = true,
-        [REACTION_SLOW_DOWN] = true, [REACTION_RATE] = false,
-        [REACTION_QUOTA] = true,     [REACTION_LOGIN] = true,
-        [REACTION_FAIL] = false,     [REACTION_TOO_MANY_RECIPIENTS] = false,
+        [REACTION_NONE] = false,
+        [REACTION_FEWER] = false,
+        [REACTION_NO_NEW] = false,
+        [REACTION_RECONNECT] = true,
+        [REACTION_SLOW_DOWN] = true,
+        [REACTION_RATE] = false,
+        [REACTION_QUOTA] = true,
+        [REACTION_LOGIN] = true,
+        [REACTION_SETUP] = true,
+        [REACTION_FAIL] = false,
+        [REACTION_TOO_MANY_RECIPIENTS] = false,
     };
     for (size_t i = 0; i < sizeof(blamed) / sizeof(blamed[0]); i++) {
         const struct reaction reaction = {.kind = (enum reaction_kind)i};

@@ -108,7 +108,7 @@ static void on_trying(void *arg, const char *address)
     snprintf(f->tried + len, sizeof(f->tried) - len, "%s%s", len > 0 ? " " : "", address);
 }
 
-static void on_connected(void *arg, struct transport *transport)
+static void on_connected(void *arg, struct transport *transport, size_t n_left)
 {
     struct fixture *f = arg;
     struct sockaddr_in address;

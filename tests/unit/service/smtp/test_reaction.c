@@ -137,6 +137,76 @@ static const struct row {
     {"550 5.2.2 full", REACTION_NONE, NULL},
     {"552 5.2.2 too many messages", REACTION_NONE, NULL},
     {"250 2.0.0 Ok", REACTION_NONE, NULL},
+
+    /* what hosters allow an account in an hour or a day */
+    {"554 5.7.0 Your message could not be sent. The limit on the number of allowed outgoing "
+     "messages was exceeded. Try again later.",
+     REACTION_QUOTA, "rate.messages", H},
+    {"550 Domain example.com has exceeded the max emails per hour (101/100 (101%)) allowed. "
+     "Message discarded.",
+     REACTION_QUOTA, "rate.messages", H},
+    {"550 Domain example.org has exceeded the max defers and failures per hour (5/5 (100%)) "
+     "allowed.",
+     REACTION_QUOTA, "rate.messages", H},
+    {"550 sorry, too many emails", REACTION_QUOTA, "rate.messages", H},
+    {"554 5.7.1 too many emails from this account", REACTION_QUOTA, "rate.messages", H},
+    {"550 user has exceeded hour limit", REACTION_QUOTA, "rate.messages", H},
+    {"550 5.7.1 You have exceeded your hourly sending limit", REACTION_QUOTA, "rate.messages", H},
+    {"552 Sending quota exceeded for this account", REACTION_QUOTA, "rate.messages", H},
+    {"550 Hourly limit reached", REACTION_QUOTA, "rate.messages", H},
+    {"550 Outgoing mail quota exceeded", REACTION_QUOTA, "rate.messages", H},
+    {"554 5.7.1 Account info@example.com exceeded its daily message limit", REACTION_QUOTA,
+     "rate.messages", H},
+    {"550 5.7.1 exceeded 300 recipients per day", REACTION_QUOTA, "rate.messages", H},
+    {"550 you exceeded your mail quota", REACTION_QUOTA, "rate.messages", H},
+    {"554 mailbox exceeded its sending limit", REACTION_QUOTA, "rate.messages", H},
+    /* ... and what is a recipient's own */
+    {"550 mailbox quota exceeded", REACTION_NONE, NULL},
+    {"552 5.2.2 user over quota", REACTION_NONE, NULL},
+    {"550 5.2.2 <bob@example.net>: user is over the daily limit: exceeded", REACTION_NONE, NULL},
+    {"552 Requested mail action aborted: exceeded storage allocation", REACTION_NONE, NULL},
+    {"550 User has exceeded disk quota", REACTION_NONE, NULL},
+    {"550 recipient's mailbox exceeded its daily limit", REACTION_NONE, NULL},
+    {"550 The user you are trying to reach is receiving mail too fast: exceeded 10 per hour",
+     REACTION_NONE, NULL},
+    {"552 5.3.4 message size exceeds limit", REACTION_FAIL, "this size"},
+    {"552 message size exceeds the outgoing limit", REACTION_NONE, NULL},
+    {"550 account is over quota", REACTION_NONE, NULL},
+    {"550 quota exceeded", REACTION_NONE, NULL},
+    {"550 5.1.1 too many emails to this unknown user", REACTION_NONE, NULL},
+
+    /* an idle session that ends, without the code for it */
+    {"451 Timeout waiting for data from client.", REACTION_RECONNECT, "connections.idle"},
+    {"451 timed out waiting for a command", REACTION_RECONNECT, "connections.idle"},
+    {"451 Idle too long, closing", REACTION_RECONNECT, "connections.idle"},
+    {"451 Session closed for inactivity", REACTION_RECONNECT, "connections.idle"},
+    {"451 Timeout: closing connection", REACTION_RECONNECT, "connections.idle"},
+    {"451 Timeout contacting the policy server", REACTION_NONE, NULL},
+    {"451 DNS timeout, try later", REACTION_NONE, NULL},
+    {"451 4.3.0 timeout waiting for the scanner", REACTION_NONE, NULL},
+
+    /* who we are */
+    {"504 5.5.2 <25aea30808b2>: Helo command rejected: need fully-qualified hostname",
+     REACTION_SETUP, "hostname"},
+    {"450 4.7.1 <gw>: Helo command rejected: Host not found", REACTION_SETUP, "hostname"},
+    {"550 5.7.1 <localhost>: Helo command rejected: go away", REACTION_SETUP, "hostname"},
+    {"550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)", REACTION_SETUP, "hostname"},
+    {"501 5.5.4 Invalid domain name", REACTION_SETUP, "hostname"},
+    {"504 5.5.2 <bob>: Recipient address rejected: need fully-qualified address", REACTION_NONE,
+     NULL},
+    {"550 5.7.1 unknown user: helo", REACTION_NONE, NULL},
+
+    /* a login that was not wanted before */
+    {"550 5.7.0 Authentication required", REACTION_LOGIN, "auth.username"},
+    {"550 Please turn on SMTP Authentication in your mail client", REACTION_LOGIN, "auth.username"},
+    {"554 5.7.1 you must authenticate first", REACTION_LOGIN, "auth.username"},
+    {"550-5.7.26 This mail is unauthenticated|550 5.7.26 DKIM: authentication required",
+     REACTION_NONE, NULL},
+    {"550 SPF authentication required for example.com", REACTION_NONE, NULL},
+
+    {"503 5.5.0 improper command pipelining", REACTION_RECONNECT, "without"},
+    {"554 SMTP synchronization error (input sent without waiting for greeting)", REACTION_RECONNECT,
+     "without"},
 };
 
 static struct reply_record read_wire(const char *wire)
@@ -237,7 +307,7 @@ Test(reaction, what_is_of_the_relay)
 {
     static const enum reaction_kind of_relay[] = {
         REACTION_FEWER, REACTION_NO_NEW, REACTION_RECONNECT, REACTION_SLOW_DOWN,
-        REACTION_RATE,  REACTION_QUOTA,  REACTION_LOGIN,
+        REACTION_RATE,  REACTION_QUOTA,  REACTION_LOGIN,     REACTION_SETUP,
     };
     static const enum reaction_kind of_message[] = {REACTION_NONE, REACTION_TOO_MANY_RECIPIENTS,
                                                     REACTION_FAIL};

@@ -28,7 +28,12 @@ static const struct {
     {"no line end yet", WIRE("250 Ok\r"), 0, "", ""},
     {"no last line yet", WIRE("250-a\r\n250-b\r\n"), 0, "", ""},
 
-    {"differing codes", WIRE("250-a\r\n550 b\r\n"), 0, NULL, NULL},
+    {"differing codes", WIRE("250-a\r\n220 b\r\n"), 0, NULL, NULL},
+    {"a refusal taken back", WIRE("550-a\r\n250 b\r\n"), 0, NULL, NULL},
+    {"the last refuses", WIRE("220-mx\r\n521 5.7.1 b\r\n"), 521, "5.7.1", "b"},
+    {"the middle refuses", WIRE("220-mx\r\n521-5.7.1 b\r\n521 c\r\n"), 521, "5.7.1", "b\nc"},
+    {"refused in two classes", WIRE("451-4.3.0 a\r\n550 5.1.1 b\r\n"), 550, "5.1.1", "b"},
+    {"refused in one class", WIRE("554-5.7.1 a\r\n550 b\r\n"), 550, "5.7.1", "a\nb"},
     {"a letter for a digit", WIRE("25O Ok\r\n"), 0, NULL, NULL},
     {"two digits", WIRE("99\r\n"), 0, NULL, NULL},
     {"four digits", WIRE("2500 Ok\r\n"), 0, NULL, NULL},
@@ -115,7 +120,7 @@ Test(reply, has_a_limit)
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         struct smtp_reply reply;
         smtp_reply_init(&reply);
-        size_t n = fill_up(&reply, units[i], 1 << 20);
+        size_t n = fill_up(&reply, units[i], 2 << 20);
         cr_expect_leq(n, (size_t)SMTP_REPLY_MAX, "%s: %zu octets", units[i], n);
         cr_expect_lt(sizeof(reply) + reply.text_size, (size_t)64 * 1024, "%s", units[i]);
         smtp_reply_clear(&reply);
@@ -137,4 +142,46 @@ Test(reply, up_to_the_limit_it_is_read)
     memcpy(line + SMTP_REPLY_LINE_MAX - 2, "x\r\n", 3);
     cr_expect_eq(smtp_reply_feed(&reply, line, sizeof(line), &used, &err), SMTP_FEED_ERROR);
     smtp_reply_clear(&reply);
+}
+
+/* A reply whose text is longer than what is kept, in lines of `line_len` octets; how many of them
+ * were kept. */
+static size_t read_long_reply(size_t line_len, size_t n_lines)
+{
+    struct smtp_reply reply;
+    struct error err;
+    size_t used, n_kept = 0;
+    char *line = malloc(line_len + 7);
+    enum smtp_feed fed = SMTP_FEED_MORE;
+    smtp_reply_init(&reply);
+    memcpy(line, "550-", 4);
+    memset(line + 4, 'x', line_len);
+    memcpy(line + 4 + line_len, "\r\n", 2);
+    for (size_t i = 0; i < n_lines; i++) {
+        line[3] = i + 1 == n_lines ? ' ' : '-';
+        cr_assert_eq(fed, SMTP_FEED_MORE);
+        fed = smtp_reply_feed(&reply, line, line_len + 6, &used, &err);
+        cr_assert_eq(used, line_len + 6);
+    }
+    cr_assert_eq(fed, SMTP_FEED_REPLY);
+    cr_assert_eq(reply.code, 550);
+    for (const char *s = smtp_reply_text(&reply); s != NULL; s = strchr(s, '\n'), n_kept++)
+        s += *s == '\n';
+    cr_assert_leq(strlen(smtp_reply_text(&reply)), (size_t)SMTP_REPLY_KEPT_MAX);
+    cr_assert_eq(strlen(smtp_reply_text(&reply)), n_kept * (line_len + 1) - 1);
+    fed = smtp_reply_feed(&reply, "250 next\r\n", 10, &used, &err);
+    cr_assert_eq(fed, SMTP_FEED_REPLY);
+    cr_assert_str_eq(smtp_reply_text(&reply), "next");
+    smtp_reply_clear(&reply);
+    free(line);
+    return n_kept;
+}
+
+Test(reply, of_a_long_one_is_kept_what_fits)
+{
+    cr_expect_eq(read_long_reply(60, 3), 3);
+    cr_expect_eq(read_long_reply(1023, 32), 32);
+    cr_expect_eq(read_long_reply(1023, 33), 32);
+    cr_expect_eq(read_long_reply(1000, 1000), 32); /* 1,006,000 octets */
+    cr_expect_eq(read_long_reply(12000, 80), 2);
 }

@@ -1,0 +1,77 @@
+#include "config/ehlo_name.h"
+
+#include <arpa/inet.h>
+#include <idn2.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+enum { DOMAIN_MAX = 253, LABEL_MAX = 63 };
+
+/* Letters, digits and hyphens (RFC 1123, 2.1); an underscore is what servers refuse first. */
+static bool is_domain(const char *name)
+{
+    if (strlen(name) > DOMAIN_MAX)
+        return false;
+    for (const char *label = name;; label++) {
+        size_t n = strcspn(label, ".");
+        if (n == 0 || n > LABEL_MAX || label[0] == '-' || label[n - 1] == '-' ||
+            strspn(label, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") < n)
+            return false;
+        label += n;
+        if (*label == '\0')
+            return true;
+    }
+}
+
+/* "192.0.2.1", "2001:db8::1", either in brackets, "[IPv6:2001:db8::1]". */
+static bool literal_of(const char *name, char out[INET6_ADDRSTRLEN + 8])
+{
+    char bare[INET6_ADDRSTRLEN + 8], text[INET6_ADDRSTRLEN];
+    unsigned char address[16];
+    size_t len = strlen(name);
+    bool bracketed = len >= 2 && name[0] == '[' && name[len - 1] == ']';
+    if (bracketed)
+        name++, len -= 2;
+    if (bracketed && strncasecmp(name, "IPv6:", 5) == 0)
+        name += 5, len -= 5;
+    if (len >= sizeof(bare))
+        return false;
+    memcpy(bare, name, len);
+    bare[len] = '\0';
+    int family = inet_pton(AF_INET, bare, address) == 1 ? AF_INET : AF_INET6;
+    if (family == AF_INET6 && inet_pton(AF_INET6, bare, address) != 1)
+        return false;
+    inet_ntop(family, address, text, sizeof(text));
+    snprintf(out, INET6_ADDRSTRLEN + 8, family == AF_INET ? "[%s]" : "[IPv6:%s]", text);
+    return true;
+}
+
+/* "1.2.3" and "192.0.2.300" are meant as addresses and are none: a server would say so. */
+static bool is_numeric(const char *name)
+{
+    return name[strspn(name, "0123456789.")] == '\0';
+}
+
+const char *config_ehlo_name(const char *name, struct arena *arena)
+{
+    char literal[INET6_ADDRSTRLEN + 8], *ascii = NULL;
+    if (literal_of(name, literal))
+        return arena_strdup(arena, literal);
+    if (is_numeric(name))
+        return NULL;
+    if (is_domain(name))
+        return arena_strdup(arena, name);
+    if (idn2_to_ascii_8z(name, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK)
+        return NULL;
+    const char *domain = is_domain(ascii) ? arena_strdup(arena, ascii) : NULL;
+    idn2_free(ascii);
+    return domain;
+}
+
+const char *config_ehlo_name_of_machine(const char *machine, struct arena *arena)
+{
+    bool usable = strchr(machine, '.') != NULL && is_domain(machine) && !is_numeric(machine);
+    return usable ? arena_strdup(arena, machine) : NULL;
+}

@@ -1,0 +1,88 @@
+"""What a relay offers and does not do, and answers that come while the gateway stands still."""
+import os
+import signal
+import threading
+import time
+import unittest
+
+from fake_relay import FakeRelay
+from gateway import Gateway
+
+MESSAGE = {"from": "a@example.com", "to": ["b@example.net"], "subject": "x", "text": "y\n"}
+CHUNKING = ("PIPELINING", "8BITMIME", "CHUNKING")
+
+
+class Distrust(unittest.TestCase):
+    def send(self, gateway, n):
+        return [gateway.post(dict(MESSAGE, subject=str(i))).json()["id"] for i in range(n)]
+
+    def assert_sent_once(self, gateway, relay, ids):
+        for id_ in ids:
+            record = gateway.wait_for(id_, seconds=30)
+            self.assertEqual(record["status"], "sent", record)
+            self.assertEqual(record["recipients"][0]["attempts"], 1)
+            self.assertEqual([e["type"] for e in record["events"]],
+                             ["message.queued", "message.sent"])
+        self.assertEqual(len(relay.messages), len(ids))
+
+    def test_unknown_chunks(self):
+        for reply in ("500 5.5.1 command unrecognized\r\n", "502 what\r\n", "503 bad sequence\r\n"):
+            with self.subTest(reply), FakeRelay(self.no_bdat(reply), extensions=CHUNKING) as relay, \
+                    Gateway({"relays": [relay.settings(connections={"max": 1})]}) as gateway:
+                self.assert_sent_once(gateway, relay, self.send(gateway, 1))
+                said = self.n_bdat
+                self.assert_sent_once_more(gateway, relay)
+                self.assertEqual((said, self.n_bdat), (1, 1))
+                self.assertEqual(gateway.log().count("offers what it does not do"), 1)
+
+    def assert_sent_once_more(self, gateway, relay):
+        relay.messages.clear()
+        self.assert_sent_once(gateway, relay, self.send(gateway, 5))
+
+    def no_bdat(self, reply):
+        self.n_bdat = 0
+
+        def behaviour(session, event, argument):
+            if event == "dot" and session.commands[-1].startswith("BDAT"):
+                self.n_bdat += 1
+                return reply
+            return None
+        return behaviour
+
+    def test_without_chunking(self):
+        with FakeRelay(self.no_bdat("500 no\r\n"), extensions=CHUNKING) as relay, \
+                Gateway({"relays": [relay.settings(without=["chunking"])]}) as gateway:
+            self.assert_sent_once(gateway, relay, self.send(gateway, 5))
+            self.assertEqual(self.n_bdat, 0)
+
+    def test_answered_while_frozen(self):
+        arrived, said = threading.Event(), threading.Event()
+        frozen = threading.Event()
+
+        def late(session, event, argument):
+            if event != "dot":
+                return None
+            arrived.set()
+            frozen.wait(30)
+            session.send("250 2.0.0 kept\r\n")
+            session.wire.flush()
+            said.set()
+            return ""
+        with FakeRelay(late) as relay, Gateway(
+                {"relays": [relay.settings(timeouts={"final": "2s"})]}) as gateway:
+            id_ = self.send(gateway, 1)[0]
+            self.assertTrue(arrived.wait(30))
+            os.kill(gateway.process.pid, signal.SIGSTOP)
+            try:
+                frozen.set()
+                self.assertTrue(said.wait(30))
+                time.sleep(3)  # the deadline passes: for longer than that is no matter
+            finally:
+                os.kill(gateway.process.pid, signal.SIGCONT)
+            record = gateway.wait_for(id_, seconds=30)
+            self.assertEqual((record["status"], record["recipients"][0]["attempts"]), ("sent", 1))
+            self.assertEqual(len(relay.arrived), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
