@@ -28,8 +28,6 @@ struct config_rates {
     size_t n_items;
 };
 
-enum config_priority { CONFIG_PRIORITY_HIGH, CONFIG_PRIORITY_NORMAL, CONFIG_PRIORITY_LOW };
-
 struct config_strings {
     const char **items;
     size_t n_items;
