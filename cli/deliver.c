@@ -11,6 +11,7 @@
 
 #include "api/handlers.h"
 #include "base/clock.h"
+#include "cli/gateway.h"
 #include "engine.h"
 
 enum {
@@ -27,14 +28,13 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
     return buffer_append(arg, data, size * n) == 0 ? size * n : 0;
 }
 
-static struct curl_slist *make_headers(void)
+static struct curl_slist *make_headers(const char *key)
 {
     char prefer[32], *authorization = NULL;
-    const char *key = getenv("POSTERN_API_KEY");
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     snprintf(prefer, sizeof(prefer), "Prefer: wait=%d", WAIT_S);
     headers = curl_slist_append(headers, prefer);
-    if (key != NULL && asprintf(&authorization, "Authorization: Bearer %s", key) >= 0) {
+    if (key[0] != '\0' && asprintf(&authorization, "Authorization: Bearer %s", key) >= 0) {
         headers = curl_slist_append(headers, authorization);
         explicit_bzero(authorization, strlen(authorization));
         free(authorization);
@@ -42,7 +42,7 @@ static struct curl_slist *make_headers(void)
     return headers;
 }
 
-int deliver_by_gateway(const char *url, const json_t *message, json_t **answer_out,
+int deliver_by_gateway(const char *url, const char *key, const json_t *message, json_t **answer_out,
                        struct error *err)
 {
     CLEANUP(buffer_clear) struct buffer answer;
@@ -54,11 +54,13 @@ int deliver_by_gateway(const char *url, const json_t *message, json_t **answer_o
     buffer_init(&answer, ANSWER_MAX);
     char *body = json_dumps(message, JSON_COMPACT);
     CURL *curl = curl_easy_init();
-    struct curl_slist *headers = make_headers();
+    struct curl_slist *headers = make_headers(key);
     if (body == NULL || curl == NULL)
         return error_set(err, ERR_NOMEM, "request");
     curl_easy_setopt(curl, CURLOPT_URL, target);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (cli_gateway_is_local(url)) /* what is for this machine is for no proxy of the environment */
+        curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "cli/commands.h"
+#include "cli/gateway.h"
 #include "cli/load.h"
 #include "config/provider.h"
 #include "config/secret.h"
@@ -37,13 +38,15 @@ const char cli_login_usage[] =
     "  --paste               the browser is on another machine: paste the address it ends up at\n"
     "  --redirect-uri URI    the one that is registered, if loopback is not; implies --paste\n"
     "  --store PATH          the queue's file, beside which the grant is kept\n"
-    "  --to-gateway URL      put it into a running gateway (its key in POSTERN_API_KEY)\n"
+    "  --to-gateway URL      put it into a running gateway (its key in POSTERN_API_KEY[_FILE]);\n"
+    "                        https://, or http:// to this machine\n"
+    "  --allow-plaintext     ... or to another, on a network that nobody else is on\n"
     "  --json                the result as JSON\n";
 
 struct arguments { /* NULL: not given */
     const char *name, *config, *client_id, *client_secret_file, *tenant, *user, *redirect_uri,
         *store, *gateway;
-    bool paste, json, bad;
+    bool paste, json, allow_plaintext, bad;
 };
 
 struct result {
@@ -102,6 +105,7 @@ static void parse(int argc, char **argv, struct arguments *a)
                                             {"to-gateway", required_argument, NULL, 'g'},
                                             {"paste", no_argument, NULL, 'p'},
                                             {"json", no_argument, NULL, 'j'},
+                                            {"allow-plaintext", no_argument, NULL, 'l'},
                                             {0}};
     for (int option; (option = getopt_long(argc, argv, "c:", options, NULL)) != -1;) {
         const char **text = text_argument(a, option);
@@ -109,6 +113,7 @@ static void parse(int argc, char **argv, struct arguments *a)
             *text = optarg;
         a->paste |= option == 'p' || option == 'r';
         a->json |= option == 'j';
+        a->allow_plaintext |= option == 'l';
         a->bad |= option == '?';
     }
     a->name = optind < argc ? argv[optind++] : NULL;
@@ -117,26 +122,12 @@ static void parse(int argc, char **argv, struct arguments *a)
 
 /* --- which entry -------------------------------------------------------------------------- */
 
-static const struct {
-    const char *word;
-    enum config_oauth_provider id;
-    const char *service; /* the relay that goes with it */
-} providers[] = {
-    {"google", CONFIG_OAUTH_GOOGLE, "gmail"},
-    {"microsoft", CONFIG_OAUTH_MICROSOFT, "office365"},
-    {"yahoo", CONFIG_OAUTH_YAHOO, "yahoo"},
-    {"aol", CONFIG_OAUTH_AOL, "aol"},
-    {"fastmail", CONFIG_OAUTH_FASTMAIL, "fastmail"},
-};
-
-enum { N_PROVIDERS = sizeof(providers) / sizeof(providers[0]) };
-
-static size_t find_provider(const char *word)
+static const struct provider_name *find_provider(const char *word)
 {
-    size_t i = 0;
-    while (i < N_PROVIDERS && strcmp(providers[i].word, word) != 0)
-        i++;
-    return i;
+    const struct provider_name *name = provider_names;
+    while (name->word != NULL && strcmp(name->word, word) != 0)
+        name++;
+    return name->word != NULL ? name : NULL;
 }
 
 static const struct config_oauth *find_entry(const struct config *config, const char *name)
@@ -165,8 +156,8 @@ static int read_secret(const char *path, struct arena *arena, const char **secre
 /* An entry that is not configured yet. An exit status, after saying why. */
 static int make_entry(const struct arguments *a, struct arena *arena, struct config_oauth *entry)
 {
-    size_t i = find_provider(a->name);
-    if (i == N_PROVIDERS) {
+    const struct provider_name *provider = find_provider(a->name);
+    if (provider == NULL) {
         fprintf(stderr, "postern: no oauth entry is named \"%s\", nor any provider we know\n",
                 a->name);
         return EXIT_USAGE;
@@ -178,7 +169,7 @@ static int make_entry(const struct arguments *a, struct arena *arena, struct con
         return EXIT_USAGE;
     }
     *entry = (struct config_oauth){.name = a->name,
-                                   .provider = (int)providers[i].id,
+                                   .provider = provider->id,
                                    .grant = CONFIG_OAUTH_REFRESH_TOKEN,
                                    .client_auth = CONFIG_OAUTH_CLIENT_UNSAID,
                                    .tenant = a->tenant,
@@ -351,9 +342,13 @@ static int open_vault(const struct config *config, struct arena *arena, struct v
 static int store(struct vault *vault, const struct arguments *a, const char *refresh_token)
 {
     struct error err;
-    int rc = a->gateway != NULL ? oauth_hand_over(a->gateway, getenv("POSTERN_API_KEY"), a->name,
+    char key[CONFIG_SECRET_SIZE] = "";
+    if (a->gateway != NULL && cli_gateway_key(key) < 0)
+        return -1;
+    int rc = a->gateway != NULL ? oauth_hand_over(a->gateway, key[0] != '\0' ? key : NULL, a->name,
                                                   refresh_token, &err)
                                 : vault_put(vault, a->name, refresh_token, &err);
+    explicit_bzero(key, sizeof(key));
     if (rc < 0)
         fprintf(stderr, "postern: the login succeeded, but its grant could not be stored: %s\n",
                 err.detail);
@@ -384,9 +379,9 @@ static void print_oauth_lines(const struct arguments *a)
 static void print_relay_lines(const struct arguments *a, const struct config_oauth *entry)
 {
     const char *service = NULL;
-    for (size_t i = 0; i < N_PROVIDERS; i++)
-        if ((int)providers[i].id == entry->provider)
-            service = providers[i].service;
+    for (const struct provider_name *name = provider_names; name->word != NULL; name++)
+        if (name->id == entry->provider)
+            service = name->service;
     printf("relays:\n  - name: %s\n", a->name);
     print_setting("    ", service != NULL ? "service" : "host",
                   service != NULL ? service : "smtp.example.com");
@@ -511,7 +506,12 @@ int cli_login(int argc, char **argv)
     parse(argc, argv, &a);
     if (a.bad)
         return usage();
-    CLEANUP(config_free) struct config *config = cli_load_config(a.config);
+    if (a.gateway != NULL && !cli_gateway_allowed(a.gateway, a.allow_plaintext))
+        return EXIT_USAGE;
+    char key[CONFIG_SECRET_SIZE];
+    int rc = a.gateway != NULL ? cli_gateway_key(key) : 0; /* nobody is to log in for nothing */
+    explicit_bzero(key, sizeof(key));
+    CLEANUP(config_free) struct config *config = rc == 0 ? cli_load_config(a.config) : NULL;
     if (config == NULL)
         return EXIT_CONFIG;
     CLEANUP(arena_free) struct arena *arena = arena_new_wiping();

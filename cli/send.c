@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/deliver.h"
+#include "cli/gateway.h"
 #include "cli/load.h"
 #include "message/base64.h"
 
@@ -25,6 +26,7 @@ struct arguments {
     const char *config, *gateway;
     json_t *message; /* as POST /v1/messages takes it */
     bool json;
+    bool allow_plaintext;
     bool bad;    /* not how the command is used */
     bool failed; /* something given cannot be had; told */
 };
@@ -32,7 +34,10 @@ struct arguments {
 const char cli_send_usage[] =
     "usage: postern send --from A --to B --subject S [--text T|-] [--html FILE]\n"
     "                    [--attach FILE]... [--to-gateway URL] [--config FILE] [--json]\n"
-    "The key for --to-gateway is read from POSTERN_API_KEY.\n";
+    "                    [--allow-plaintext]\n"
+    "The key for --to-gateway is read from POSTERN_API_KEY or POSTERN_API_KEY_FILE. By http:// it\n"
+    "goes to this machine only, unless --allow-plaintext says that nobody else is on the "
+    "network.\n";
 
 static int usage(void)
 {
@@ -145,6 +150,9 @@ static void set_argument(struct arguments *a, int option, const char *value)
     case 'j':
         a->json = true;
         break;
+    case 'p':
+        a->allow_plaintext = true;
+        break;
     default:
         a->bad = true;
     }
@@ -161,6 +169,7 @@ static void parse(int argc, char **argv, struct arguments *a)
                                             {"to-gateway", required_argument, NULL, 'g'},
                                             {"config", required_argument, NULL, 'c'},
                                             {"json", no_argument, NULL, 'j'},
+                                            {"allow-plaintext", no_argument, NULL, 'p'},
                                             {0}};
     a->message = json_object();
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
@@ -219,7 +228,13 @@ static int deliver(const struct arguments *a)
     json_t *answer = NULL;
     int status;
     if (a->gateway != NULL) {
-        status = deliver_by_gateway(a->gateway, a->message, &answer, &err);
+        char key[CONFIG_SECRET_SIZE];
+        if (!cli_gateway_allowed(a->gateway, a->allow_plaintext))
+            return EXIT_USAGE;
+        if (cli_gateway_key(key) < 0)
+            return EXIT_CONFIG;
+        status = deliver_by_gateway(a->gateway, key, a->message, &answer, &err);
+        explicit_bzero(key, sizeof(key));
     } else {
         CLEANUP(config_free) struct config *config = cli_load_config(a->config);
         if (config == NULL)

@@ -56,3 +56,13 @@ void bytes_unref(struct bytes *bytes)
     if (bytes != NULL && atomic_fetch_sub_explicit(&bytes->refs, 1, memory_order_acq_rel) == 1)
         free(bytes);
 }
+
+const char *bytes_behind_mark(const char *text, size_t *len)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    size_t n = sizeof(mark) - 1;
+    if (*len < n || memcmp(text, mark, n) != 0)
+        return text;
+    *len -= n;
+    return text + n;
+}

@@ -27,6 +27,9 @@ struct bytes *bytes_copy(const void *data, size_t len);
 void bytes_begin(struct buffer *b);
 struct bytes *bytes_end(struct buffer *b);
 struct bytes *bytes_ref(struct bytes *bytes);
+/* Where a text begins behind the byte order mark that some editors and servers put before UTF-8;
+ * `*len` shrinks with it. */
+const char *bytes_behind_mark(const char *text, size_t *len);
 void bytes_unref(struct bytes *bytes); /* NULL is fine */
 DEFINE_CLEANUP(struct bytes *, bytes_unref)
 

@@ -13,6 +13,8 @@
 #include "base/nearest.h"
 #include "config/check_oauth.h"
 #include "config/ehlo_name.h"
+#include "config/host.h"
+#include "config/pem.h"
 #include "config/proxy.h"
 #include "config/service.h"
 
@@ -344,15 +346,16 @@ static void check_pins(const struct config_relay *relay, const char *where,
 static void check_files(const struct config_relay *relay, const char *where,
                         struct error_list *errors)
 {
-    const struct {
-        const char *name, *path;
-    } files[] = {{"ca_file", relay->tls_options.ca_file},
-                 {"certificate", relay->tls_options.certificate},
-                 {"key", relay->tls_options.key}};
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-        if (files[i].path != NULL && access(files[i].path, R_OK) < 0)
-            error_list_add(errors, where, "%s %s: %s", files[i].name, files[i].path,
-                           strerror(errno));
+    const char *ca_file = relay->tls_options.ca_file, *key = relay->tls_options.key;
+    const char *certificate = relay->tls_options.certificate;
+    struct error err;
+    if (ca_file != NULL && config_pem_authorities(ca_file, &err) < 0)
+        error_list_add(errors, where, "ca_file %s", err.detail);
+    if (certificate != NULL && config_pem_certificate(certificate, &err) < 0)
+        error_list_add(errors, where, "certificate %s", err.detail);
+    else if (certificate != NULL &&
+             config_pem_key(key != NULL ? key : certificate, certificate, &err) < 0)
+        error_list_add(errors, where, "key %s", err.detail);
     if (relay->tls_options.key != NULL && relay->tls_options.certificate == NULL)
         error_list_add(errors, where, "key is given, but no certificate");
     if (strcmp(relay->tls_options.min_version, "1.2") != 0 &&
@@ -395,6 +398,44 @@ static void check_name(const struct config *config, size_t i, const char *where,
             error_list_add(errors, where, "two relays are named \"%s\": give each a name", name);
 }
 
+/* In place of what was written: what DNS and certificates know. */
+static void check_host(const char **host, const char *where, struct arena *arena,
+                       struct error_list *errors)
+{
+    struct error err;
+    const char *name = config_host_of(*host, arena, &err);
+    if (name != NULL)
+        *host = name;
+    else
+        error_list_add(errors, where, "%s", err.detail);
+}
+
+static void check_hosts(struct config_relay *relay, size_t i, struct arena *arena,
+                        struct error_list *errors)
+{
+    char where[64];
+    snprintf(where, sizeof(where), "relays[%zu].host", i);
+    if (relay->host != NULL && relay->host[0] != '\0')
+        check_host(&relay->host, where, arena, errors);
+    snprintf(where, sizeof(where), "relays[%zu].tls_options.server_name", i);
+    if (relay->tls_options.server_name != NULL)
+        check_host(&relay->tls_options.server_name, where, arena, errors);
+    snprintf(where, sizeof(where), "relays[%zu].proxy", i);
+    if (relay->proxy.kind != CONFIG_PROXY_NONE)
+        check_host(&relay->proxy.host, where, arena, errors);
+}
+
+/* As compose files write what is not set. */
+static void drop_empty_login(struct config_relay *relay)
+{
+    const char *user = relay->auth.username, *password = relay->auth.password;
+    if (user != NULL && user[0] == '\0' && (password == NULL || password[0] == '\0') &&
+        relay->auth.oauth == NULL)
+        relay->auth.username = relay->auth.password = NULL;
+    else if (user == NULL && password != NULL && password[0] == '\0')
+        relay->auth.password = NULL;
+}
+
 static void check_relay(struct config *config, size_t i, struct error_list *errors)
 {
     struct config_relay *relay = &config->relays[i];
@@ -405,6 +446,8 @@ static void check_relay(struct config *config, size_t i, struct error_list *erro
     check_files(relay, where, errors);
     check_pins(relay, where, errors);
     check_way(relay, i, config->arena, errors);
+    check_hosts(relay, i, config->arena, errors);
+    drop_empty_login(relay);
     config_find_oauth(config, i, errors);
     snprintf(where, sizeof(where), "relays[%zu].auth", i);
     const char *fault = auth_fault(relay);
@@ -418,8 +461,6 @@ static void check_relay(struct config *config, size_t i, struct error_list *erro
     check_name(config, i, where, errors);
     if (relay->host == NULL || relay->host[0] == '\0')
         error_list_add(errors, where, "host is missing");
-    else if (!is_clean(relay->host))
-        error_list_add(errors, where, "host holds no spaces");
     else if (logs_in(relay))
         check_login(relay, where, errors);
 }

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/nearest.h"
 #include "config/check.h"
+#include "config/pem.h"
 #include "config/provider.h"
 #include "config/proxy.h"
 
@@ -135,20 +136,33 @@ static void check_proxy(const struct config *config, size_t i, struct error_list
 
 /* --- an entry ----------------------------------------------------------------------------- */
 
+static int load_key(const char *path, struct error *err)
+{
+    return config_pem_key(path, NULL, err);
+}
+
+static int can_be_read(const char *path, struct error *err)
+{
+    return access(path, R_OK) == 0 ? 0
+                                   : error_set(err, ERR_CONFIG, "%s: %s", path, strerror(errno));
+}
+
 /* Not the token file: who keeps it may begin after us. */
 static void check_files(const struct config_oauth *o, size_t i, struct error_list *errors)
 {
     const struct {
         const char *name, *path;
-    } files[] = {{"private_key_file", o->private_key_file},
-                 {"certificate_file", o->certificate_file},
-                 {"service_account_file", o->service_account_file},
-                 {"ca_file", o->ca_file}};
+        int (*load)(const char *path, struct error *err);
+    } files[] = {{"private_key_file", o->private_key_file, load_key},
+                 {"certificate_file", o->certificate_file, config_pem_certificate},
+                 {"service_account_file", o->service_account_file, can_be_read},
+                 {"ca_file", o->ca_file, config_pem_authorities}};
+    struct error err;
     char where[64];
     for (size_t k = 0; k < sizeof(files) / sizeof(files[0]); k++) {
         snprintf(where, sizeof(where), "oauth[%zu].%s", i, files[k].name);
-        if (is_given(files[k].path) && access(files[k].path, R_OK) < 0)
-            error_list_add(errors, where, "%s: %s", files[k].path, strerror(errno));
+        if (is_given(files[k].path) && files[k].load(files[k].path, &err) < 0)
+            error_list_add(errors, where, "%s", err.detail);
     }
 }
 

@@ -22,6 +22,7 @@ static int read_text(const char *path, struct buffer *out, struct error *err)
     char chunk[4096];
     if (file == NULL)
         return error_set(err, ERR_CONFIG, "%s", strerror(errno));
+    setvbuf(file, NULL, _IONBF, 0); /* no copy that nobody wipes */
     errno = 0;
     for (size_t n; (n = fread(chunk, 1, sizeof(chunk), file)) > 0 && !out->failed;)
         buffer_append(out, chunk, n);
@@ -54,11 +55,17 @@ static int load_tree(const char *path, json_t **tree_out, struct yaml_lines **li
         *tree_out = json_object();
         return *tree_out != NULL ? 0 : error_set(err, ERR_NOMEM, "out of memory");
     }
-    CLEANUP(buffer_clear) struct buffer text;
+    struct buffer text;
     buffer_init(&text, FILE_MAX);
-    if (read_text(path, &text, err) < 0)
-        return -1;
-    return yaml_load(text.data != NULL ? text.data : "", text.len, tree_out, lines_out, err);
+    /* All at once: growing would leave copies of the secrets in it behind. */
+    int rc = buffer_reserve(&text, FILE_MAX) != NULL ? read_text(path, &text, err)
+                                                     : error_set(err, ERR_NOMEM, "configuration");
+    if (rc == 0)
+        rc = yaml_load(text.data, text.len, tree_out, lines_out, err);
+    if (text.data != NULL)
+        explicit_bzero(text.data, text.len);
+    buffer_clear(&text);
+    return rc;
 }
 
 /* Where in the file that is which a check complains of: the setting itself, or what it stands in.
@@ -87,11 +94,11 @@ int config_load(const char *path, const char *const *environ_, struct config **c
     path = choose_path(path, environ_);
     if (load_tree(path, &tree, &lines, &err) < 0)
         return error_list_add(errors, path != NULL ? path : "", "%s", err.detail);
-    struct arena *arena = arena_new();
+    struct arena *arena = arena_new_wiping();
     struct config *config = arena != NULL ? arena_alloc(arena, sizeof(*config)) : NULL;
     if (config == NULL) {
         arena_free(arena);
-        json_decref(tree);
+        yaml_tree_free(tree);
         yaml_lines_free(lines);
         return error_list_add(errors, "", "out of memory");
     }
@@ -105,7 +112,7 @@ int config_load(const char *path, const char *const *environ_, struct config **c
         config_check(config, errors);
         tell_lines(errors, path, lines);
     }
-    json_decref(tree);
+    yaml_tree_free(tree);
     yaml_lines_free(lines);
     if (errors->n_total > 0) {
         config_free(config);
@@ -115,28 +122,8 @@ int config_load(const char *path, const char *const *environ_, struct config **c
     return 0;
 }
 
-static void wipe(const char *secret)
-{
-    if (secret != NULL)
-        explicit_bzero((char *)secret, strlen(secret));
-}
-
 void config_free(struct config *config)
 {
-    if (config == NULL)
-        return;
-    for (size_t i = 0; i < config->n_relays; i++) {
-        wipe(config->relays[i].auth.password);
-        wipe(config->relays[i].proxy_url);
-        wipe(config->relays[i].proxy.password);
-    }
-    for (size_t i = 0; i < config->n_api_keys; i++)
-        wipe(config->api_keys[i].key);
-    for (size_t i = 0; i < config->n_oauth; i++) {
-        wipe(config->oauth[i].client_secret);
-        wipe(config->oauth[i].refresh_token);
-        wipe(config->oauth[i].proxy);
-    }
-    wipe(config->secret_key);
-    arena_free(config->arena); /* which the struct itself is from */
+    if (config != NULL)
+        arena_free(config->arena); /* which wipes, and the struct itself is from */
 }

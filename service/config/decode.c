@@ -13,6 +13,7 @@
 #include "config/secret.h"
 #include "config/service.h"
 #include "config/settings.h"
+#include "config/synonym.h"
 #include "config/units.h"
 
 enum { STRING_MAX = 64 * 1024 };
@@ -50,6 +51,9 @@ static const char *expand_name(struct decoder *d, const char *path, const char *
         return NULL;
     }
     const char *value = environment_get(d->environ_, name);
+    size_t line_end = value != NULL ? environment_line_end(value) : 0;
+    if (line_end > 0) /* of who wrote it there from a file; in no setting it is wanted */
+        value = arena_strndup(d->arena, value, strlen(value) - line_end);
     if (has_default && (value == NULL || value[0] == '\0'))
         return arena_strndup(d->arena, text + n + 2, len - n - 2);
     if (value == NULL)
@@ -63,6 +67,9 @@ static const char *expand(struct decoder *d, const char *path, const char *text)
     CLEANUP(buffer_clear) struct buffer out;
     const char *result = NULL;
     buffer_init(&out, STRING_MAX);
+    if (strstr(text, "${") == NULL && strlen(text) <= STRING_MAX)
+        return arena_strdup(d->arena, text);
+    buffer_reserve(&out, STRING_MAX); /* growing would leave copies of a secret behind */
     while (*text != '\0') {
         if (strncmp(text, "$${", 3) == 0) {
             buffer_append_str(&out, "${");
@@ -279,14 +286,31 @@ static void set_sha256(struct decoder *d, const char *path, uint8_t *out, const 
     }
 }
 
+/* As from a file: a block of YAML ends with a line end, too. An empty one is for others to judge.
+ */
+static void set_secret(struct decoder *d, const char *path, const char **at, const char *text)
+{
+    struct error err;
+    size_t len = strlen(text);
+    *at = text;
+    if (len == 0)
+        return;
+    if (config_secret_line("it", text, len, at, &len, &err) < 0)
+        fault(d, path, "%s", err.detail);
+    else if ((*at)[len] != '\0')
+        *at = arena_strndup(d->arena, *at, len);
+}
+
 static void set_text(struct decoder *d, const char *path, const struct setting *setting, void *at,
                      const char *text)
 {
     switch (setting->type) {
     case SETTING_STRING:
-    case SETTING_SECRET:
     case SETTING_URL:
         *(const char **)at = text;
+        break;
+    case SETTING_SECRET:
+        set_secret(d, path, at, text);
         break;
     case SETTING_WORD:
         set_words(d, path, setting, at, text);
@@ -424,8 +448,9 @@ static void unknown(struct decoder *d, const struct section *section, const char
         offer(d, &nearest, &section->settings[i]);
     for (size_t i = 0; section == &section_top && i < N_LISTS; i++)
         nearest_offer(&nearest, lists[i]);
-    if (nearest.word != NULL)
-        fault(d, full, "is not a setting; did you mean %s?", nearest.word);
+    const char *meant = nearest.word != NULL ? nearest.word : synonym_find(section, path);
+    if (meant != NULL)
+        fault(d, full, "is not a setting; did you mean %s?", meant);
     else
         fault(d, full, "is not a setting");
 }

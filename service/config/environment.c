@@ -6,7 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/secret.h"
 #include "config/url.h"
+#include "config/yaml.h"
 
 const char *environment_get(const char *const *environ_, const char *name)
 {
@@ -22,6 +24,14 @@ static const char *given(const char *const *environ_, const char *name)
 {
     const char *value = environment_get(environ_, name);
     return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+size_t environment_line_end(const char *value)
+{
+    size_t len = strlen(value), n = 0;
+    while (n < len && (value[len - 1 - n] == '\n' || value[len - 1 - n] == '\r'))
+        n++;
+    return n;
 }
 
 /* The object at `key`, made if it is not there. */
@@ -48,6 +58,8 @@ static json_t *literal(const char *text, size_t len)
     }
     if (escaped != NULL)
         value = json_stringn(escaped, n);
+    if (escaped != NULL)
+        explicit_bzero(escaped, n);
     free(escaped);
     return value;
 }
@@ -55,7 +67,8 @@ static json_t *literal(const char *text, size_t len)
 static void set(json_t *object, const char *key, const char *text, const char *variable,
                 struct error_list *errors)
 {
-    if (json_object_set_new(object, key, literal(text, strlen(text))) < 0)
+    size_t len = strlen(text) - environment_line_end(text);
+    if (json_object_set_new(object, key, literal(text, len)) < 0)
         error_list_add(errors, variable, "is not UTF-8");
 }
 
@@ -67,6 +80,8 @@ static int set_decoded(json_t *object, const char *key, struct url_part part)
     int rc = -1;
     if (text != NULL && url_decode(part, text) == 0)
         rc = json_object_set_new(object, key, literal(text, strlen(text)));
+    if (text != NULL)
+        explicit_bzero(text, part.len + 1);
     free(text);
     return rc;
 }
@@ -135,6 +150,12 @@ static int set_relay(json_t *relay, const char *text, struct error_list *errors)
 
 /* --- all ---------------------------------------------------------------------------------- */
 
+static void drop(json_t *object, const char *key)
+{
+    yaml_tree_free(json_incref(json_object_get(object, key)));
+    json_object_del(object, key);
+}
+
 /* A secret or its _FILE, in the place of whichever of the two a file gives. */
 static void set_secret(json_t *object, const char *key, const char *variable,
                        const char *const *environ_, struct error_list *errors)
@@ -143,12 +164,17 @@ static void set_secret(json_t *object, const char *key, const char *variable,
     snprintf(twin, sizeof(twin), "%s_FILE", variable);
     snprintf(twin_key, sizeof(twin_key), "%s_file", key);
     const char *secret = given(environ_, variable), *file = given(environ_, twin);
+    struct error err;
+    size_t len;
     if (secret == NULL && file == NULL)
         return;
-    json_object_del(object, key);
-    json_object_del(object, twin_key);
+    drop(object, key);
+    drop(object, twin_key);
     if (secret != NULL && file != NULL)
         error_list_add(errors, twin, "%s is given too: one of them is wanted", variable);
+    else if (secret != NULL &&
+             config_secret_line(variable, secret, strlen(secret), &secret, &len, &err) < 0)
+        error_list_add(errors, variable, "%s", err.detail);
     else if (secret != NULL)
         set(object, key, secret, variable, errors);
     else
@@ -157,12 +183,14 @@ static void set_secret(json_t *object, const char *key, const char *variable,
 
 static void apply_relay(json_t *tree, const char *const *environ_, struct error_list *errors)
 {
-    const char *url = given(environ_, "POSTERN_RELAY");
+    const char *text = given(environ_, "POSTERN_RELAY");
+    char *url = text != NULL ? strndup(text, strlen(text) - environment_line_end(text)) : NULL;
     bool password = given(environ_, "POSTERN_RELAY_PASSWORD") != NULL ||
                     given(environ_, "POSTERN_RELAY_PASSWORD_FILE") != NULL;
     json_t *relay = json_array_get(json_object_get(tree, "relays"), 0);
     if (url != NULL) { /* it takes the place of the file's relays */
         relay = json_object();
+        drop(tree, "relays");
         json_object_set_new(tree, "relays", json_pack("[o]", relay));
         set_relay(relay, url, errors);
     }
@@ -171,6 +199,9 @@ static void apply_relay(json_t *tree, const char *const *environ_, struct error_
     else if (password && relay == NULL)
         error_list_add(errors, "POSTERN_RELAY_PASSWORD",
                        "there is no relay it could be for: set POSTERN_RELAY, or relays");
+    if (url != NULL)
+        explicit_bzero(url, strlen(url));
+    free(url);
 }
 
 /* It takes the place of the file's keys. */
@@ -182,6 +213,7 @@ static void apply_api_key(json_t *tree, const char *const *environ_, struct erro
     json_t *entry =
         json_pack("{s:s, s:[s,s,s]}", "name", "default", "scopes", "send", "read", "admin");
     set_secret(entry, "key", "POSTERN_API_KEY", environ_, errors);
+    drop(tree, "api_keys");
     json_object_set_new(tree, "api_keys", json_pack("[o]", entry));
 }
 
@@ -189,7 +221,7 @@ static json_t *words_of(const char *text)
 {
     json_t *list = json_array();
     while (*text != '\0') {
-        size_t n = strcspn(text, ", ");
+        size_t n = strcspn(text, ", \r\n");
         if (n > 0)
             json_array_append_new(list, literal(text, n));
         text += n + (text[n] != '\0' ? 1 : 0);

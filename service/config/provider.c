@@ -61,6 +61,15 @@ static const struct provider providers[] = {
     },
 };
 
+const struct provider_name provider_names[] = {
+    {"google", CONFIG_OAUTH_GOOGLE, "gmail"},
+    {"microsoft", CONFIG_OAUTH_MICROSOFT, "office365"},
+    {"yahoo", CONFIG_OAUTH_YAHOO, "yahoo"},
+    {"aol", CONFIG_OAUTH_AOL, "aol"},
+    {"fastmail", CONFIG_OAUTH_FASTMAIL, "fastmail"},
+    {NULL},
+};
+
 const struct provider *provider_find(const struct config_oauth *oauth)
 {
     for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++) {

@@ -27,6 +27,14 @@ struct provider {
     const char *mail_host;       /* the relay that takes its tokens */
 };
 
+/* As settings and `postern login` call them; the last has no word. */
+struct provider_name {
+    const char *word;
+    int id;              /* enum config_oauth_provider */
+    const char *service; /* the relay that takes its tokens (service.c) */
+};
+extern const struct provider_name provider_names[];
+
 /* The row of `oauth`, by its provider and cloud; NULL: provider custom, or an unknown cloud. */
 const struct provider *provider_find(const struct config_oauth *oauth);
 

@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/bytes.h"
 
 /* How many octets the file holds, of which at most `size` are in `text`; -1: see errno. */
 static ssize_t read_all(const char *path, char *text, size_t size)
@@ -21,19 +24,39 @@ static ssize_t read_all(const char *path, char *text, size_t size)
     return got < 0 ? -1 : (ssize_t)n;
 }
 
+static bool begins_with(const char *text, size_t n, const char *mark)
+{
+    return n >= strlen(mark) && memcmp(text, mark, strlen(mark)) == 0;
+}
+
+int config_secret_line(const char *name, const char *text, size_t len, const char **secret_out,
+                       size_t *len_out, struct error *err)
+{
+    bool wide = begins_with(text, len, "\xff\xfe") || begins_with(text, len, "\xfe\xff");
+    if (wide && memchr(text, '\0', len) != NULL)
+        return error_set(err, ERR_CONFIG, "%s is UTF-16: save it as UTF-8", name);
+    text = bytes_behind_mark(text, &len);
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        len--;
+    if (len == 0)
+        return error_set(err, ERR_CONFIG, "%s is empty", name);
+    if (memchr(text, '\0', len) != NULL || memchr(text, '\n', len) != NULL)
+        return error_set(err, ERR_CONFIG, "%s holds more than one line", name);
+    *secret_out = text;
+    *len_out = len;
+    return 0;
+}
+
 static int take_line(const char *path, const char *text, size_t n, char *secret_out,
                      struct error *err)
 {
+    const char *secret;
     if (n == CONFIG_SECRET_SIZE)
         return error_set(err, ERR_CONFIG, "%s is larger than a secret may be: %d octets", path,
                          CONFIG_SECRET_SIZE - 1);
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
-        n--;
-    if (n == 0)
-        return error_set(err, ERR_CONFIG, "%s is empty", path);
-    if (memchr(text, '\0', n) != NULL || memchr(text, '\n', n) != NULL)
-        return error_set(err, ERR_CONFIG, "%s holds more than one line", path);
-    memcpy(secret_out, text, n);
+    if (config_secret_line(path, text, n, &secret, &n, err) < 0)
+        return -1;
+    memcpy(secret_out, secret, n);
     secret_out[n] = '\0';
     return 0;
 }

@@ -8,8 +8,8 @@ static const char *const sandbox_words[] = {"auto", "on", "off", NULL};
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 static const char *const format_words[] = {"logfmt", "json", NULL};
 static const char *const in_doubt_words[] = {"retry", "hold", NULL};
-static const char *const provider_words[] = {"custom", "google",   "microsoft",
-                                             "yahoo",  "fastmail", NULL};
+static const char *const provider_words[] = {"custom",   "google", "microsoft", "yahoo",
+                                             "fastmail", "aol",    NULL};
 static const char *const grant_words[] = {"refresh_token", "client_credentials", "jwt_bearer",
                                           "token_file", NULL};
 static const char *const client_auth_words[] = {"basic", "post", NULL};
@@ -172,7 +172,7 @@ static const struct setting route[] = {
 static const struct setting oauth[] = {
     {"name", SETTING_STRING, AT(name), NULL, "What auth.oauth of relays, and postern login, name."},
     {"provider", SETTING_WORD, AT(provider), "custom",
-     "google, microsoft, yahoo, fastmail: fills in what is not given of the URLs and scope.",
+     "google, microsoft, yahoo, fastmail, aol: fills in what is not given of the URLs and scope.",
      provider_words},
     {"grant", SETTING_WORD, AT(grant), "refresh_token",
      "refresh_token (a person logs in once), client_credentials, jwt_bearer (Google's service "

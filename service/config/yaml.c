@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,14 @@ static const char *problem_hint(const struct loader *l)
     size_t at = l->parser.problem_mark.index;
     bool tab = l->parser.error == YAML_SCANNER_ERROR && at < l->len && l->text[at] == '\t';
     return tab ? " (a tab: indent with spaces)" : "";
+}
+
+/* A scalar may be a secret. */
+static void forget(yaml_event_t *event)
+{
+    if (event->type == YAML_SCALAR_EVENT)
+        explicit_bzero(event->data.scalar.value, event->data.scalar.length);
+    yaml_event_delete(event);
 }
 
 static bool next(struct loader *l, yaml_event_t *event)
@@ -106,13 +115,13 @@ static json_t *load_sequence(struct loader *l, const char *path, size_t depth)
         bool end = event.type == YAML_SEQUENCE_END_EVENT;
         snprintf(item_path, sizeof(item_path), "%s[%zu]", path, json_array_size(list));
         json_t *item = end ? NULL : load_node(l, &event, item_path, depth + 1);
-        yaml_event_delete(&event);
+        forget(&event);
         if (end)
             return list;
         if (item == NULL || json_array_append_new(list, item) < 0)
             break;
     }
-    json_decref(list);
+    yaml_tree_free(list);
     return NULL;
 }
 
@@ -137,7 +146,7 @@ static bool load_pair(struct loader *l, json_t *map, const yaml_event_t *key, co
     if (!next(l, &event))
         return false;
     json_t *value = load_node(l, &event, item_path, depth + 1);
-    yaml_event_delete(&event);
+    forget(&event);
     return value != NULL && json_object_set_new(map, name, value) == 0;
 }
 
@@ -148,13 +157,13 @@ static json_t *load_mapping(struct loader *l, const char *path, size_t depth)
     while (map != NULL && next(l, &event)) {
         bool end = event.type == YAML_MAPPING_END_EVENT;
         bool good = end || load_pair(l, map, &event, path, depth);
-        yaml_event_delete(&event);
+        forget(&event);
         if (end)
             return map;
         if (!good)
             break;
     }
-    json_decref(map);
+    yaml_tree_free(map);
     return NULL;
 }
 
@@ -218,7 +227,7 @@ static bool load_end(struct loader *l)
         bool second = event.type == YAML_DOCUMENT_START_EVENT;
         if (second)
             fail(l, &event, "a second document begins here: one is wanted");
-        yaml_event_delete(&event);
+        forget(&event);
         if (end || second)
             return end;
     }
@@ -236,21 +245,32 @@ static json_t *load_document(struct loader *l)
         bool end = event.type == YAML_STREAM_END_EVENT;
         if (!structure && !end)
             tree = load_node(l, &event, "", 0);
-        yaml_event_delete(&event);
+        forget(&event);
         if (end)
             return json_object();
         if (!structure)
             break;
     }
     if (tree != NULL && !load_end(l)) {
-        json_decref(tree);
+        yaml_tree_free(tree);
         return NULL;
     }
     if (json_is_null(tree)) {
-        json_decref(tree);
+        yaml_tree_free(tree);
         return json_object();
     }
     return tree;
+}
+
+/* The parser's copies of the text; what its scanner has grown and freed meanwhile is out of reach.
+ */
+static void forget_input(yaml_parser_t *parser)
+{
+    unsigned char *raw = parser->raw_buffer.start, *decoded = parser->buffer.start;
+    if (raw != NULL)
+        explicit_bzero(raw, (size_t)(parser->raw_buffer.end - raw));
+    if (decoded != NULL)
+        explicit_bzero(decoded, (size_t)(parser->buffer.end - decoded));
 }
 
 int yaml_load(const char *text, size_t len, json_t **tree_out, struct yaml_lines **lines_out,
@@ -266,9 +286,10 @@ int yaml_load(const char *text, size_t len, json_t **tree_out, struct yaml_lines
     error_set(err, ERR_NOMEM, "out of memory");
     yaml_parser_set_input_string(&loader.parser, (const unsigned char *)text, len);
     json_t *tree = load_document(&loader);
+    forget_input(&loader.parser);
     yaml_parser_delete(&loader.parser);
     if (tree != NULL && !json_is_object(tree)) {
-        json_decref(tree);
+        yaml_tree_free(tree);
         tree = NULL;
         error_set(err, ERR_CONFIG, "the configuration is a mapping of settings");
     }
@@ -284,6 +305,23 @@ int yaml_load(const char *text, size_t len, json_t **tree_out, struct yaml_lines
 size_t yaml_line_of(const struct yaml_lines *lines, const char *path)
 {
     return lines != NULL ? (size_t)json_integer_value(json_object_get(lines->by_path, path)) : 0;
+}
+
+static void wipe_strings(json_t *node)
+{
+    const char *key;
+    json_t *value;
+    size_t i;
+    if (json_is_string(node))
+        explicit_bzero((char *)(uintptr_t)json_string_value(node), json_string_length(node));
+    json_array_foreach(node, i, value) wipe_strings(value);
+    json_object_foreach(node, key, value) wipe_strings(value);
+}
+
+void yaml_tree_free(json_t *tree)
+{
+    wipe_strings(tree);
+    json_decref(tree);
 }
 
 void yaml_lines_free(struct yaml_lines *lines)

@@ -19,6 +19,8 @@ struct yaml_lines;
 int yaml_load(const char *text, size_t len, json_t **tree_out, struct yaml_lines **lines_out,
               struct error *err);
 size_t yaml_line_of(const struct yaml_lines *lines, const char *path); /* 0: unknown */
+/* Wipes its strings first, for some are secrets, whoever else counts on them. NULL is fine. */
+void yaml_tree_free(json_t *tree);
 void yaml_lines_free(struct yaml_lines *lines);
 
 #endif

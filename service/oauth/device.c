@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bytes.h"
+
 enum {
     EXPIRES_IF_UNSTATED_S = 900,
     EXPIRES_MAX_S = 3600,
@@ -51,6 +53,7 @@ int device_parse(int status, const char *body, size_t len, int64_t now_ms,
                  struct device *device_out, struct error *err)
 {
     struct device d = {0};
+    body = bytes_behind_mark(body, &len);
     json_auto_t *root = json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL);
     const char *word = json_string_value(json_object_get(root, "error"));
     if (word != NULL)
@@ -98,6 +101,7 @@ enum device_verdict device_judge(struct device *d, int status, const char *body,
 {
     if (status == 200)
         return DEVICE_GRANTED;
+    body = bytes_behind_mark(body, &len);
     json_auto_t *root = json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL);
     const char *word = json_string_value(json_object_get(root, "error"));
     if (word != NULL && status != 429 && status < 500)

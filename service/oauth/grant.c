@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/id.h"
 #include "config/provider.h"
 #include "config/secret.h"
@@ -80,14 +81,20 @@ int grant_read_file(const struct config_oauth *oauth, int64_t now_ms,
     CLEANUP(arena_free) struct arena *arena = arena_new_wiping();
     if (arena == NULL)
         return no_memory(err);
-    if (read_file(oauth->token_file, arena, ERR_TOKEN_UNAVAILABLE, &text, err) < 0)
-        return -1;
-    text += strspn(text, space);
+    if (read_file(oauth->token_file, arena, ERR_TOKEN_UNAVAILABLE, &text, &why) < 0)
+        return error_set(err, why.code, "token_file %s", why.detail);
     size_t len = strlen(text);
+    text = (char *)bytes_behind_mark(text, &len);
+    text += strspn(text, space);
+    len = strlen(text);
     while (len > 0 && strchr(space, text[len - 1]) != NULL)
         len--;
+    if (text[0] == '{')
+        return error_set(err, ERR_TOKEN_UNAVAILABLE,
+                         "token_file %s holds JSON, and not the access token alone",
+                         oauth->token_file);
     if (oauth_token_new(text, len, now_ms, FILE_TOKEN_LIFETIME_MS, token_out, &why) < 0)
-        return error_set(err, why.code, "%s: %s", oauth->token_file, why.detail);
+        return error_set(err, why.code, "token_file %s: %s", oauth->token_file, why.detail);
     return 0;
 }
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bytes.h"
+
 enum {
     LIFETIME_IF_UNSTATED_S = 300, /* `expires_in` is only RECOMMENDED */
     LIFETIME_MAX_S = 24 * 3600,
@@ -192,6 +194,7 @@ static bool has_error(const json_t *root)
 int oauth_token_parse(int status, const char *body, size_t len, int64_t now_ms,
                       struct oauth_token **token_out, char **refresh_out, struct error *err)
 {
+    body = bytes_behind_mark(body, &len); /* RFC 8259, 8.1: it may be ignored */
     /* Integers as reals: a huge one is then no error of the whole. */
     json_auto_t *root =
         json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);

@@ -151,6 +151,7 @@ void connect_diagnosis(const struct config_relay *relay, struct diagnosis_contex
         .tls = connect_tls_word(relay->tls),
         .mechanism = relay->auth.mechanism,
         .oauth = relay->auth.oauth,
+        .min_version = relay->tls_options.min_version,
         .proxy = relay->proxy.kind != CONFIG_PROXY_NONE ? relay->proxy.host : NULL,
     };
 }

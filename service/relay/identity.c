@@ -80,8 +80,10 @@ static struct identity *read_again(struct identity *old, const struct stat *st, 
         identity = with_password(old->settings, password);
     explicit_bzero(password, sizeof(password));
     note_file(identity != NULL ? identity : old, st);
-    if (identity != NULL)
+    if (identity != NULL) {
         fill_session(identity, old->session.tls_context, old->session.addresses);
+        identity->session.smtp.login_memory = old->session.smtp.login_memory;
+    }
     return identity;
 }
 

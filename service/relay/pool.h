@@ -68,6 +68,7 @@ struct relay {
     struct relay_surroundings around;
     struct transport_tls *tls;
     struct addresses *addresses;
+    struct login_memory login_memory; /* threads share it without the lock */
     struct relay_metrics metrics;
     struct smtp_distrust distrust; /* shared by its sessions */
 

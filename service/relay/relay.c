@@ -70,7 +70,10 @@ static int prepare(struct relay *relay, struct error *err)
         return error_set(err, ERR_NOMEM, "relay");
     if (connect_tls_new(settings, &relay->tls, err) < 0)
         return -1;
-    return identity_new(settings, relay->tls, relay->addresses, &relay->identity, err);
+    if (identity_new(settings, relay->tls, relay->addresses, &relay->identity, err) < 0)
+        return -1;
+    relay->identity->session.smtp.login_memory = &relay->login_memory;
+    return 0;
 }
 
 static struct relay *allocate(const struct config_relay *settings,

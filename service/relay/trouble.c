@@ -31,13 +31,13 @@ static int64_t rest(struct backoff *backoff, int64_t now_ms, int64_t pause_ms)
     return backoff->until_ms - now_ms;
 }
 
-/* What to change: as the reply's row says, else as the code does. */
+/* What to change: as the reply's row says, where there is one; else as the whole error does. */
 static void find_hint(const struct relay *relay, const struct reaction *reaction,
                       struct trouble *trouble)
 {
     struct diagnosis_context context;
     connect_diagnosis(relay->settings, &context);
-    if (reaction->hint != NULL)
+    if (reaction != NULL && reaction->hint != NULL)
         snprintf(trouble->hint, sizeof(trouble->hint), "%s", reaction->hint);
     else
         diagnosis_hint(&trouble->error, &context, trouble->hint, sizeof(trouble->hint));
@@ -135,7 +135,7 @@ int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
     if (relay->explained && relay->found_out) /* not now the cause, now the symptom */
         relay->trouble.at_ms = clock_wall_ms();
     else
-        note(relay, ending->step, ending->why, reaction);
+        note(relay, ending->step, ending->why, NULL);
     if (reaction->pause_ms > 0)
         return rest(&relay->entry, now_ms, reaction->pause_ms);
     if (lacks_token(ending->why))

@@ -92,20 +92,24 @@ static bool wants_login(const struct config_relay *relay)
     return sasl_wanted(&settings.smtp.credentials);
 }
 
-/* It mends everything: the relay would be of use with it. A name the certificate is for counts only
- * if it leads to the very same machine; else we would send mail to whoever has a certificate. */
+/* It mends everything: the relay would be of use with it. Where TLS is offered, doing without it
+ * mends nothing. A name the certificate is for counts only if it leads to the very same machine;
+ * else we would send mail to whoever has a certificate. */
 static bool worked(const struct verify *v, const struct trial *trial)
 {
-    if (!trial->walk.report.ok)
+    const struct verify_report *report = &trial->walk.report;
+    if (!report->ok || (trial->change.tls != NULL && strcmp(trial->change.tls, "none") == 0 &&
+                        report->has_extensions && report->extensions.starttls))
         return false;
     return trial->change.server_name == NULL || same_address(&trial->walk.peer, &v->walk.peer);
 }
 
 /* It mends this trouble, and comes upon the next one. */
-static bool got_further(const struct trial *trial)
+static bool got_further(const struct verify *v, const struct trial *trial)
 {
     if (trial->change.mechanism != NULL)
-        return failed_with(&trial->walk, ERR_AUTH_FAILED);
+        return failed_with(&trial->walk, ERR_AUTH_FAILED) &&
+               failed_with(&v->walk, ERR_AUTH_MECHANISM_UNAVAILABLE);
     return trial->change.tls != NULL && certificate_refused(&trial->walk);
 }
 
@@ -161,9 +165,11 @@ static void try_starttls_here(struct verify *v)
     try_tls_here(v, CONFIG_TLS_STARTTLS);
 }
 
-/* Nobody is told to send a password in the clear. */
+/* Nobody is told to send a password in the clear, nor to do without the TLS that is offered. */
 static void try_none_here(struct verify *v)
 {
+    if (walk_passed(&v->walk, "starttls"))
+        return;
     if (!wants_login(&v->relay) || v->relay.allow_plaintext_auth != 0)
         try_tls_here(v, CONFIG_TLS_NONE);
 }
@@ -234,6 +240,22 @@ static void try_other_mechanism(struct verify *v)
     try_with(v, &relay, &(struct diagnosis_change){.mechanism = "auto"});
 }
 
+/* It hung up on the challenge it refused, or on what followed. With the certificate verified a
+ * connection of the relay's would go on with PLAIN; it may as well begin with it. */
+static void try_password(struct verify *v)
+{
+    const struct smtp_extensions *offered = &v->walk.report.extensions;
+    struct config_relay relay = v->relay;
+    bool plain = smtp_extensions_offer_auth(offered, "PLAIN");
+    if (strcmp(relay.auth.mechanism, "auto") != 0 || relay.auth.oauth != NULL ||
+        relay.auth.password == NULL || !relay.tls_options.verify || !walk_passed(&v->walk, "tls") ||
+        strchr(offered->auth, ' ') == NULL ||
+        (!plain && !smtp_extensions_offer_auth(offered, "LOGIN")))
+        return;
+    relay.auth.mechanism = plain ? "plain" : "login";
+    try_with(v, &relay, &(struct diagnosis_change){.mechanism = relay.auth.mechanism});
+}
+
 /* A server may offer logins under TLS only, or on its other ports only. */
 static void try_for_logins(struct verify *v)
 {
@@ -272,6 +294,8 @@ static const struct plan {
     {ERR_TLS_VERSION, ANYWHERE, {try_older_tls}},
     {ERR_AUTH_MECHANISM_UNAVAILABLE, ANYWHERE, {try_for_logins}},
     {ERR_AUTH_NEEDS_TLS, ANYWHERE, {try_starttls_here, try_other_ports}},
+    {ERR_CONNECTION_LOST, SMTP_STEP_AUTH, {try_password}},
+    {ERR_RELAY_CLOSING, SMTP_STEP_AUTH, {try_password}},
 };
 
 static void plan_trials(struct verify *v)
@@ -304,7 +328,10 @@ static void be_precise(struct verify *v)
     const struct walk *implicit = find_here(v, "implicit"), *starttls = find_here(v, "starttls");
     bool tls_failed = failed_with(w, ERR_TLS_FAILED) || failed_with(w, ERR_TLS_TIMEOUT) ||
                       (failed_with(w, ERR_CONNECTION_LOST) && failed_at(w, SMTP_STEP_TLS));
-    if (failed_at(w, SMTP_STEP_GREETING) && implicit != NULL && speaks_tls(implicit))
+    bool said_nothing = failed_with(w, ERR_GREETING_TIMEOUT) || failed_with(w, ERR_TIMEOUT) ||
+                        failed_with(w, ERR_CONNECTION_LOST);
+    if (failed_at(w, SMTP_STEP_GREETING) && said_nothing && implicit != NULL &&
+        speaks_tls(implicit))
         rename_error(&w->report, ERR_TLS_REQUIRED_FROM_START,
                      "the server says nothing in plain text: it waits for TLS, as we wait for it");
     else if (tls_failed && starttls != NULL && walk_passed(starttls, "greeting"))
@@ -327,17 +354,18 @@ static const struct trial *best_trial(const struct verify *v, bool *worked_out)
             return &v->trials[i];
     }
     for (size_t i = 0; i < v->n_trials; i++)
-        if (got_further(&v->trials[i]))
+        if (got_further(v, &v->trials[i]))
             return &v->trials[i];
     return NULL;
 }
 
-/* "set tls: starttls" is of no use where there is none. */
+/* "set tls: starttls" is of no use where there is none, or where it fails. */
 static const struct error *what_to_mend(const struct verify *v)
 {
     const struct walk *starttls = find_here(v, "starttls");
-    if (failed_with(&v->walk, ERR_TLS_ON_PLAIN_PORT) && starttls != NULL &&
-        failed_with(starttls, ERR_STARTTLS_NOT_OFFERED))
+    if (failed_with(&v->walk, ERR_TLS_ON_PLAIN_PORT) && starttls != NULL && !starttls->report.ok &&
+        (failed_with(starttls, ERR_STARTTLS_NOT_OFFERED) ||
+         failed_with(starttls, ERR_STARTTLS_REFUSED) || walk_passed(starttls, "starttls")))
         return &starttls->report.error;
     return &v->walk.report.error;
 }
@@ -350,6 +378,11 @@ static void write_hint(struct verify *v)
     connect_diagnosis(&v->relay, &context);
     context.offered = report->has_extensions ? report->extensions.auth : NULL;
     context.tried = v->n_trials > 0;
+    context.used = report->mechanism[0] != '\0' ? report->mechanism : NULL;
+    context.starttls = walk_passed(&v->walk, "starttls");
+    const struct walk *starttls = find_here(v, "starttls");
+    if (starttls != NULL)
+        context.starttls |= walk_passed(starttls, "starttls");
     if (best == NULL) {
         diagnosis_hint(what_to_mend(v), &context, report->hint, sizeof(report->hint));
         return;

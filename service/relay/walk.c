@@ -4,7 +4,6 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "relay/connect.h"
@@ -109,28 +108,6 @@ static void on_step(void *arg, struct session *session, enum smtp_step step, int
 
 /* --- its end ------------------------------------------------------------------------------ */
 
-static void format_day(int64_t seconds, char out[16])
-{
-    time_t time = (time_t)seconds;
-    struct tm tm;
-    strftime(out, 16, "%Y-%m-%d", gmtime_r(&time, &tm));
-}
-
-/* What is wrong with a certificate is best seen by its dates and its issuer. */
-static void tell_more(struct error *why, const struct transport_certificate *certificate)
-{
-    size_t len = strlen(why->detail), room = sizeof(why->detail) - len;
-    char from[16], until[16];
-    format_day(certificate->not_before_s, from);
-    format_day(certificate->not_after_s, until);
-    if (why->code == ERR_CERTIFICATE_EXPIRED)
-        snprintf(why->detail + len, room, ": it was good until %s", until);
-    else if (why->code == ERR_CERTIFICATE_NOT_YET_VALID)
-        snprintf(why->detail + len, room, ": it is good from %s on", from);
-    else if (why->code == ERR_CERTIFICATE_UNTRUSTED)
-        snprintf(why->detail + len, room, ": its issuer is %s", certificate->issuer);
-}
-
 /* What it offers is not what we want: that was an answer to EHLO all the same. */
 static bool lacks_something(const struct error *why)
 {
@@ -143,8 +120,6 @@ void walk_note_failure(struct walk *w, enum smtp_step step, const struct error *
     struct verify_report *report = &w->report;
     report->ok = false;
     report->error = w->given_up.code != ERR_NONE ? w->given_up : *why;
-    if (report->has_certificate)
-        tell_more(&report->error, &report->certificate);
     error_at(&report->error, "%s", smtp_step_word(step));
     note_step(w, step, false, clock_mono_us() - w->step_begun_us, report->error.detail);
 }

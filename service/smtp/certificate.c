@@ -50,6 +50,16 @@ static void name_line(const X509_NAME *name, char *to, size_t size)
     BIO_free(bio);
 }
 
+void certificate_subject(const X509 *certificate, char *subject_out, size_t size)
+{
+    name_line(X509_get_subject_name(certificate), subject_out, size);
+}
+
+void certificate_issuer(const X509 *certificate, char *issuer_out, size_t size)
+{
+    name_line(X509_get_issuer_name(certificate), issuer_out, size);
+}
+
 static int64_t seconds_of(const ASN1_TIME *time)
 {
     struct tm tm;

@@ -26,7 +26,7 @@ static const struct {
     {ERR_TLS_REQUIRED_FROM_START, "set tls: implicit: port {port} waits for TLS"},
     {ERR_TLS_ON_PLAIN_PORT, "set tls: starttls: port {port} speaks plain text first"},
     {ERR_STARTTLS_NOT_OFFERED,
-     "port {port} has no STARTTLS: use one that has it (587), or 465 with "
+     "port {port} has no STARTTLS: use one that has it ({starttls_port}), or 465 with "
      "tls: implicit; tls: none only inside a network you trust"},
     {ERR_STARTTLS_REFUSED, "the relay cannot do TLS on port {port} just now, which its operator "
                            "has to mend; port: 465 with tls: implicit may work meanwhile"},
@@ -37,7 +37,9 @@ static const struct {
     {ERR_CERTIFICATE_EXPIRED, "the relay's operator has to renew it, or this machine's clock is "
                               "wrong"},
     {ERR_CERTIFICATE_NOT_YET_VALID, "check this machine's clock"},
-    {ERR_TLS_VERSION, "the relay speaks none that tls_options.min_version allows"},
+    {ERR_TLS_VERSION,
+     "the relay speaks nothing newer than TLS 1.1, which is not safe: its operator "
+     "has to mend it, no setting takes it"},
     {ERR_TLS_FAILED, "check host, port and tls: {host} port {port} did not get on with TLS"},
     {ERR_TLS_TIMEOUT, "if port {port} speaks plain text first, set tls: starttls"},
     {ERR_AUTH_FAILED, "check auth.username and auth.password"},
@@ -48,7 +50,6 @@ static const struct {
                             "is nothing to do but to wait until it answers"},
     {ERR_RELAY_REFUSED, "check hostname, which some relays want to find in the DNS, and whether "
                         "the relay takes mail from this machine's address"},
-    {ERR_THROTTLED, "fewer connections may help: lower connections.max"},
     {ERR_PROTOCOL, "check host and port: what {host} port {port} says is not SMTP"},
     {ERR_INJECTED_RESPONSE,
      "something between here and {host} puts in replies of its own before "
@@ -62,6 +63,105 @@ static const char *hint_by_code(enum error_code code)
             return hints[i].hint;
     return "";
 }
+
+static const char too_weak[] = "no setting takes so weak a key or signature: the relay's operator "
+                               "has to renew it (RSA of 2048 "
+                               "bits or more, or an elliptic curve, signed with SHA-256)";
+static const char fewer[] = "fewer connections may help: lower connections.max";
+static const char locked_out[] = "too many logins have failed, so that the relay lets nobody in "
+                                 "for a while: check auth.username "
+                                 "and auth.password";
+static const char client_unknown[] =
+    "check client_id, and client_secret or private_key_file, in the entry {oauth} of oauth: the "
+    "endpoint does not know this application";
+static const char client_may_not[] =
+    "check scope and grant in the entry {oauth} of oauth: the endpoint knows the application, and "
+    "does not give it what it asks for";
+
+/* Words of the detail that say more than its code. The first row that fits counts. */
+static const struct {
+    enum error_code code;
+    const char *where; /* NULL: anywhere */
+    const char *words; /* NULL: any; they are looked for in any case */
+    const char *hint;
+} details[] = {
+    {ERR_CERTIFICATE_UNTRUSTED, NULL, "tls_options.pins",
+     "if the relay has changed its key on purpose, put the new pin into tls_options.pins"},
+    {ERR_CERTIFICATE_UNTRUSTED, NULL, "too weak", too_weak},
+    {ERR_CERTIFICATE_UNTRUSTED, NULL, "certificate purpose",
+     "the certificate is not one for TLS servers (its extended key usage says so): the relay's "
+     "operator has to get another"},
+    {ERR_CERTIFICATE_UNTRUSTED, NULL, "invalid CA certificate",
+     "the certificate was issued by one that is no authority's: the relay's operator has to get "
+     "another"},
+    {ERR_CERTIFICATE_UNTRUSTED, NULL, "does not send",
+     "the server does not send the certificate of {issuer}: if that is an intermediate, the "
+     "relay's operator has to add it to what the server sends (or put it into "
+     "tls_options.ca_file); "
+     "if it is the relay's own authority, set tls_options.ca_file to its certificate"},
+    {ERR_CERTIFICATE_UNTRUSTED, NULL, "self-signed certificate:",
+     "the relay's certificate is signed by itself: if it is the right one, set tls_options.ca_file "
+     "to it"},
+    {ERR_CERTIFICATE_NAME_MISMATCH, NULL, "no name at all",
+     "the certificate has no subjectAltName, and a common name does not count (RFC 9525): the "
+     "relay's operator has to renew it with one"},
+    {ERR_CERTIFICATE_EXPIRED, NULL, "above the server's own",
+     "an authority between the server and the root has expired: the relay's operator has to put "
+     "the new one into what the server sends, or this machine's clock is wrong"},
+    {ERR_TLS_FAILED, NULL, "too small", too_weak},
+    {ERR_TLS_FAILED, NULL, "too weak", too_weak},
+    {ERR_AUTH_FAILED, "auth", "503 ",
+     "the relay takes no login on a connection like this, though it offers one: with tls: none set "
+     "tls: starttls; else its operator has to mend it"},
+    {ERR_AUTH_FAILED, "auth", "invalid authentication mechanism",
+     "the relay cannot do what it offers: set auth.mechanism to another (it offers {offered})"},
+    {ERR_RELAY_REFUSED, "auth", NULL,
+     "the relay cannot check logins just now, whatever they are: nothing is to be changed here"},
+    {ERR_THROTTLED, NULL, "authentication failures", locked_out},
+    {ERR_THROTTLED, NULL, "failed login", locked_out},
+    {ERR_THROTTLED, NULL, "authentication attempts", locked_out},
+    {ERR_RELAY_CLOSING, NULL, "authentication failures", locked_out},
+    {ERR_RELAY_CLOSING, NULL, "failed login", locked_out},
+    {ERR_RELAY_CLOSING, NULL, "authentication attempts", locked_out},
+    {ERR_TOKEN_REFUSED, NULL, "invalid_client", client_unknown},
+    {ERR_TOKEN_REFUSED, NULL, "unauthorized_client", client_may_not},
+    {ERR_TOKEN_REFUSED, NULL, "invalid_scope", client_may_not},
+    {ERR_TOKEN_REFUSED, NULL, "unsupported_grant_type", client_may_not},
+    {ERR_TOKEN_UNAVAILABLE, NULL, "token_file ",
+     "check token_file in the entry {oauth} of oauth: it has to hold the access token, and nothing "
+     "else"},
+    {ERR_TOKEN_UNAVAILABLE, NULL, "the stored grant",
+     "check the file of grants beside the queue's, and secret_key"},
+};
+
+/* What is left when the reply's own row (reaction.c) has said nothing. */
+static const struct {
+    enum error_code code;
+    const char *words, *hint;
+} afterthoughts[] = {
+    {ERR_THROTTLED, "connection", fewer},     {ERR_THROTTLED, "session", fewer},
+    {ERR_THROTTLED, "login attempts", fewer}, /* each connection is one */
+    {ERR_THROTTLED, "concurrent", fewer},     {ERR_THROTTLED, "simultaneous", fewer},
+    {ERR_THROTTLED, "parallel", fewer},
+};
+
+/* Where the other ports were tried, in vain: they are not to be advised. */
+static const struct {
+    enum error_code code;
+    const char *hint;
+} hints_when_tried[] = {
+    {ERR_CONNECT_REFUSED,
+     "nothing listens on {host} port {port}, nor on the usual ports: check host "
+     "and port"},
+    {ERR_STARTTLS_NOT_OFFERED, "port {port} has no STARTTLS, and no usual port of {host} has TLS: "
+                               "the relay's operator has to "
+                               "offer it; tls: none only inside a network you trust"},
+    {ERR_STARTTLS_REFUSED,
+     "the relay cannot do TLS on port {port} just now, which its operator has to mend"},
+    {ERR_INJECTED_RESPONSE, "something between here and {host} puts in replies of its own before "
+                            "TLS begins: find out what "
+                            "it is; no other usual port can be reached"},
+};
 
 /* --- where the code alone does not say enough ---------------------------------------------- */
 
@@ -112,6 +212,60 @@ static const char *hint_of_passwordless(const struct diagnosis_context *c)
     return NULL;
 }
 
+static const char *hint_of_detail(const struct error *why)
+{
+    for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++)
+        if (why->code == details[i].code &&
+            (details[i].where == NULL || strcmp(why->where, details[i].where) == 0) &&
+            (details[i].words == NULL || strcasestr(why->detail, details[i].words) != NULL))
+            return details[i].hint;
+    return NULL;
+}
+
+static const char *afterthought(const struct error *why)
+{
+    for (size_t i = 0; i < sizeof(afterthoughts) / sizeof(afterthoughts[0]); i++)
+        if (why->code == afterthoughts[i].code &&
+            strcasestr(why->detail, afterthoughts[i].words) != NULL)
+            return afterthoughts[i].hint;
+    return NULL;
+}
+
+static const char *hint_when_tried(const struct error *why)
+{
+    for (size_t i = 0; i < sizeof(hints_when_tried) / sizeof(hints_when_tried[0]); i++)
+        if (why->code == hints_when_tried[i].code)
+            return hints_when_tried[i].hint;
+    return NULL;
+}
+
+/* It has TLS: nobody is to be told to do without, or that the port is another's. */
+static const char *hint_behind_starttls(const struct error *why, const struct diagnosis_context *c)
+{
+    bool agreed = c->starttls || strcmp(c->tls, "starttls") == 0;
+    bool failed = why->code == ERR_TLS_FAILED || why->code == ERR_TLS_TIMEOUT ||
+                  why->code == ERR_CONNECTION_LOST;
+    if (!agreed || !failed || strcmp(why->where, "tls") != 0)
+        return NULL;
+    return "the relay offers STARTTLS, but the handshake behind it fails: its operator has to mend "
+           "it";
+}
+
+/* A server that cannot check an answer to a challenge says the same as of a wrong password. */
+static const char *hint_of_challenge(const struct diagnosis_context *c)
+{
+    static const char *const challenges[] = {"CRAM-MD5", "DIGEST-MD5", "SCRAM", "NTLM"};
+    bool is_auto = c->mechanism == NULL || strcasecmp(c->mechanism, "auto") == 0;
+    const char *used = !is_auto ? c->mechanism : c->used;
+    for (size_t i = 0; used != NULL && i < sizeof(challenges) / sizeof(challenges[0]); i++)
+        if (strncasecmp(used, challenges[i], strlen(challenges[i])) == 0)
+            return is_auto ? "check auth.username and auth.password; if they are right the relay "
+                             "cannot check them by {used}: set auth.mechanism: plain"
+                           : "check auth.username and auth.password; if they are right the relay "
+                             "cannot check them this way: set auth.mechanism: auto";
+    return NULL;
+}
+
 static const char *hint_of_silence(const struct error *why, const struct diagnosis_context *c)
 {
     bool implicit = strcmp(c->tls, "implicit") == 0;
@@ -142,17 +296,29 @@ static const char *hint_of(const struct error *why, const struct diagnosis_conte
         return client_certificate;
     if (why->code == ERR_CONNECT_FAILED && mentions(why, "source_address"))
         return "set source_address to an address of this machine, or leave it out";
-    if (why->code == ERR_CERTIFICATE_UNTRUSTED && mentions(why, "tls_options.pins"))
-        return "if the relay has changed its key on purpose, put the new pin into "
-               "tls_options.pins";
     if (why->code == ERR_AUTH_NEEDS_TLS)
         return hint_by_code(why->code);
     const char *passwordless = hint_of_passwordless(c);
     if (why->code == ERR_AUTH_FAILED && passwordless != NULL && !is_of_microsoft(why))
         return passwordless;
-    const char *known = reaction_to_error(why)->hint;
+    const char *detail = hint_of_detail(why), *known = reaction_to_error(why)->hint;
+    if (detail != NULL)
+        return detail;
+    bool plain_refusal = why->code == ERR_AUTH_FAILED &&
+                         (known == NULL || strcmp(known, hint_by_code(ERR_AUTH_FAILED)) == 0);
+    if (plain_refusal && hint_of_challenge(c) != NULL)
+        return hint_of_challenge(c);
     if (known != NULL)
         return known;
+    if (afterthought(why) != NULL)
+        return afterthought(why);
+    if (hint_behind_starttls(why, c) != NULL)
+        return hint_behind_starttls(why, c);
+    if (why->code == ERR_TLS_VERSION && c->min_version != NULL &&
+        strcmp(c->min_version, "1.3") == 0 && !c->tried)
+        return "the relay speaks no TLS 1.3, which tls_options.min_version demands: \"1.2\" may do";
+    if (c->tried && hint_when_tried(why) != NULL)
+        return hint_when_tried(why);
     if (why->code == ERR_AUTH_MECHANISM_UNAVAILABLE && mentions(why, "gss-ntlmssp"))
         return "install the package gss-ntlmssp, or set auth.mechanism to another that the relay "
                "offers";
@@ -188,15 +354,30 @@ static const char *or_empty(const char *s)
     return s != NULL ? s : "";
 }
 
-static void expand(const char *template, const struct diagnosis_context *c, char *out, size_t size)
+/* "unable ...: its issuer is CN = x, whose certificate ..." */
+static void find_issuer(const struct error *why, char *out, size_t size)
 {
-    char port[8];
+    static const char before[] = "its issuer is ", after[] = ", whose certificate";
+    const char *at = strstr(why->detail, before);
+    const char *end = at != NULL ? strstr(at, after) : NULL;
+    snprintf(out, size, "%.*s", end != NULL ? (int)(end - at - (long)strlen(before)) : 13,
+             end != NULL ? at + strlen(before) : "its authority");
+}
+
+static void expand(const char *template, const struct error *why, const struct diagnosis_context *c,
+                   char *out, size_t size)
+{
+    char port[8], issuer[200];
+    find_issuer(why, issuer, sizeof(issuer));
     snprintf(port, sizeof(port), "%u", c->port);
     const struct {
         const char *name, *value;
     } values[] = {{"{host}", or_empty(c->host)},
                   {"{port}", port},
-                  {"{offered}", or_empty(c->offered)},
+                  {"{offered}", c->offered != NULL ? c->offered : "others"},
+                  {"{used}", or_empty(c->used)},
+                  {"{issuer}", issuer},
+                  {"{starttls_port}", c->port != 587 ? "587" : "2525"},
                   {"{proxy}", or_empty(c->proxy)},
                   {"{oauth}", c->oauth != NULL ? c->oauth : "NAME"}};
     enum { N = sizeof(values) / sizeof(values[0]) };
@@ -214,7 +395,7 @@ static void expand(const char *template, const struct diagnosis_context *c, char
 void diagnosis_hint(const struct error *why, const struct diagnosis_context *context,
                     char *hint_out, size_t size)
 {
-    expand(hint_of(why, context), context, hint_out, size);
+    expand(hint_of(why, context), why, context, hint_out, size);
 }
 
 /* --- what was tried ------------------------------------------------------------------------ */
@@ -242,6 +423,9 @@ void diagnosis_hint_change(const struct diagnosis_change *change,
     else if (change->min_version != NULL)
         add(&text, "set tls_options.min_version: \"%s\": the relay speaks no newer TLS",
             change->min_version);
+    else if (change->mechanism != NULL && strcmp(change->mechanism, "auto") != 0)
+        add(&text, "set auth.mechanism: %s: the relay refuses others that it offers (%s)",
+            change->mechanism, or_empty(context->offered));
     else if (change->mechanism != NULL)
         add(&text, "set auth.mechanism: %s: the relay offers %s", change->mechanism,
             or_empty(context->offered));

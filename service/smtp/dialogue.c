@@ -55,7 +55,10 @@ struct smtp_dialogue {
     char *token;                         /* owned; NULL: none has come */
     bool wants_token, token_refused;     /* one was: the next is the last */
     struct smtp_login login;
+    struct login_memory *memory; /* of the options, or the next: for this connection alone */
+    struct login_memory own_memory;
     bool login_away; /* taken, to be run */
+    bool fell_back;  /* a challenge was refused: the password itself follows */
     bool tls, wants_tls;
     bool ready, quitting;
     bool unclear;       /* the last transaction may have left something open at the server */
@@ -186,7 +189,7 @@ static void finish_first(struct smtp_dialogue *d)
 /* ---- steps, in wire order ---- */
 
 static const struct smtp_command GREETING, EHLO, HELO, STARTTLS, AUTH, AUTH_LINE, MAIL, RCPT, DATA,
-    CONTENT, CHUNK, LARGE_CHUNK, RSET, LONE_RSET, QUIT;
+    CONTENT, CHUNK, LARGE_CHUNK, RSET, LONE_RSET, QUIT, AUTH_CANCEL;
 
 static int on_greeting(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
@@ -274,12 +277,108 @@ static int on_starttls(struct smtp_dialogue *d, const struct smtp_owed *owed, st
 static const struct smtp_command STARTTLS = {SMTP_STEP_STARTTLS, true, false, put_starttls,
                                              on_starttls};
 
+/* NULL: the password may not be shown to this server, or it takes none. That it may says the user,
+ * by leaving the mechanism to us, and the certificate. */
+static const char *password_mechanism(const struct smtp_dialogue *d)
+{
+    const struct smtp_options *options = d->options;
+    if (!d->tls || !options->tls_verified || !sasl_automatic(&options->credentials) ||
+        options->credentials.bearer || options->credentials.password == NULL)
+        return NULL;
+    return smtp_extensions_offer_auth(&d->extensions, "PLAIN")   ? "plain"
+           : smtp_extensions_offer_auth(&d->extensions, "LOGIN") ? "login"
+                                                                 : NULL;
+}
+
+/* A challenge was not met: the password is wrong, or the server has it in a form that it cannot
+ * check this way (a directory behind it, or another preparation of its characters). */
+static bool may_fall_back(const struct smtp_dialogue *d)
+{
+    return !d->fell_back && sasl_challenges(d->login.sasl) && password_mechanism(d) != NULL &&
+           atomic_load(&d->memory->kind) != LOGIN_CHALLENGE_NEXT;
+}
+
+static int fall_back(struct smtp_dialogue *d, struct error *err)
+{
+    d->fell_back = true;
+    return start_auth(d, err);
+}
+
+/* See struct login_memory. */
+static void remember_refusal(struct smtp_dialogue *d)
+{
+    bool challenge = sasl_challenges(d->login.sasl);
+    unsigned kind = atomic_load(&d->memory->kind);
+    if (password_mechanism(d) == NULL)
+        return;
+    if (challenge && kind != LOGIN_PASSWORD_WORKS)
+        kind = LOGIN_PASSWORD_NEXT;
+    else if (!challenge && kind != LOGIN_NONE)
+        kind = kind == LOGIN_PASSWORD_WORKS ? LOGIN_PASSWORD_NEXT : LOGIN_CHALLENGE_NEXT;
+    atomic_store(&d->memory->kind, kind);
+}
+
+static void remember_success(struct smtp_dialogue *d)
+{
+    if (sasl_challenges(d->login.sasl))
+        atomic_store(&d->memory->kind, LOGIN_NONE);
+    else if (atomic_load(&d->memory->kind) != LOGIN_NONE)
+        atomic_store(&d->memory->kind, LOGIN_PASSWORD_WORKS);
+    if (d->login.alone)
+        atomic_store(&d->memory->alone, true);
+}
+
+/* The mechanism is of no use here: the next one, and if there is none what `why` says. */
+static int try_next_mechanism(struct smtp_dialogue *d, const struct error *why, struct error *err)
+{
+    struct error next, first = *why;
+    smtp_login_strike(&d->login, &d->extensions);
+    if (d->fell_back && password_mechanism(d) == NULL) /* a challenge was refused already */
+        return error_set(err, first.code, "%s", first.detail);
+    if (start_auth(d, &next) == 0)
+        return 0;
+    if (next.code != ERR_AUTH_MECHANISM_UNAVAILABLE)
+        first = next;
+    return error_set(err, first.code, "%s", first.detail);
+}
+
+static void put_auth_cancel(struct smtp_dialogue *d, const struct smtp_owed *owed)
+{
+    put(d, "*\r\n"); /* RFC 4954, 4 */
+}
+
+static int on_auth_cancel(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
+{
+    struct error why = d->login.err;
+    if (!is_refusal(d))
+        return no_answer_to(d, owed, err);
+    return sasl_is_unusable(d->login.sasl) ? try_next_mechanism(d, &why, err) : fall_back(d, err);
+}
+
+static const struct smtp_command AUTH_CANCEL = {SMTP_STEP_AUTH, true, false, put_auth_cancel,
+                                                on_auth_cancel};
+
+/* It came to nothing: for a fault of this mechanism with these credentials, or because a message of
+ * its own said what else a 535 says. Is there another? */
+static int give_up_mechanism(struct smtp_dialogue *d, struct error *err)
+{
+    struct error why = d->login.err;
+    bool unusable = sasl_is_unusable(d->login.sasl) && sasl_automatic(&d->options->credentials);
+    bool refused = why.code == ERR_AUTH_FAILED && !unusable && may_fall_back(d);
+    if (refused)
+        remember_refusal(d);
+    if (d->login.answering && (unusable || refused)) {
+        ask(d, &AUTH_CANCEL);
+        return 0;
+    }
+    return unusable ? try_next_mechanism(d, &why, err) : error_set(err, why.code, "%s", why.detail);
+}
+
 /* What it came to. */
 static int say_login(struct smtp_dialogue *d, struct error *err)
 {
-    const struct error *why = &d->login.err;
-    if (why->code != ERR_NONE)
-        return error_set(err, why->code, "%s", why->detail);
+    if (d->login.err.code != ERR_NONE)
+        return give_up_mechanism(d, err);
     ask(d, d->login.bare ? &AUTH : &AUTH_LINE);
     return 0;
 }
@@ -296,6 +395,12 @@ static int go_on_with_login(struct smtp_dialogue *d, struct error *err)
 /* Where the token is yet to come, only whether it would be of use is seen; it then begins anew. */
 static int start_auth(struct smtp_dialogue *d, struct error *err)
 {
+    unsigned kind = atomic_load(&d->memory->kind);
+    const char *password = password_mechanism(d);
+    bool is_next = d->fell_back || kind == LOGIN_PASSWORD_NEXT || kind == LOGIN_PASSWORD_WORKS;
+    d->credentials.mechanism =
+        is_next && password != NULL ? password : d->options->credentials.mechanism;
+    d->login.alone |= atomic_load(&d->memory->alone);
     if (smtp_login_start(&d->login, &d->credentials, &d->options->binding, &d->extensions,
                          d->tls || d->options->allow_plaintext_auth, err) < 0)
         return -1;
@@ -303,16 +408,12 @@ static int start_auth(struct smtp_dialogue *d, struct error *err)
     return d->wants_token ? 0 : go_on_with_login(d, err);
 }
 
-/* 504: offered, but not to be had after all. */
-static int try_next_mechanism(struct smtp_dialogue *d, struct error *err)
+/* Offered, but not to be had after all. */
+static int on_unknown_mechanism(struct smtp_dialogue *d, struct error *err)
 {
     struct error why;
-    smtp_login_strike(&d->login, &d->extensions);
-    if (start_auth(d, &why) == 0)
-        return 0;
-    if (why.code == ERR_AUTH_MECHANISM_UNAVAILABLE)
-        return refused(d, ERR_AUTH_MECHANISM_UNAVAILABLE, err);
-    return error_set(err, why.code, "%s", why.detail);
+    refused(d, ERR_AUTH_MECHANISM_UNAVAILABLE, &why);
+    return try_next_mechanism(d, &why, err);
 }
 
 static enum error_code auth_error(const struct smtp_dialogue *d)
@@ -362,6 +463,18 @@ static void put_auth_line(struct smtp_dialogue *d, struct smtp_owed *owed)
     send_text(d, d->login.line.data, d->login.line.len);
 }
 
+/* 503 is about the command, and 534 wants a stronger mechanism. Once: who has a wrong password
+ * is not to be locked out for it. */
+static int on_refused_login(struct smtp_dialogue *d, struct error *err)
+{
+    enum error_code code = auth_error(d);
+    bool is_of_login = code == ERR_AUTH_FAILED && d->said.code != 503 && d->said.code != 534;
+    bool falls_back = is_of_login && may_fall_back(d);
+    if (is_of_login)
+        remember_refusal(d);
+    return falls_back ? fall_back(d, err) : refused(d, code, err);
+}
+
 static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err)
 {
     if (d->said.code == 334) {
@@ -370,17 +483,20 @@ static int on_auth(struct smtp_dialogue *d, const struct smtp_owed *owed, struct
         return go_on_with_login(d, err);
     }
     if (d->said.code == 504)
-        return try_next_mechanism(d, err);
+        return on_unknown_mechanism(d, err);
+    if ((d->said.code == 500 || d->said.code == 501) && smtp_login_go_alone(&d->login))
+        return start_auth(d, err);
     if (is_refusal(d) && token_may_be_at_fault(d))
         return want_another_token(d, err);
     if (is_refusal(d))
-        return refused(d, auth_error(d), err);
+        return on_refused_login(d, err);
     if (reply_class(d) != 2)
         return no_answer_to(d, owed, err);
     if (sasl_accept(d->login.sasl, err) < 0)
         return -1;
     log_debug("logged in", LOG_STR("host", d->credentials.host),
               LOG_STR("mechanism", sasl_mechanism(d->login.sasl)));
+    remember_success(d);
     smtp_login_clear(&d->login);
     d->ready = true;
     return 0;
@@ -655,6 +771,7 @@ struct smtp_dialogue *smtp_dialogue_new(const struct smtp_options *options, int6
         smtp_dialogue_free(d);
         return NULL;
     }
+    d->memory = options->login_memory != NULL ? options->login_memory : &d->own_memory;
     ask(d, &GREETING);
     smtp_owed_was_sent(&d->owed, 0); /* to connect was to ask for it */
     return d;

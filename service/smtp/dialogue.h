@@ -76,7 +76,8 @@ struct smtp_options {     /* borrowed for the dialogue's life */
     struct smtp_distrust *distrust; /* what turned out not to work; NULL: nothing is kept */
     unsigned window; /* most transactions under way at once; 0 and 1: never across messages */
     struct sasl_credentials credentials;
-    struct sasl_binding binding; /* of the TLS connection, where it is implicit */
+    struct login_memory *login_memory; /* the relay's; NULL: nothing is remembered */
+    struct sasl_binding binding;       /* of the TLS connection, where it is implicit */
     struct smtp_timeouts timeouts;
     struct smtp_trace trace;
 };

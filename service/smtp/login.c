@@ -21,6 +21,7 @@ int smtp_login_start(struct smtp_login *login, const struct sasl_credentials *cr
     if (buffer_reserve(&login->line, AUTH_LINE_MAX) == NULL)
         return error_set(err, ERR_NOMEM, "a line of AUTH");
     login->bare = true;
+    login->initial = login->answering = false;
     login->due = sasl_client_first(login->sasl) ? SMTP_LOGIN_FIRST : SMTP_LOGIN_NONE;
     return 0;
 }
@@ -33,9 +34,17 @@ void smtp_login_strike(struct smtp_login *login, struct smtp_extensions *extensi
     smtp_extensions_drop_auth(extensions, sasl_mechanism(login->sasl));
 }
 
+bool smtp_login_go_alone(struct smtp_login *login)
+{
+    bool was_initial = login->initial;
+    login->alone |= was_initial;
+    return was_initial;
+}
+
 int smtp_login_challenge(struct smtp_login *login, const char *text, struct error *err)
 {
-    login->bare = false;
+    login->bare = login->initial = false;
+    login->answering = true;
     if (login->line.len > 0) /* held back until now */
         return 0;
     login->challenge = strdup(text);
@@ -68,7 +77,9 @@ static void prepare_initial_response(struct smtp_login *login)
         buffer_append_str(&login->line, "="); /* an empty one: RFC 4954, 4 */
     if (end_line(login) < 0)
         return;
-    login->bare = login->line.len > COMMAND_LINE_MAX || sasl_goes_alone(login->sasl);
+    login->bare =
+        login->line.len > COMMAND_LINE_MAX || sasl_goes_alone(login->sasl) || login->alone;
+    login->initial = !login->bare;
     if (login->bare)
         buffer_consume(&login->line, command_len);
 }

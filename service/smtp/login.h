@@ -23,6 +23,9 @@ struct smtp_login {
     struct sasl *sasl;
     struct buffer line; /* the secret line to send next, with its CRLF; empty: none yet */
     bool bare;          /* "AUTH NAME" goes first, without a secret */
+    bool initial;       /* `line` holds the command and the initial response */
+    bool alone;         /* such a line was refused: the response waits for a challenge */
+    bool answering;     /* the server waits for our answer to its challenge */
     bool unbound;       /* a -PLUS was offered and then refused: no binding any more */
     enum { SMTP_LOGIN_NONE, SMTP_LOGIN_FIRST, SMTP_LOGIN_NEXT } due; /* what run() is to do */
     char *challenge;                                                 /* owned; to the next step */
@@ -36,6 +39,10 @@ int smtp_login_start(struct smtp_login *login, const struct sasl_credentials *cr
 
 /* The server does not have the mechanism after all (504): it is struck from `extensions`. */
 void smtp_login_strike(struct smtp_login *login, struct smtp_extensions *extensions);
+
+/* It did not understand a command with an initial response (500, 501): as it was before RFC 4954.
+ * false: there was none. Then begin anew. */
+bool smtp_login_go_alone(struct smtp_login *login);
 
 /* The text of a 334. */
 int smtp_login_challenge(struct smtp_login *login, const char *text, struct error *err);

@@ -45,17 +45,19 @@ static bool is_named(const struct sasl_offer *offer, bool named)
 /* The preferred first. NTLM stands in it twice: for a user with a domain it goes before what shows
  * the password; without one it is a guess, for where there is nothing else. */
 static const struct sasl_mechanism MECHANISMS[] = {
-    {"OAUTHBEARER", &sasl_bearer, has_token, .client_first = true, .reveals_secret = true},
-    {"XOAUTH2", &sasl_bearer, has_token, .client_first = true, .reveals_secret = true},
+    {"OAUTHBEARER", &sasl_bearer, has_token, .client_first = true, .reveals_secret = true,
+     .prompted = true},
+    {"XOAUTH2", &sasl_bearer, has_token, .client_first = true, .reveals_secret = true,
+     .prompted = true},
     {"SCRAM-SHA-256-PLUS", &sasl_scram, has_binding, .client_first = true, .proves_server = true},
     {"SCRAM-SHA-256", &sasl_scram, has_password, .client_first = true, .proves_server = true},
     {"SCRAM-SHA-1-PLUS", &sasl_scram, has_binding, .client_first = true, .proves_server = true},
     {"SCRAM-SHA-1", &sasl_scram, has_password, .client_first = true, .proves_server = true},
     {"DIGEST-MD5", &sasl_gsasl, has_password, .proves_server = true},
-    {"CRAM-MD5", &sasl_gsasl, has_password},
+    {"CRAM-MD5", &sasl_cram, has_password},
     {"NTLM", &sasl_ntlm, has_domain, .client_first = true, .goes_alone = true},
     {"PLAIN", &sasl_gsasl, has_password, .client_first = true, .reveals_secret = true},
-    {"LOGIN", &sasl_gsasl, has_password, .reveals_secret = true},
+    {"LOGIN", &sasl_gsasl, has_password, .reveals_secret = true, .prompted = true},
     {"NTLM", &sasl_ntlm, has_password, .client_first = true, .goes_alone = true},
     {"EXTERNAL", &sasl_gsasl, is_named, .client_first = true},
     {"GSSAPI", &sasl_krb5, is_named, .client_first = true, .proves_server = true},
@@ -70,6 +72,11 @@ bool sasl_wanted(const struct sasl_credentials *credentials)
     const char *mechanism = credentials->mechanism != NULL ? credentials->mechanism : "auto";
     return credentials->user != NULL || strcasecmp(mechanism, "external") == 0 ||
            strcasecmp(mechanism, "gssapi") == 0;
+}
+
+bool sasl_automatic(const struct sasl_credentials *credentials)
+{
+    return credentials->mechanism == NULL || strcasecmp(credentials->mechanism, "auto") == 0;
 }
 
 static bool list_has(const char *list, const char *name)
@@ -116,15 +123,16 @@ static void tell_why_none(const struct sasl_offer *offer, const char *setting,
                   offer->mechanisms[0] != '\0' ? "AUTH " : "no AUTH", offer->mechanisms, setting);
 }
 
-/* NULL with the reason in `err`. */
-static const struct sasl_mechanism *choose(const struct sasl_offer *offer, bool clear_allowed,
+/* The best of those from `from` on. NULL with the reason in `err`. */
+static const struct sasl_mechanism *choose(const struct sasl_offer *offer,
+                                           const struct sasl_mechanism *from, bool clear_allowed,
                                            struct error *err)
 {
     const char *setting =
         offer->credentials->mechanism != NULL ? offer->credentials->mechanism : "auto";
-    bool named = strcasecmp(setting, "auto") != 0;
+    bool named = !sasl_automatic(offer->credentials);
     const struct sasl_mechanism *in_the_clear = NULL, *unfit = NULL;
-    for (const struct sasl_mechanism *m = MECHANISMS; m < MECHANISMS + N_MECHANISMS; m++) {
+    for (const struct sasl_mechanism *m = from; m < MECHANISMS + N_MECHANISMS; m++) {
         if ((named && !is_meant(setting, m)) || !list_has(offer->mechanisms, m->name))
             continue;
         if (!m->fits(offer, named))
@@ -138,24 +146,48 @@ static const struct sasl_mechanism *choose(const struct sasl_offer *offer, bool 
     return NULL;
 }
 
+void sasl_host_name(const struct sasl_credentials *credentials, char out[256])
+{
+    const char *host = credentials->host != NULL ? credentials->host : "localhost";
+    size_t len = strnlen(host, 255);
+    len -= len > 1 && host[len - 1] == '.';
+    memcpy(out, host, len);
+    out[len] = '\0';
+}
+
 /* --- the exchange ------------------------------------------------------------------------- */
 
+static int begin(const struct sasl_mechanism *mechanism, const struct sasl_offer *offer,
+                 struct sasl **sasl_out, struct error *err)
+{
+    CLEANUP(sasl_free) struct sasl *sasl = calloc(1, sizeof(*sasl));
+    if (sasl == NULL)
+        return error_set(err, ERR_NOMEM, "AUTH %s", mechanism->name);
+    sasl->mechanism = mechanism;
+    if (mechanism->engine->begin(sasl, offer, err) < 0)
+        return -1;
+    *sasl_out = TAKE(sasl);
+    return 0;
+}
+
+/* One that cannot be used with these credentials (NTLM and a password that is no text), or is not
+ * installed, stands in nobody's way. */
 int sasl_start(const struct sasl_credentials *credentials, const struct sasl_binding *binding,
                const char *offered, bool clear_allowed, struct sasl **sasl_out, struct error *err)
 {
     static const struct sasl_binding none;
     const struct sasl_offer offer = {credentials, binding != NULL ? binding : &none, offered};
-    const struct sasl_mechanism *mechanism = choose(&offer, clear_allowed, err);
-    if (mechanism == NULL)
-        return -1;
-    CLEANUP(sasl_free) struct sasl *sasl = calloc(1, sizeof(*sasl));
-    if (sasl == NULL)
-        return error_set(err, ERR_NOMEM, "AUTH %s", mechanism->name);
-    sasl->mechanism = mechanism;
-    if (mechanism->engine->begin(sasl, &offer, err) < 0)
-        return -1;
-    *sasl_out = TAKE(sasl);
-    return 0;
+    const struct sasl_mechanism *mechanism = choose(&offer, MECHANISMS, clear_allowed, err);
+    while (mechanism != NULL) {
+        struct error ignored;
+        if (begin(mechanism, &offer, sasl_out, err) == 0)
+            return 0;
+        bool its_own = err->code == ERR_AUTH_FAILED || err->code == ERR_AUTH_MECHANISM_UNAVAILABLE;
+        mechanism = its_own && sasl_automatic(credentials)
+                        ? choose(&offer, mechanism + 1, clear_allowed, &ignored)
+                        : NULL;
+    }
+    return -1;
 }
 
 void sasl_free(struct sasl *sasl)
@@ -183,6 +215,22 @@ bool sasl_goes_alone(const struct sasl *sasl)
 bool sasl_is_bound(const struct sasl *sasl)
 {
     return sasl->mechanism->fits == has_binding;
+}
+
+bool sasl_challenges(const struct sasl *sasl)
+{
+    return !sasl->mechanism->reveals_secret;
+}
+
+bool sasl_is_unusable(const struct sasl *sasl)
+{
+    return sasl->unusable;
+}
+
+int sasl_unusable(struct sasl *sasl, struct error *err, const char *why)
+{
+    sasl->unusable = true;
+    return error_set(err, ERR_AUTH_FAILED, "AUTH %s: %s", sasl->mechanism->name, why);
 }
 
 bool sasl_waits(const struct sasl *sasl)
@@ -217,7 +265,7 @@ static int respond(struct sasl *sasl, const char *challenge, size_t len, struct 
         return error_set(err, ERR_NOMEM, "AUTH %s", sasl->mechanism->name);
     int rc = sasl->mechanism->engine->step(sasl, challenge, len, &octets, err);
     if (rc == 0 && octets.failed)
-        rc = error_set(err, ERR_AUTH_FAILED, "the credentials do not fit into a line of AUTH");
+        rc = sasl_unusable(sasl, err, "the credentials do not fit into a line");
     if (rc == 0)
         rc = append_base64(out, &octets, err);
     explicit_bzero(octets.data, octets.size);
@@ -233,6 +281,8 @@ int sasl_step(struct sasl *sasl, const char *challenge, struct buffer *out, stru
                          name);
     if (challenge == NULL)
         return respond(sasl, NULL, 0, out, err);
+    if (sasl->mechanism->prompted)
+        return respond(sasl, "", 0, out, err);
     char *octets = NULL;
     size_t len = 0;
     int rc = gsasl_base64_from(challenge, strlen(challenge), &octets, &len);

@@ -15,8 +15,13 @@
  * alone.) EXTERNAL and GSSAPI are taken only if they are asked
  * for by name: which user they log in depends on a certificate or a ticket cache, so that a cache
  * that appears in the environment would change who sends, and GSSAPI may have to ask a KDC.
+ *
+ * Passwords go by their octets with PLAIN, LOGIN and CRAM-MD5. DIGEST-MD5 has them in ISO 8859-1
+ * where that can hold them (RFC 2831, 2.1.2.1: so has Cyrus, but not Dovecot), SCRAM prepares them
+ * (RFC 5802, 2.2), NTLM makes UTF-16 of them.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,8 +46,27 @@ struct sasl_binding {
     char tls_exporter[64], tls_unique[64];
 };
 
+/*
+ * What the logins of one relay have taught, for the next ones: its connections share it, whatever
+ * their threads. Zero: nothing yet.
+ *
+ *   challenge refused     NONE -> PASSWORD_NEXT     CHALLENGE_NEXT -> PASSWORD_NEXT
+ *   ... taken             -> NONE
+ *   PLAIN, LOGIN refused  PASSWORD_WORKS -> PASSWORD_NEXT -> CHALLENGE_NEXT
+ *   ... taken             PASSWORD_NEXT -> PASSWORD_WORKS
+ *
+ * So a wrong password is tried twice on the first connection and once on each that follows.
+ */
+struct login_memory {
+    atomic_uint kind;  /* enum login_kind */
+    atomic_bool alone; /* AUTH goes without an initial response */
+};
+
+enum login_kind { LOGIN_NONE, LOGIN_PASSWORD_NEXT, LOGIN_PASSWORD_WORKS, LOGIN_CHALLENGE_NEXT };
+
 /* There is somebody to log in. */
 bool sasl_wanted(const struct sasl_credentials *credentials);
+bool sasl_automatic(const struct sasl_credentials *credentials); /* mechanism: auto */
 
 struct sasl;
 
@@ -64,6 +88,8 @@ const char *sasl_mechanism(const struct sasl *sasl); /* "PLAIN" */
 bool sasl_client_first(const struct sasl *sasl);     /* has an initial response */
 bool sasl_goes_alone(const struct sasl *sasl);       /* ... that is not sent with the command */
 bool sasl_is_bound(const struct sasl *sasl);         /* a -PLUS one */
+bool sasl_challenges(const struct sasl *sasl);       /* the server is not shown the secret */
+bool sasl_is_unusable(const struct sasl *sasl); /* a step failed, and not by the server's fault */
 bool sasl_waits(const struct sasl *sasl); /* a step may wait for others, or compute for long */
 
 /* One step: the server's challenge (base64, as it stood behind "334 "; NULL for the initial

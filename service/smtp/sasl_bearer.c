@@ -52,8 +52,10 @@ static void append_saslname(struct buffer *out, const char *name)
 
 static void append_server(struct buffer *out, const struct sasl_credentials *c)
 {
+    char host[256];
+    sasl_host_name(c, host);
     if (c->host != NULL)
-        buffer_printf(out, "\x01host=%s", c->host);
+        buffer_printf(out, "\x01host=%s", host);
     if (c->port != 0)
         buffer_printf(out, "\x01port=%u", c->port);
 }

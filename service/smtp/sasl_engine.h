@@ -31,6 +31,7 @@ struct sasl_mechanism {
     bool (*fits)(const struct sasl_offer *offer, bool named);
     bool client_first;   /* RFC 4422, 3: has an initial response */
     bool goes_alone;     /* ... which waits for a first challenge whose text means nothing */
+    bool prompted;       /* what challenges say does not matter: they may be in plain words */
     bool reveals_secret; /* whoever listens has the password: TLS only */
     bool proves_server;  /* no success without the server's own proof */
 };
@@ -39,14 +40,23 @@ struct sasl {
     const struct sasl_mechanism *mechanism;
     void *state; /* the engine's */
     bool done;
+    bool unusable; /* a step failed for the credentials, or for what is missing here */
 };
 
-extern const struct sasl_engine sasl_gsasl;  /* PLAIN LOGIN CRAM-MD5 DIGEST-MD5 EXTERNAL */
+extern const struct sasl_engine sasl_gsasl;  /* PLAIN LOGIN DIGEST-MD5 EXTERNAL */
+extern const struct sasl_engine sasl_cram;   /* CRAM-MD5 */
 extern const struct sasl_engine sasl_scram;  /* SCRAM-SHA-1, SCRAM-SHA-256, and -PLUS */
 extern const struct sasl_engine sasl_bearer; /* OAUTHBEARER XOAUTH2 */
 extern const struct sasl_engine sasl_krb5;   /* GSSAPI */
 extern const struct sasl_engine sasl_ntlm;   /* NTLM, version 2 */
 
 bool sasl_ntlm_installed(void);
+
+/* The server's name without the dot that it may end with in DNS; "localhost" if it is not known. */
+void sasl_host_name(const struct sasl_credentials *credentials, char out[256]);
+
+/* A step's failure that is not the server's: with these credentials, or on this machine, it cannot
+ * be done. ERR_AUTH_FAILED. */
+int sasl_unusable(struct sasl *sasl, struct error *err, const char *why);
 
 #endif

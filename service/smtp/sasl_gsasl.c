@@ -11,14 +11,13 @@ struct exchange {
     Gsasl_session *session;
 };
 
-static int failed(int rc, const struct sasl *sasl, struct error *err)
+static int failed(int rc, struct sasl *sasl, struct error *err)
 {
     const char *name = sasl->mechanism->name;
     if (rc == GSASL_MALLOC_ERROR)
         return error_set(err, ERR_NOMEM, "AUTH %s", name);
     if (rc == GSASL_SASLPREP_ERROR) /* RFC 4013: not UTF-8, or control characters */
-        return error_set(err, ERR_AUTH_FAILED,
-                         "AUTH %s cannot carry the characters of this user or password", name);
+        return sasl_unusable(sasl, err, "it cannot carry the characters of this user or password");
     return error_set(err, ERR_PROTOCOL, "AUTH %s: %s", name, gsasl_strerror(rc));
 }
 
@@ -29,15 +28,19 @@ static int set_property(Gsasl_session *session, Gsasl_property property, const c
 
 /* With EXTERNAL the certificate says who we are, and the user, if one is given, as whom we want to
  * act (RFC 4422, appendix A). */
-static int set_properties(Gsasl_session *session, const struct sasl_credentials *c, bool external)
+static int set_properties(Gsasl_session *session, const struct sasl_credentials *c,
+                          const char *mechanism)
 {
+    char host[256];
+    bool external = strcmp(mechanism, "EXTERNAL") == 0;
     int rc = set_property(session, external ? GSASL_AUTHZID : GSASL_AUTHID, c->user);
     if (rc == GSASL_OK && !external)
         rc = set_property(session, GSASL_PASSWORD, c->password);
     if (rc == GSASL_OK)
         rc = set_property(session, GSASL_SERVICE, "smtp");
+    sasl_host_name(c, host);
     if (rc == GSASL_OK)
-        rc = set_property(session, GSASL_HOSTNAME, c->host != NULL ? c->host : "localhost");
+        rc = set_property(session, GSASL_HOSTNAME, host);
     return rc;
 }
 
@@ -51,7 +54,7 @@ static int begin(struct sasl *sasl, const struct sasl_offer *offer, struct error
     if (rc == GSASL_OK)
         rc = gsasl_client_start(x->library, name, &x->session);
     if (rc == GSASL_OK)
-        rc = set_properties(x->session, offer->credentials, strcmp(name, "EXTERNAL") == 0);
+        rc = set_properties(x->session, offer->credentials, name);
     return rc == GSASL_OK ? 0 : failed(rc, sasl, err);
 }
 

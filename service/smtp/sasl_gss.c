@@ -43,7 +43,7 @@ static void describe(OM_uint32 status, int type, gss_OID mechanism, char *out, s
 }
 
 /* The mechanism's own words say more than GSSAPI's, where it has any. */
-static int failed(const struct sasl *sasl, OM_uint32 major, OM_uint32 minor, struct error *err)
+static int failed(struct sasl *sasl, OM_uint32 major, OM_uint32 minor, struct error *err)
 {
     struct context *c = sasl->state;
     char text[256] = "";
@@ -53,8 +53,9 @@ static int failed(const struct sasl *sasl, OM_uint32 major, OM_uint32 minor, str
         describe(major, GSS_C_GSS_CODE, GSS_C_NO_OID, text, sizeof(text));
     bool nonsense = GSS_ROUTINE_ERROR(major) == GSS_S_DEFECTIVE_TOKEN ||
                     GSS_ROUTINE_ERROR(major) == GSS_S_BAD_SIG;
-    return error_set(err, nonsense ? ERR_PROTOCOL : ERR_AUTH_FAILED, "AUTH %s: %s",
-                     sasl->mechanism->name, text);
+    if (!nonsense)
+        return sasl_unusable(sasl, err, text);
+    return error_set(err, ERR_PROTOCOL, "AUTH %s: %s", sasl->mechanism->name, text);
 }
 
 /* --- beginning and end -------------------------------------------------------------------- */
@@ -77,9 +78,9 @@ static int begin_context(struct sasl *sasl, const struct sasl_offer *offer, gss_
     c->mechanism = mechanism;
     if (credentials->user != NULL && (c->user = strdup(credentials->user)) == NULL)
         return error_set(err, ERR_NOMEM, "AUTH %s", sasl->mechanism->name);
-    char service[320];
-    snprintf(service, sizeof(service), "smtp@%.255s",
-             credentials->host != NULL ? credentials->host : "localhost");
+    char host[256], service[320];
+    sasl_host_name(credentials, host);
+    snprintf(service, sizeof(service), "smtp@%s", host);
     return import(sasl, service, GSS_C_NT_HOSTBASED_SERVICE, &c->target, err);
 }
 
@@ -132,10 +133,11 @@ static int acquire_ntlm(struct sasl *sasl, const struct sasl_credentials *creden
     char hash[NTHASH_SIZE];
     OM_uint32 minor;
     gss_name_t user = GSS_C_NO_NAME;
-    if (nthash_of(credentials->password, hash, err) < 0 ||
-        import_user(sasl, credentials, &user, err) < 0)
+    if (nthash_of(credentials->password, hash, err) < 0)
         return -1;
-    int rc = acquire_by_hash(sasl, user, hash, err);
+    int rc = import_user(sasl, credentials, &user, err);
+    if (rc == 0)
+        rc = acquire_by_hash(sasl, user, hash, err);
     explicit_bzero(hash, sizeof(hash));
     gss_release_name(&minor, &user);
     return rc;

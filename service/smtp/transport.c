@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -27,7 +28,7 @@ struct transport {
     int read_wants, write_wants;
     bool up; /* the handshake is done */
     unsigned n_idle_talk;
-    X509 *shown; /* the server's certificate, trusted or not; owned */
+    struct transport_shown shown;
 };
 
 static const char *openssl_reason(void)
@@ -105,7 +106,7 @@ void transport_free(struct transport *transport)
     if (transport == NULL)
         return;
     SSL_free(transport->ssl);
-    X509_free(transport->shown);
+    transport_shown_clear(&transport->shown);
     if (transport->fd >= 0)
         close(transport->fd);
     free(transport);
@@ -192,8 +193,54 @@ int transport_start_tls(struct transport *transport, struct transport_tls *tls, 
     return 0;
 }
 
+/* "the certificate", if it is the server's own; else whose it is, of those above. */
+static void name_refused(const struct transport *transport, char *out, size_t size)
+{
+    const struct transport_shown *shown = &transport->shown;
+    char subject[200];
+    snprintf(out, size, "the certificate");
+    if (shown->refused == NULL || shown->certificate == NULL ||
+        X509_cmp(shown->refused, shown->certificate) == 0)
+        return;
+    certificate_subject(shown->refused, subject, sizeof(subject));
+    snprintf(out, size, "the certificate of %s, above the server's own,", subject);
+}
+
+static void format_day(const ASN1_TIME *time, char out[16])
+{
+    struct tm tm = {0};
+    out[0] = '\0';
+    if (time != NULL && ASN1_TIME_to_tm(time, &tm) == 1)
+        strftime(out, 16, "%Y-%m-%d", &tm);
+}
+
+static bool lacks_issuer(long verdict)
+{
+    return verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+           verdict == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+           verdict == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
+}
+
+/* What is wrong with it is best seen by its issuer; diagnosis.c knows these words. */
+static int untrusted_error(const struct transport *transport, long verdict, struct error *err)
+{
+    const struct transport_shown *shown = &transport->shown;
+    char which[256], issuer[200] = "";
+    name_refused(transport, which, sizeof(which));
+    if (shown->refused != NULL)
+        certificate_issuer(shown->refused, issuer, sizeof(issuer));
+    if (lacks_issuer(verdict) && shown->n_sent == 1)
+        return error_set(err, ERR_CERTIFICATE_UNTRUSTED,
+                         "%s: its issuer is %s, whose certificate the server does not send",
+                         X509_verify_cert_error_string(verdict), issuer);
+    return error_set(err, ERR_CERTIFICATE_UNTRUSTED, "%s: %s is issued by %s",
+                     X509_verify_cert_error_string(verdict), which, issuer);
+}
+
 static int certificate_error(const struct transport *transport, long verdict, struct error *err)
 {
+    const X509 *refused = transport->shown.refused;
+    char which[256], day[16];
     struct transport_certificate shown = {0};
     transport_certificate(transport, &shown);
     switch (verdict) {
@@ -202,15 +249,20 @@ static int certificate_error(const struct transport *transport, long verdict, st
         return error_set(err, ERR_CERTIFICATE_NAME_MISMATCH, "the certificate is for: %s",
                          shown.names[0] != '\0' ? shown.names : "no name at all");
     case X509_V_ERR_CERT_HAS_EXPIRED:
-        return error_set(err, ERR_CERTIFICATE_EXPIRED, "the certificate has expired");
+        name_refused(transport, which, sizeof(which));
+        format_day(refused != NULL ? X509_get0_notAfter(refused) : NULL, day);
+        return error_set(err, ERR_CERTIFICATE_EXPIRED, "%s has expired: it was good until %s",
+                         which, day);
     case X509_V_ERR_CERT_NOT_YET_VALID:
-        return error_set(err, ERR_CERTIFICATE_NOT_YET_VALID, "the certificate is not valid yet");
+        name_refused(transport, which, sizeof(which));
+        format_day(refused != NULL ? X509_get0_notBefore(refused) : NULL, day);
+        return error_set(err, ERR_CERTIFICATE_NOT_YET_VALID,
+                         "%s is not valid yet: it is good from %s on", which, day);
     case X509_V_ERR_APPLICATION_VERIFICATION:
         return error_set(err, ERR_CERTIFICATE_UNTRUSTED,
                          "the certificate's key is %s, and no tls_options.pins is met", shown.pin);
     default:
-        return error_set(err, ERR_CERTIFICATE_UNTRUSTED, "%s",
-                         X509_verify_cert_error_string(verdict));
+        return untrusted_error(transport, verdict, err);
     }
 }
 
@@ -363,7 +415,7 @@ const char *transport_tls_version(const struct transport *transport)
 bool transport_certificate(const struct transport *transport,
                            struct transport_certificate *certificate_out)
 {
-    X509 *shown = transport->shown;
+    X509 *shown = transport->shown.certificate;
     if (shown == NULL && transport->ssl != NULL) /* resumed: it was shown to an earlier one */
         shown = SSL_get0_peer_certificate(transport->ssl);
     if (shown == NULL)

@@ -28,6 +28,7 @@ struct stamp {
 struct transport_tls {
     struct transport_tls_settings settings;
     const char **pins; /* never NULL, ended by NULL; the array is owned, the strings are not */
+    char *name;        /* owned: server_name without the dot that a name in DNS may end with */
     bool name_is_ip;
     pthread_mutex_t lock; /* guards what follows */
     SSL_CTX *ctx; /* counted by OpenSSL: connections that are up hold the one they began with */
@@ -37,7 +38,7 @@ struct transport_tls {
 };
 
 static int tls_index = -1;   /* SSL_CTX -> struct transport_tls */
-static int shown_index = -1; /* SSL -> where to keep the certificate that was shown */
+static int shown_index = -1; /* SSL -> struct transport_shown */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void make_indices(void)
@@ -103,18 +104,25 @@ static bool meets_pins(const struct transport_tls *tls, X509_STORE_CTX *store)
     return false;
 }
 
+static void keep(X509 **kept, X509 *certificate)
+{
+    if (*kept == NULL && certificate != NULL && X509_up_ref(certificate) == 1)
+        *kept = certificate;
+}
+
 /* In place of OpenSSL's own: within the handshake, so that a chain whose pins are not met leaves no
  * session behind to be resumed. */
 static int verify(X509_STORE_CTX *store, void *arg)
 {
     const struct transport_tls *tls = arg;
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    X509 **shown = SSL_get_ex_data(ssl, shown_index);
-    X509 *leaf = X509_STORE_CTX_get0_cert(store);
-    if (*shown == NULL && X509_up_ref(leaf) == 1)
-        *shown = leaf;
-    if (tls->settings.verify && X509_verify_cert(store) != 1)
+    struct transport_shown *shown = SSL_get_ex_data(ssl, shown_index);
+    keep(&shown->certificate, X509_STORE_CTX_get0_cert(store));
+    shown->n_sent = sk_X509_num(X509_STORE_CTX_get0_untrusted(store));
+    if (tls->settings.verify && X509_verify_cert(store) != 1) {
+        keep(&shown->refused, X509_STORE_CTX_get_current_cert(store));
         return 0;
+    }
     if (meets_pins(tls, store))
         return 1;
     X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
@@ -129,6 +137,9 @@ static int load_ca(SSL_CTX *ctx, const struct transport_tls_settings *settings, 
     if (settings->ca_file != NULL && SSL_CTX_load_verify_file(ctx, settings->ca_file) != 1)
         return error_set(err, ERR_CONFIG, "tls_options.ca_file %s: %s", settings->ca_file,
                          openssl_reason());
+    /* What the user hands us is trusted, be it no root: an intermediate, the server's own. */
+    if (settings->ca_file != NULL)
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     return 0;
 }
 
@@ -152,6 +163,11 @@ static int load_certificate(SSL_CTX *ctx, const struct transport_tls_settings *s
     return 0;
 }
 
+static int no_passphrase(char *text, int size, int writing, void *arg)
+{
+    return -1; /* OpenSSL would ask the terminal */
+}
+
 static void set_policy(SSL_CTX *ctx, const struct transport_tls_settings *settings)
 {
     SSL_CTX_set_min_proto_version(ctx, settings->min_version);
@@ -172,6 +188,7 @@ static int load(struct transport_tls *tls, SSL_CTX **ctx_out, struct error *err)
         return error_set(err, ERR_NOMEM, "TLS context");
     }
     set_policy(ctx, &tls->settings);
+    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(ctx, verify, tls);
     SSL_CTX_sess_set_new_cb(ctx, keep_session);
@@ -250,6 +267,13 @@ static bool is_ip(const char *name)
     return inet_pton(AF_INET, name, octets) == 1 || inet_pton(AF_INET6, name, octets) == 1;
 }
 
+/* RFC 6066, 3. Certificates have none either. */
+static char *without_last_dot(const char *name)
+{
+    size_t len = strlen(name);
+    return strndup(name, len - (len > 1 && name[len - 1] == '.'));
+}
+
 static const char **copy_pins(const char *const *pins)
 {
     size_t n = 0;
@@ -271,7 +295,12 @@ int transport_tls_new(const struct transport_tls_settings *settings, struct tran
     pthread_mutex_init(&tls->lock, NULL);
     tls->settings = *settings;
     tls->pins = copy_pins(settings->pins);
-    tls->name_is_ip = is_ip(settings->server_name);
+    tls->name = without_last_dot(settings->server_name);
+    if (tls->name == NULL) {
+        transport_tls_free(tls);
+        return error_set(err, ERR_NOMEM, "TLS context");
+    }
+    tls->name_is_ip = is_ip(tls->name);
     look(tls); /* before they are read: a change in between is seen the next time */
     int rc = tls->pins != NULL ? load(tls, &tls->ctx, err) : error_set(err, ERR_NOMEM, "pins");
     if (rc < 0) {
@@ -290,6 +319,7 @@ void transport_tls_free(struct transport_tls *tls)
     SSL_CTX_free(tls->ctx);
     pthread_mutex_destroy(&tls->lock);
     free(tls->pins);
+    free(tls->name);
     free(tls);
 }
 
@@ -297,7 +327,7 @@ void transport_tls_free(struct transport_tls *tls)
 
 static bool expect_name(SSL *ssl, const struct transport_tls *tls)
 {
-    const char *name = tls->settings.server_name;
+    const char *name = tls->name;
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     /* RFC 9525, 6.3: the subjectAltName alone counts, a wildcard is a whole leftmost label */
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
@@ -308,7 +338,14 @@ static bool expect_name(SSL *ssl, const struct transport_tls *tls)
            SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
-SSL *transport_tls_open(struct transport_tls *tls, X509 **shown)
+void transport_shown_clear(struct transport_shown *shown)
+{
+    X509_free(shown->certificate);
+    X509_free(shown->refused);
+    *shown = (struct transport_shown){0};
+}
+
+SSL *transport_tls_open(struct transport_tls *tls, struct transport_shown *shown)
 {
     pthread_mutex_lock(&tls->lock);
     SSL *ssl = SSL_new(tls->ctx);

@@ -46,11 +46,19 @@ DEFINE_CLEANUP(struct transport_tls *, transport_tls_free)
  * size or inode). transport_start_tls() does it. */
 void transport_tls_refresh(struct transport_tls *tls, int64_t now_ms);
 
+/* What the server has shown. Zero: nothing. */
+struct transport_shown {
+    X509 *certificate; /* its own, good or not; NULL: none, or a session was resumed */
+    X509 *refused;     /* the one of its chain that could not be trusted; NULL: none */
+    int n_sent;        /* how many certificates it sent */
+};
+
 /*
- * For transport.c: a connection to be, with the name it expects and the session it may resume. The
- * certificate that the server shows, good or not, is put into `*shown` (NULL so far) with a
- * reference that the caller owns; `shown` must live as long as the connection. NULL: no memory.
+ * For transport.c: a connection to be, with the name it expects and the session it may resume.
+ * `shown` is filled by the handshake, with references that transport_shown_clear() gives up; it
+ * must live as long as the connection. NULL: no memory.
  */
-SSL *transport_tls_open(struct transport_tls *tls, X509 **shown);
+SSL *transport_tls_open(struct transport_tls *tls, struct transport_shown *shown);
+void transport_shown_clear(struct transport_shown *shown);
 
 #endif

@@ -388,8 +388,36 @@ class Send(Folder):
         self.assertIn(url, err)
         for bad in ("", "file:///etc/passwd", "smtp://127.0.0.1", "http://"):
             status, out, err = run(*SEND, "--text", "x", "--to-gateway", bad)
-            self.assertEqual((status, out), (1, ""))
+            self.assertEqual((status, out), (2, ""))
             self.assertNotEqual(err, "")
+
+    def test_no_key_in_the_clear(self):
+        """By http:// to this machine only, and past any proxy; elsewhere if it is said that it may."""
+        for away in ("http://gateway.invalid:8080", "HTTP://gateway.invalid", "http://192.0.2.1",
+                     "http://127.0.0.1.gateway.invalid", "http://127.0.0.1@gateway.invalid/",
+                     "http://[2001:db8::1]:8080", "http://localhost.invalid"):
+            with self.subTest(url=away):
+                status, out, err = run(*SEND, "--text", "x", "--to-gateway", away,
+                                       env={"POSTERN_API_KEY": "the-key"})
+                self.assertEqual((status, out), (2, ""))
+                self.assertIn("in the clear: write https://", err)
+                self.assertNotIn("the-key", err)
+        status, _, err = run(*SEND, "--text", "x", "--allow-plaintext", "--to-gateway",
+                             "http://gateway.invalid:8080")
+        self.assertEqual(status, 1, err)
+        self.assertNotIn("in the clear", err)
+        key = self.put("key", "right-key\n")
+        with Gateway({"api_keys": [{"name": "a", "key": "right-key"}]}) as gateway:
+            for host in ("127.0.0.1", "localhost"):
+                for env in ({"POSTERN_API_KEY": "right-key\r\n"}, {"POSTERN_API_KEY_FILE": key}):
+                    with self.subTest(host=host, env=env):
+                        status, _, err = run(
+                            *SEND, "--text", "x", "--to-gateway", f"http://{host}:{gateway.port}",
+                            env={**env, "http_proxy": f"http://127.0.0.1:{free_port()}"})
+                        self.assertEqual(status, 0, err)
+        for env in ({"POSTERN_API_KEY": "a\nb"}, {"POSTERN_API_KEY_FILE": "/nowhere/key"}):
+            status, _, err = run(*SEND, "--text", "x", "--to-gateway", "http://127.0.0.1:1", env=env)
+            self.assertEqual(status, 3, err)
 
 
 class Serve(Folder):

@@ -480,6 +480,7 @@ class Usage(Common):
                     ((), 2, "usage"),
                     (("double", "more"), 2, "usage"),
                     (("--store", "x", "--to-gateway", "http://127.0.0.1:1", "double"), 2, "usage"),
+                    (("--to-gateway", "http://gateway.invalid", "double"), 2, "in the clear"),
                     (("nobody",), 2, 'no oauth entry is named "nobody"'),
                     (("microsoft",), 2, "--client-id"),
                     (("--client-id", "i", "double"), 2, "is configured"),

@@ -10,15 +10,27 @@
 
 #include "base/buffer.h"
 #include "config/check.h"
+#include "config/provider.h"
 #include "config/yaml.h"
+#include "tests/unit/support/tls_peer.h"
 
 /* Each test has a folder of its own; DIR in a file's or variable's text stands for it. */
 
 static char dir[] = "/tmp/postern-config-XXXXXX";
 
+/* In it stands both.pem, a certificate and its key. */
 static void make_dir(void)
 {
+    char certificate[64], key[64], command[256];
+    struct tls_identity identity;
     cr_assert_not_null(mkdtemp(dir));
+    snprintf(certificate, sizeof(certificate), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/cert.key", dir);
+    tls_identity_init(&identity, &(struct tls_identity_settings){.names = "DNS:h"});
+    tls_identity_write(&identity, certificate, key);
+    tls_identity_clear(&identity);
+    snprintf(command, sizeof(command), "cat %s %s > %s/both.pem", certificate, key, dir);
+    cr_assert_eq(system(command), 0);
 }
 
 static void remove_dir(void)
@@ -235,8 +247,8 @@ Test(config, every_key_of_the_contract_that_is_supported)
          "    host: smtp.example.com\n"
          "    port: 587\n"
          "    tls: starttls\n"
-         "    tls_options: {ca_file: DIR/postern.yaml, certificate: DIR/postern.yaml,\n"
-         "                  key: DIR/postern.yaml, min_version: \"1.2\", server_name: h,\n"
+         "    tls_options: {ca_file: DIR/both.pem, certificate: DIR/both.pem,\n"
+         "                  key: DIR/both.pem, min_version: \"1.2\", server_name: h,\n"
          "                  verify: true,\n"
          "                  pins: [sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=]}\n"
          "    auth: {mechanism: auto, username: u, password: p, domain: d}\n"
@@ -732,6 +744,11 @@ Test(config, secrets_from_files)
         {large, 4096, NULL, NULL}, /* filled in below */
         {"", 0, NULL, "is empty"},
         {"\n\n", 2, NULL, "is empty"},
+        {"\xef\xbb\xbfs3cret\r\n", 11, "s3cret", NULL}, /* as Windows' editors save it */
+        {"\xef\xbb\xbf", 3, NULL, "is empty"},
+        {"\xff\xfes\0", 4, NULL, "is UTF-16: save it as UTF-8"},
+        {"\xfe\xff\0s", 4, NULL, "is UTF-16"},
+        {"\xff\xfe", 2, "\xff\xfe", NULL},
         {"one\ntwo\n", 8, NULL, "more than one line"},
         {"a\0b", 3, NULL, "more than one line"},
         {large, 4097, NULL, "larger than"},
@@ -752,6 +769,169 @@ Test(config, secrets_from_files)
         free(text);
         clear(&l);
     }
+}
+
+/* From wherever it comes: what wrote it there had it from a file. */
+Test(config, a_line_end_is_no_part_of_a_secret)
+{
+    static const struct {
+        const char *yaml, *variable;
+        const char *is; /* NULL: refused */
+        const char *why;
+    } rows[] = {
+#define HERE "relays: [{host: h, auth: {username: u, password: "
+        {HERE "p}}]", "POSTERN_RELAY_PASSWORD=s3cret\n", "s3cret", NULL},
+        {HERE "p}}]", "POSTERN_RELAY_PASSWORD=s3cret\r\n\n", "s3cret", NULL},
+        {HERE "p}}]", "POSTERN_RELAY_PASSWORD= s3 cret ", " s3 cret ", NULL},
+        {HERE "p}}]", "POSTERN_RELAY_PASSWORD=\xef\xbb\xbfs3cret", "s3cret", NULL},
+        {HERE "p}}]", "POSTERN_RELAY_PASSWORD=one\ntwo\n", NULL,
+         "POSTERN_RELAY_PASSWORD: POSTERN_RELAY_PASSWORD holds more than one line"},
+        {HERE "p}}]", "POSTERN_RELAY_PASSWORD=\n", NULL, "POSTERN_RELAY_PASSWORD is empty"},
+        {HERE "'${SMTP_PASSWORD}'}}]", "SMTP_PASSWORD=s3cret\n", "s3cret", NULL},
+        {HERE "'a${SMTP_PASSWORD}b'}}]", "SMTP_PASSWORD=s3cret\r\n", "as3cretb", NULL},
+        {HERE "'${SMTP_PASSWORD}'}}]", "SMTP_PASSWORD=one\ntwo", NULL,
+         "relays[0].auth.password: it holds more than one line"},
+        {HERE "'${SMTP_PASSWORD:-s3cret}'}}]", "SMTP_PASSWORD=\n", "s3cret", NULL},
+        {"relays:\n  - host: h\n    auth:\n      username: u\n      password: |\n        s3cret\n",
+         "X=", "s3cret", NULL},
+        {HERE "\"s3cret\\n\"}}]", "X=", "s3cret", NULL},
+        {HERE "\"s3\\ncret\"}}]", "X=", NULL, "more than one line"},
+        {"{}", "POSTERN_RELAY=smtps://u:s3cret@h:465\n", "s3cret", NULL},
+#undef HERE
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct loaded l = load_env(rows[i].yaml, rows[i].variable, NULL);
+        char *text = told(&l);
+        if (rows[i].why != NULL)
+            cr_expect(l.config == NULL && strstr(text, rows[i].why) != NULL, "%zu: %s", i, text);
+        else
+            cr_expect(l.config != NULL &&
+                          strcmp(l.config->relays[0].auth.password, rows[i].is) == 0,
+                      "%zu: %s", i, text);
+        free(text);
+        clear(&l);
+    }
+}
+
+Test(config, line_ends_of_the_other_secrets_of_the_environment)
+{
+    uint8_t digest[32];
+    SHA256((const unsigned char *)"k3y", 3, digest);
+    struct loaded l = load_env(
+        NULL, "POSTERN_API_KEY=k3y\r\n",
+        "POSTERN_SECRET_KEY=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n");
+    char *text = told(&l);
+    cr_assert_not_null(l.config, "%s", text);
+    cr_expect_str_eq(l.config->api_keys[0].key, "k3y");
+    cr_expect_arr_eq(l.config->api_keys[0].sha256, digest, sizeof(digest));
+    cr_expect_eq(strlen(l.config->secret_key), 64);
+    free(text);
+    clear(&l);
+    l = load_env(NULL, "POSTERN_API_KEY=k3y\nmore", "POSTERN_SECRET_KEY=a\nb");
+    text = told(&l);
+    cr_expect_not_null(strstr(text, "POSTERN_API_KEY holds more than one line"), "%s", text);
+    cr_expect_not_null(strstr(text, "POSTERN_SECRET_KEY holds more than one line"), "%s", text);
+    cr_expect_null(strstr(text, "k3y"), "%s", text);
+    free(text);
+    clear(&l);
+}
+
+/* As compose files write variables that are not set. */
+Test(config, an_empty_login_is_none)
+{
+    static const struct {
+        const char *auth, *user; /* NULL: no login; "": refused */
+    } rows[] = {
+        {"username: '', password: ''", NULL},
+        {"username: ''", NULL},
+        {"password: ''", NULL},
+        {"username: '${NOBODY:-}', password: '${NONE:-}'", NULL},
+        {"username: u, password: ''", ""},
+        {"username: '', password: p", ""},
+        {"username: u, password: p", "u"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof(yaml), "relays: [{host: h, auth: {%s}}]", rows[i].auth);
+        struct loaded l = load(yaml, NULL);
+        char *text = told(&l);
+        const char *user = rows[i].user;
+        if (user != NULL && user[0] == '\0')
+            cr_expect_null(l.config, "%s", rows[i].auth);
+        else if (user == NULL)
+            cr_expect(l.config != NULL && l.config->relays[0].auth.username == NULL, "%s: %s",
+                      rows[i].auth, text);
+        else
+            cr_expect(l.config != NULL && strcmp(l.config->relays[0].auth.username, user) == 0,
+                      "%s: %s", rows[i].auth, text);
+        free(text);
+        clear(&l);
+    }
+}
+
+Test(config, hosts_as_people_write_them)
+{
+    static const struct row rows[] = {
+        {"relays: [{host: 'smtp.example.com:587'}]",
+         "relays[0].host: the port stands apart: write host: smtp.example.com, port: 587"},
+        {"relays: [{host: 'smtps://smtp.example.com'}]",
+         "relays[0].host: a URL is none: write host: smtp.example.com, tls: implicit"},
+        {"relays: [{host: '[::1]'}]", NULL},
+        {"relays: [{host: '[::1]:25'}]", "write host: [::1], port: 25"},
+        {"relays: [{host: büro.example.com, tls_options: {server_name: büro.example.com}}]", NULL},
+        {"relays: [{host: h, tls_options: {server_name: 'h:1'}}]",
+         "relays[0].tls_options.server_name: the port stands apart"},
+        {"relays: [{host: a.example.com.}]", NULL},
+    };
+    EXPECT(rows, NULL);
+    struct loaded l = load("relays: [{host: büro.example.com., proxy: 'http://bücher.example:1'}, "
+                           "{name: b, host: '[2001:db8::1]'}]",
+                           NULL);
+    char *text = told(&l);
+    cr_assert_not_null(l.config, "%s", text);
+    cr_expect_str_eq(l.config->relays[0].host, "xn--bro-hoa.example.com.");
+    cr_expect_str_eq(l.config->relays[0].proxy.host, "xn--bcher-kva.example");
+    cr_expect_str_eq(l.config->relays[1].host, "2001:db8::1");
+    free(text);
+    clear(&l);
+}
+
+Test(config, names_of_other_clients_are_near)
+{
+    static const struct row rows[] = {
+        {"relays: [{host: h, auth: {user: u, pass: p}}]",
+         "relays[0].auth.user: is not a setting; did you mean auth.username?"},
+        {"relays: [{host: h, auth: {pass: p}}]", "did you mean auth.password?"},
+        {"relays: [{host: h, user: u}]", "did you mean auth.username?"},
+        {"relays: [{host: h, username: u}]", "did you mean auth.username?"},
+        {"relays: [{host: h, auth: {login: u}}]", "did you mean auth.username?"},
+        {"relays: [{host: h, auth: {email: u}}]", "did you mean auth.username?"},
+        {"relays: [{host: h, ssl: true}]", "did you mean tls?"},
+        {"relays: [{host: h, security: ssl}]", "did you mean tls?"},
+        {"relays: [{host: h, encryption: tls}]", "did you mean tls?"},
+        {"relays: [{host: h, requireTLS: true}]", "did you mean tls?"},
+        {"relays: [{host: h, SMTPSecure: tls}]", "did you mean tls?"},
+        {"relays: [{server: h}]", "did you mean host?"},
+        {"relays: [{smtp_host: h}]", "did you mean host?"},
+        {"relays: [{EMAIL_HOST: h}]", "did you mean host?"},
+        {"relays: [{host: h, ca_file: f}]", "did you mean tls_options.ca_file?"},
+        {"relays: [{host: h, tls_options: {rejectUnauthorized: false}}]",
+         "did you mean tls_options.verify?"},
+        {"relays: [{host: h, tls_options: {servername: x}}]",
+         "did you mean tls_options.server_name?"},
+        {"relays: [{host: h, tls_options: {cert: x}}]", "did you mean tls_options.certificate?"},
+        {"relays: [{host: h, maxConnections: 5}]", "did you mean connections.max?"},
+        {"relays: [{host: h, auth: {mech: plain}}]", "did you mean auth.mechanism?"},
+        {"loglevel: debug", "did you mean log.level?"},
+        {"log: {lev: debug}", "did you mean log.level?"},
+        {"api_keys: [{name: a, token: x}]",
+         "api_keys[0].token: is not a setting; did you mean key?"},
+        {"oauth: [{name: a, clientId: x}]", "did you mean client_id?"},
+        {"oauth: [{name: a, scopes: x}]", "did you mean scope?"},
+        {"relays: [{host: h, x: 1}]", "relays[0].x: is not a setting (DIR"},
+        {"relays: [{host: h, colour: red}]", "relays[0].colour: is not a setting (DIR"},
+    };
+    EXPECT(rows, NULL);
 }
 
 Test(config, secret_files_that_cannot_be_read)
@@ -945,7 +1125,7 @@ Test(config, what_is_refused_at_start_and_how_it_is_allowed)
         {"relays: [{name: a}]", "relays[0]: host is missing"},
         {"relays: [{host: ''}]", "relays[0]: host is missing"},
         {"relays: [{host: h, name: ''}]", "name is empty"},
-        {"relays: [{host: \"a\\r\\nb\"}]", "no spaces"},
+        {"relays: [{host: \"a\\r\\nb\"}]", "relays[0].host: \"a  b\" is no host name"},
         {"relays: [{host: h, hostname: \"a\\nb\"}]", "no name to say in EHLO"},
         {"relays: [{host: h, hostname: a_b.example.com}]", "no name to say in EHLO"},
         {"relays: [{host: h, hostname: 192.0.2.300}]", "no name to say in EHLO"},
@@ -975,12 +1155,12 @@ Test(config, what_is_refused_at_start_and_how_it_is_allowed)
         {"relays: [{host: h, auth: {mechanism: external}}]", "set tls_options.certificate"},
         {"relays: [{host: h, tls: none, auth: {mechanism: external}}]", "set tls: starttls"},
         {"relays: [{host: h, auth: {mechanism: external, password: p}}]", "leave password out"},
-        {"relays: [{host: h, tls_options: {certificate: DIR/postern.yaml}, auth: {mechanism: "
+        {"relays: [{host: h, tls_options: {certificate: DIR/both.pem}, auth: {mechanism: "
          "external}}]",
          NULL},
         {"relays: [{host: h, tls_options: {min_version: '1.1'}}]", "min_version: write \"1.2\""},
         {"relays: [{host: h, tls_options: {ca_file: DIR/absent}}]", "ca_file DIR/absent: No such"},
-        {"relays: [{host: h, tls_options: {key: DIR/postern.yaml}}]", "but no certificate"},
+        {"relays: [{host: h, tls_options: {key: DIR/both.pem}}]", "but no certificate"},
 
         {"api_keys: [{key: k}]", "api_keys[0]: name is missing"},
         {"api_keys: [{name: a}]", "api_keys[0]: sha256, key or key_file is missing"},
@@ -1111,22 +1291,50 @@ Test(config, routes_that_lead_nowhere)
     EXPECT(rows, NULL);
 }
 
+/* What `postern login PROVIDER` prints can be pasted. */
+Test(config, every_provider_that_logs_in_is_taken)
+{
+    size_t n = 0;
+    for (const struct provider_name *name = provider_names; name->word != NULL; name++, n++) {
+        char yaml[512];
+        snprintf(yaml, sizeof(yaml),
+                 "oauth:\n  - name: %s\n    provider: %s\n    grant: refresh_token\n"
+                 "    client_id: \"i\"\n"
+                 "relays:\n  - name: %s\n    service: \"%s\"\n    auth:\n"
+                 "      username: \"user@example.com\"\n      oauth: \"%s\"\n",
+                 name->word, name->word, name->word, name->service, name->word);
+        struct loaded l = load(yaml, NULL);
+        char *why = told(&l);
+        cr_expect(l.config != NULL && l.config->oauth[0].provider == name->id, "%s: %s", name->word,
+                  why);
+        if (l.config != NULL) {
+            const struct provider *provider = provider_find(&l.config->oauth[0]);
+            cr_expect(provider != NULL &&
+                          strcmp(provider->mail_host, l.config->relays[0].host) == 0,
+                      "%s: its service is %s", name->word, l.config->relays[0].host);
+        }
+        free(why);
+        clear(&l);
+    }
+    cr_expect_eq(n, (size_t)CONFIG_OAUTH_AOL, "each but custom has a name");
+}
+
 /* --- oauth -------------------------------------------------------------------------------- */
 
 Test(config, every_setting_of_oauth)
 {
     put_str("secret", "s3cret-file\n");
-    put_str("key.pem", "k");
+    put_str("key.pem", "k"); /* Google's JSON is read when it is wanted */
     struct loaded l =
         load("oauth:\n"
              "  - {name: m365, provider: microsoft, grant: client_credentials,\n"
              "     tenant: t, cloud: china, client_id: i, client_secret_file: DIR/secret,\n"
              "     client_auth: post, key_id: k, device_url: 'https://d.example/',\n"
              "     authorize_url: 'https://a.example/', scope: 'a b',\n"
-             "     ca_file: DIR/key.pem, proxy: 'http://u:s3cret@h:3128'}\n"
+             "     ca_file: DIR/both.pem, proxy: 'http://u:s3cret@h:3128'}\n"
              "  - {name: app, grant: client_credentials, client_id: i,\n"
              "     token_url: 'https://[2001:db8::1]:8443/t?x=y',\n"
-             "     private_key_file: DIR/key.pem, certificate_file: DIR/key.pem}\n"
+             "     private_key_file: DIR/both.pem, certificate_file: DIR/both.pem}\n"
              "  - {name: g, provider: google, grant: jwt_bearer,\n"
              "     service_account_file: DIR/key.pem, subject: sub@example.com}\n"
              "  - {name: f, grant: token_file, token_file: DIR/not-there-yet}\n"
@@ -1199,7 +1407,7 @@ Test(config, grants_without_what_they_need)
          "oauth[0]: client_secret, client_secret_file or private_key_file is missing"},
         {ENTRY(URL "grant: client_credentials, client_secret: s"), "client_id is missing"},
         {ENTRY(URL "grant: client_credentials, client_id: i, client_secret: s"), NULL},
-        {ENTRY(URL "grant: client_credentials, client_id: i, private_key_file: DIR/postern.yaml"),
+        {ENTRY(URL "grant: client_credentials, client_id: i, private_key_file: DIR/both.pem"),
          NULL},
         {ENTRY("provider: microsoft, grant: client_credentials, client_id: i, client_secret: s"),
          "oauth[0]: tenant is missing: write the tenant's id"},
@@ -1213,14 +1421,14 @@ Test(config, grants_without_what_they_need)
         {ENTRY("provider: google, grant: jwt_bearer"), "service_account_file (Google's JSON) or"},
         {ENTRY("provider: google, grant: jwt_bearer, service_account_file: DIR/postern.yaml"),
          NULL},
-        {ENTRY(URL "grant: jwt_bearer, private_key_file: DIR/postern.yaml"),
+        {ENTRY(URL "grant: jwt_bearer, private_key_file: DIR/both.pem"),
          "client_id is missing: it is the issuer"},
-        {ENTRY(URL "grant: jwt_bearer, private_key_file: DIR/postern.yaml, client_id: i"), NULL},
+        {ENTRY(URL "grant: jwt_bearer, private_key_file: DIR/both.pem, client_id: i"), NULL},
         {ENTRY("grant: token_file"), "oauth[0]: token_file is missing"},
         {ENTRY("grant: token_file, token_file: DIR/absent"), NULL},
-        {ENTRY(URL "client_id: i, client_secret: s, private_key_file: DIR/postern.yaml"),
+        {ENTRY(URL "client_id: i, client_secret: s, private_key_file: DIR/both.pem"),
          "client_secret and private_key_file are both given"},
-        {ENTRY(URL "client_id: i, certificate_file: DIR/postern.yaml"), "but no private_key_file"},
+        {ENTRY(URL "client_id: i, certificate_file: DIR/both.pem"), "but no private_key_file"},
         {ENTRY(URL "client_id: i, private_key_file: DIR/absent"),
          "oauth[0].private_key_file: DIR/absent: No such file"},
         {ENTRY(URL "client_id: i, ca_file: DIR/absent"), "oauth[0].ca_file: DIR/absent: No such"},
@@ -1291,7 +1499,7 @@ Test(config, relays_that_log_in_by_token)
 {
 #define OAUTH                                                                                      \
     "oauth: [{name: m365, grant: token_file, token_file: f}, {name: g, token_url: 'https://h/', "  \
-    "grant: jwt_bearer, client_id: i, private_key_file: DIR/postern.yaml, subject: s}]\n"
+    "grant: jwt_bearer, client_id: i, private_key_file: DIR/both.pem, subject: s}]\n"
 #define RELAY(text, auth) OAUTH "relays: [{host: h, " text "auth: {" auth "}}]"
     static const struct row rows[] = {
         {RELAY("", "username: u, oauth: m365"), NULL},

@@ -50,6 +50,7 @@ Test(oauth_token, taken)
         {"{" GOOD ", \"error\": \"\"}", 300000, NULL},
         {"{\"access_token\": \"ya29.A-b_c~d+e/f==\", \"token_type\": \"BEARER\"}", 300000, NULL},
         {"{\"access_token\": \"ya29.A-b_c~d+e/f==\"}", 300000, NULL},
+        {"\xef\xbb\xbf{" GOOD ", \"expires_in\": 3599}", 3599000, NULL}, /* a byte order mark */
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         CLEANUP(oauth_token_unref) struct oauth_token *token = NULL;

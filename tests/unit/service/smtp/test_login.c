@@ -36,6 +36,7 @@ static void prepare(struct talk *t, const char *mechanism)
     *t = (struct talk){
         .options = {.hostname = "client.example",
                     .tls = true,
+                    .tls_verified = true,
                     .credentials = {.mechanism = mechanism,
                                     .user = "alice",
                                     .password = "wonderland",
@@ -108,6 +109,166 @@ Test(login, ntlm_is_announced_in_words)
     cr_expect_eq(say(&t, "334 still in words\r\n"), -1);
     cr_expect_eq(t.err.code, ERR_PROTOCOL, "%s", t.err.detail);
     smtp_dialogue_free(t.dialogue);
+}
+
+/* --- one that does not do, and another ---------------------------------------------------------
+ */
+
+/* What a 535 says can come in a challenge, too (RFC 5802, 7): it is called off, then as after 535.
+ */
+Test(login, a_refusal_within_the_exchange_is_one)
+{
+    struct talk t;
+    begin(&t, "auto", "SCRAM-SHA-256 PLAIN");
+    cr_expect(said(&t, "AUTH SCRAM-SHA-256 ", "y,,n=alice,r="), "%s", t.line);
+    char *first = NULL, challenge[512], line[1024];
+    size_t len = 0;
+    gsasl_base64_from(strrchr(t.line, ' ') + 1, strlen(strrchr(t.line, ' ') + 1), &first, &len);
+    snprintf(challenge, sizeof(challenge), "%.*sx,s=c2FsdHNhbHQ=,i=4096",
+             (int)(len - strlen("y,,n=alice,")), first + strlen("y,,n=alice,"));
+    gsasl_free(first);
+    gsasl_base64_to(challenge, strlen(challenge), &first, &len);
+    snprintf(line, sizeof(line), "334 %s\r\n", first);
+    gsasl_free(first);
+    cr_assert_eq(say(&t, line), 0, "%s", t.err.detail);
+    cr_expect(decodes_to(t.line, "c=eSws,r="), "%s", t.line);
+    cr_assert_eq(say(&t, "334 ZT1pbnZhbGlkLXByb29m\r\n"), 0, "%s", t.err.detail);
+    cr_expect_str_eq(t.line, "*");
+    cr_assert_eq(say(&t, "501 5.7.0 called off\r\n"), 0, "%s", t.err.detail);
+    cr_expect(said(&t, "AUTH PLAIN ", "\0alice"), "%s", t.line);
+    cr_assert_eq(say(&t, "235 2.7.0 in\r\n"), 0);
+    cr_expect(smtp_dialogue_ready(t.dialogue));
+    smtp_dialogue_free(t.dialogue);
+}
+
+/* Nothing was said yet, so there is nothing to call off. */
+Test(login, what_does_not_fit_into_a_line_goes_in_two)
+{
+    struct talk t;
+    static char password[9121];
+    memset(password, 'p', sizeof(password) - 1);
+    prepare(&t, "auto");
+    t.options.credentials.user = "a user whose name does not go with such a password, as it were: "
+                                 "a user whose name does not go with such a password, as it were: "
+                                 "a user whose name does not go with such a password, as it were: ";
+    t.options.credentials.password = password;
+    smtp_dialogue_free(t.dialogue);
+    t.dialogue = smtp_dialogue_new(&t.options, 0);
+    cr_assert_eq(say(&t, "220 mx.example\r\n"), 0);
+    cr_assert_eq(say(&t, "250-mx.example\r\n250 AUTH PLAIN LOGIN\r\n"), 0, "%s", t.err.detail);
+    cr_expect_str_eq(t.line, "AUTH LOGIN");
+    smtp_dialogue_free(t.dialogue);
+}
+
+/* --- what is remembered ------------------------------------------------------------------------
+ */
+
+#define CHALLENGE "334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n"
+
+/* Which mechanisms a connection tries, in order, of a server that takes some. */
+static void connect_once(struct login_memory *memory, const char *offered, const char *takes,
+                         bool drops, char tried_out[64])
+{
+    struct talk t;
+    char ehlo[256];
+    prepare(&t, "auto");
+    smtp_dialogue_free(t.dialogue);
+    t.options.login_memory = memory;
+    t.dialogue = smtp_dialogue_new(&t.options, 0);
+    snprintf(ehlo, sizeof(ehlo), "250-mx.example\r\n250 AUTH %s\r\n", offered);
+    say(&t, "220 mx.example\r\n");
+    int rc = say(&t, ehlo);
+    tried_out[0] = '\0';
+    while (rc == 0 && strncmp(t.line, "AUTH ", 5) == 0) {
+        char mechanism[32];
+        snprintf(mechanism, sizeof(mechanism), "%.*s", (int)strcspn(t.line + 5, " "), t.line + 5);
+        snprintf(tried_out + strlen(tried_out), 64 - strlen(tried_out), "%s%s",
+                 tried_out[0] != '\0' ? " " : "", mechanism);
+        if (strcmp(mechanism, "PLAIN") != 0)
+            rc = say(&t, CHALLENGE);
+        if (rc == 0)
+            rc = say(&t, strstr(takes, mechanism) != NULL ? "235 in\r\n" : "535 5.7.8 no\r\n");
+        if (drops)
+            break;
+    }
+    cr_expect(rc < 0 || drops || smtp_dialogue_ready(t.dialogue));
+    smtp_dialogue_lost(t.dialogue);
+    smtp_dialogue_free(t.dialogue);
+}
+
+struct visit {
+    const char *takes, *tries;
+    bool drops; /* after the first refusal */
+};
+
+static void visit(const char *name, const char *offered, const struct visit *visits)
+{
+    struct login_memory memory = {0};
+    for (size_t i = 0; visits[i].takes != NULL; i++) {
+        char tried[64];
+        connect_once(&memory, offered, visits[i].takes, visits[i].drops, tried);
+        cr_expect_str_eq(tried, visits[i].tries, "%s, connection %zu: %s", name, i, tried);
+    }
+}
+
+Test(login, what_worked_is_remembered)
+{
+    visit("a challenge that works", "CRAM-MD5 PLAIN",
+          (const struct visit[]){
+              {"CRAM-MD5 PLAIN", "CRAM-MD5"}, {"CRAM-MD5 PLAIN", "CRAM-MD5"}, {NULL}});
+    visit("one that never does", "CRAM-MD5 PLAIN",
+          (const struct visit[]){
+              {"PLAIN", "CRAM-MD5 PLAIN"}, {"PLAIN", "PLAIN"}, {"PLAIN", "PLAIN"}, {NULL}});
+    visit("a server that hangs up on a refusal", "CRAM-MD5 PLAIN",
+          (const struct visit[]){
+              {"PLAIN", "CRAM-MD5", true}, {"PLAIN", "PLAIN"}, {"PLAIN", "PLAIN"}, {NULL}});
+    visit("a directory that was away for a while", "CRAM-MD5 PLAIN",
+          (const struct visit[]){{"PLAIN", "CRAM-MD5 PLAIN"},
+                                 {"", "PLAIN"},
+                                 {"PLAIN", "PLAIN"},
+                                 {"PLAIN", "PLAIN"},
+                                 {NULL}});
+}
+
+/* Who is locked out after so many tries is not locked out sooner, but for the one. */
+Test(login, a_wrong_password_is_tried_twice_and_then_once_a_connection)
+{
+    visit("wrong, then right", "CRAM-MD5 PLAIN",
+          (const struct visit[]){{"", "CRAM-MD5 PLAIN"},
+                                 {"", "CRAM-MD5"},
+                                 {"", "PLAIN"},
+                                 {"", "CRAM-MD5"},
+                                 {"CRAM-MD5", "PLAIN"},
+                                 {"CRAM-MD5", "CRAM-MD5"},
+                                 {"CRAM-MD5", "CRAM-MD5"},
+                                 {NULL}});
+    visit("no challenges", "PLAIN", (const struct visit[]){{"", "PLAIN"}, {"", "PLAIN"}, {NULL}});
+    visit("only challenges", "CRAM-MD5",
+          (const struct visit[]){{"", "CRAM-MD5"}, {"", "CRAM-MD5"}, {NULL}});
+}
+
+Test(login, that_initial_responses_are_refused_is_remembered)
+{
+    struct login_memory memory = {0};
+    for (int i = 0; i < 2; i++) {
+        struct talk t;
+        prepare(&t, "auto");
+        smtp_dialogue_free(t.dialogue);
+        t.options.login_memory = &memory;
+        t.dialogue = smtp_dialogue_new(&t.options, 0);
+        say(&t, "220 mx.example\r\n");
+        say(&t, "250-mx.example\r\n250 AUTH PLAIN\r\n");
+        if (i == 0) {
+            cr_expect(said(&t, "AUTH PLAIN ", "\0alice"), "%s", t.line);
+            cr_assert_eq(say(&t, "501 5.5.4 too many words\r\n"), 0);
+        }
+        cr_expect_str_eq(t.line, "AUTH PLAIN");
+        cr_assert_eq(say(&t, "334 \r\n"), 0);
+        cr_expect(decodes_to(t.line, "\0alice"), "%s", t.line);
+        cr_assert_eq(say(&t, "235 in\r\n"), 0);
+        cr_expect(smtp_dialogue_ready(t.dialogue));
+        smtp_dialogue_free(t.dialogue);
+    }
 }
 
 /* --- away, to be run ---------------------------------------------------------------------- */

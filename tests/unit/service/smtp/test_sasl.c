@@ -313,16 +313,82 @@ Test(sasl, plain_and_login_carry_all_octets)
     }
 }
 
-/* A digest over what is no text does not exist; it is told, and nothing else is sent instead. */
-Test(sasl, no_text_in_a_digest)
+/* CRAM-MD5 signs with the octets themselves; libgsasl's server prepares them, so the peer is an
+ * HMAC from elsewhere: printf %s CHALLENGE | openssl dgst -md5 -mac HMAC -macopt key:PASSWORD */
+Test(sasl, cram_md5_signs_with_the_octets)
+{
+    static const struct {
+        const char *user, *password, *signature;
+    } rows[] = {
+        {"tim", "tanstaaftanstaaf", "b913a602c7eda7a495b4e6e7334d3890"}, /* RFC 2195, 2 */
+        {"u", "m\xc2\xb2pass12", "ad30bb551b8943c08bade53530144645"},
+        {"u", "\xf0\x9f\x90\xb1 cat", "f2df0cd6f2d0a1bf308cccbcbea37c12"},
+        {"j\xc3\xbcrgen", "latin\xfc", "98fd592cbb81580637944ee39ea1e75f"},
+        {"u", "\x01\x7f\xe2\x85\xa7\xef\xac\x81", "4cd7301ca86540f0006b9ee168c4210e"},
+    };
+    static const char challenge[] = "PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+";
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct sasl_credentials credentials = {
+            .mechanism = "cram-md5", .user = rows[i].user, .password = rows[i].password};
+        CLEANUP(sasl_free) struct sasl *sasl = NULL;
+        CLEANUP(buffer_clear) struct buffer line;
+        struct error err;
+        char want[128], *said = NULL;
+        size_t len = 0;
+        buffer_init(&line, 12288);
+        cr_assert_eq(sasl_start(&credentials, NULL, "CRAM-MD5", false, &sasl, &err), 0);
+        cr_assert_eq(sasl_step(sasl, challenge, &line, &err), 0, "row %zu: %s", i, err.detail);
+        cr_assert_eq(gsasl_base64_from(line.data, line.len, &said, &len), GSASL_OK);
+        snprintf(want, sizeof(want), "%s %s", rows[i].user, rows[i].signature);
+        cr_expect(len == strlen(want) && memcmp(said, want, len) == 0, "row %zu: %.*s", i, (int)len,
+                  said);
+        gsasl_free(said);
+        cr_expect_eq(sasl_step(sasl, challenge, &line, &err), -1);
+        cr_expect_eq(err.code, ERR_PROTOCOL);
+    }
+}
+
+/* What cannot be used with these credentials is not chosen, unless it was asked for by name. */
+Test(sasl, a_mechanism_that_cannot_carry_them_is_passed_over)
 {
     struct sasl_credentials credentials = {
-        .mechanism = "cram-md5", .user = "alice", .password = "latin\xfc"};
-    struct peer peer = {.password = "x", .binding = &NONE};
-    struct outcome outcome = exchange(&credentials, NULL, "CRAM-MD5", "CRAM-MD5", &peer);
-    cr_expect_eq(outcome.client, -1);
-    cr_expect_eq(outcome.err.code, ERR_AUTH_FAILED);
-    cr_expect_not_null(strstr(outcome.err.detail, "characters"));
+        .mechanism = "auto", .user = "alice", .password = "latin\xfc", .domain = "SMTP"};
+    CLEANUP(sasl_free) struct sasl *sasl = NULL;
+    struct error err;
+    cr_assert_eq(sasl_start(&credentials, NULL, "NTLM PLAIN", true, &sasl, &err), 0, "%s",
+                 err.detail);
+    cr_expect_str_eq(sasl_mechanism(sasl), "PLAIN");
+    sasl_free(TAKE(sasl));
+    cr_expect_eq(sasl_start(&credentials, NULL, "NTLM", true, &sasl, &err), -1);
+    cr_expect_eq(err.code, ERR_AUTH_FAILED);
+    cr_expect_not_null(strstr(err.detail, "characters"), "%s", err.detail);
+    credentials.mechanism = "ntlm";
+    cr_expect_eq(sasl_start(&credentials, NULL, "NTLM PLAIN", true, &sasl, &err), -1);
+    cr_expect_eq(err.code, ERR_AUTH_FAILED);
+}
+
+/* The prompts of LOGIN are for people, whatever their words and their coding. */
+Test(sasl, login_ignores_what_prompts_say)
+{
+    static const char *const prompts[][2] = {{"Username:", "Password:"},
+                                             {"", ""},
+                                             {"VXNlcm5hbWU6", "go ahead!"},
+                                             {"\xc3\xa4\xc3\xb6", "===="}};
+    for (size_t i = 0; i < sizeof(prompts) / sizeof(prompts[0]); i++) {
+        const struct sasl_credentials credentials = {
+            .mechanism = "login", .user = "alice", .password = "wonderland"};
+        static const char *const want[] = {"YWxpY2U=", "d29uZGVybGFuZA=="};
+        CLEANUP(sasl_free) struct sasl *sasl = NULL;
+        struct error err;
+        cr_assert_eq(sasl_start(&credentials, NULL, "LOGIN", true, &sasl, &err), 0);
+        for (size_t k = 0; k < 2; k++) {
+            CLEANUP(buffer_clear) struct buffer line;
+            buffer_init(&line, 12288);
+            cr_assert_eq(sasl_step(sasl, prompts[i][k], &line, &err), 0, "%s", err.detail);
+            buffer_append_char(&line, '\0');
+            cr_expect_str_eq(line.data, want[k]);
+        }
+    }
 }
 
 Test(sasl, external_says_as_whom)
