@@ -1,8 +1,11 @@
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+#include "base/wipe.h"
 #include "cli/commands.h"
 #include "smtp/errand.h"
 
@@ -65,6 +68,7 @@ int cli_version(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    json_set_alloc_funcs(malloc, wipe_free); /* grants and tokens are among what it reads */
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         name = "help";
@@ -80,7 +84,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     int status = commands[i].run(argc - 1, argv + 1);
-    if (errands_under_way()) {
+    if (errands_under_way() || threads_left()) {
         fflush(NULL);
         _exit(status);
     }

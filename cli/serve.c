@@ -101,6 +101,7 @@ static void drain(struct engine *engine, const sigset_t *signals, int64_t drain_
     while (!engine_at_rest(engine) && clock_mono_ms() < deadline_ms)
         if (is_end(wait_for_signal(signals, 20)))
             break;
+    engine_give_up(engine);
     if (!engine_at_rest(engine))
         log_warn("ended with transactions under way",
                  LOG_STR("code", error_word(ERR_CONNECTION_LOST)));

@@ -154,6 +154,12 @@ bool engine_at_rest(struct engine *engine)
     return relays_at_rest(engine->relays);
 }
 
+void engine_give_up(struct engine *engine)
+{
+    if (engine->vault != NULL)
+        vault_end(engine->vault);
+}
+
 void engine_stop(struct engine *engine)
 {
     if (engine->relays != NULL) {

@@ -31,6 +31,8 @@ int engine_start(const struct config *config, struct engine *engine, struct erro
 /* No new transactions, those under way finish. */
 void engine_drain(struct engine *engine);
 bool engine_at_rest(struct engine *engine); /* no connection is left */
+/* Whoever waits for a disk or another process's lock waits no more: he is told ERR_DRAINING. */
+void engine_give_up(struct engine *engine);
 /* Ends what is left (its messages are in doubt, and say so at the next start) and frees all. */
 void engine_stop(struct engine *engine);
 
