@@ -16,6 +16,7 @@ struct engine {
     struct sandbox *sandbox;     /* NULL: none */
     struct config_relay sandbox_relay;
     struct workers *workers;
+    struct reloader *reloader;
     struct vault *vault;        /* NULL: no relay needs tokens */
     struct oauth_cache *tokens; /* likewise */
     struct engine_job {

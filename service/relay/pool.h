@@ -69,8 +69,14 @@ struct relay {
     struct transport_tls *tls;
     struct addresses *addresses;
     struct relay_metrics metrics;
+    struct reload *password;            /* of a file; NULL: it is in none */
+    _Atomic(uint64_t) password_version; /* that `identity` has; changed under the lock */
+    struct transport_tls *spare_tls;    /* for verifies, of one that has no `tls`; or NULL */
+    struct verify_files files;          /* what of it verifies take */
 
-    pthread_mutex_t lock;      /* guards everything below, and the berths' counts */
+    /* Guards everything below, and the berths' counts. Under it nothing is logged, read from a disk
+     * or called back. */
+    pthread_mutex_t lock;
     struct identity *identity; /* of new connections */
     struct ready ready;
     struct rate *messages, *recipients;
@@ -115,7 +121,6 @@ void pool_tell_changes(struct relay *relay);
 
 /* As whom to connect now; a reference, to be given back. */
 struct identity *pool_identity(struct relay *relay);
-void pool_drop_identity(struct relay *relay, struct identity *identity);
 bool pool_is_outdated(struct relay *relay, const struct identity *identity);
 
 /* Told by carriers, on their worker's thread. */
