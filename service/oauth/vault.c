@@ -37,6 +37,7 @@ struct vault {
     const char *lock_path;
     const char *key_path; /* the key we make; NULL: one was given */
     struct background *background;
+    atomic_bool ended;
     atomic_uint holders; /* the owner, and each put that was posted */
     struct lock writing; /* whose turn it is to change the file: held while it is written */
     struct lock lock;    /* guards what follows; no file is touched under it */
@@ -44,7 +45,6 @@ struct vault {
     unsigned char key[VAULT_KEY_SIZE]; /* never another once there is one */
     struct image *image;               /* the newest; NULL: there is no file */
     struct put *under_way;             /* of those that were posted */
-    bool ended;
 };
 
 /* Which file, if a part that knows only octets has said what is wrong with them. */
@@ -239,7 +239,7 @@ static int change(struct vault *vault, const char *name, const char *secret, str
     CLEANUP(image_unref) struct image *fresh = image_new();
     if (fresh == NULL)
         return error_set(err, ERR_NOMEM, "vault");
-    if (vault->path != NULL && vault_file_lock(vault->lock_path, &guard, err) < 0)
+    if (vault->path != NULL && vault_file_lock(vault->lock_path, &vault->ended, &guard, err) < 0)
         return -1;
     if (look(vault, &old, err) < 0 || have_key(vault, err) < 0 ||
         vault_image_put(octets_of(old), vault->key, name, secret, &fresh->octets, err) < 0)
@@ -419,6 +419,11 @@ int vault_put_later(struct vault *vault, const char *name, const char *secret,
         let_go(vault);
     }
     return rc;
+}
+
+int vault_run(struct vault *vault, struct background_job *job, struct error *err)
+{
+    return background_post(vault->background, job, err);
 }
 
 void vault_end(struct vault *vault)

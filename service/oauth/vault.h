@@ -11,6 +11,7 @@
  * if neither is given, one is made and kept beside the file with mode 0600.
  */
 
+#include "base/background.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 
@@ -44,8 +45,11 @@ typedef void vault_stored_fn(void *arg, const struct error *err);
  */
 int vault_put_later(struct vault *vault, const char *name, const char *secret,
                     vault_stored_fn *stored, void *arg, struct error *err);
-/* Whoever still waits for a put is told ERR_DRAINING, before this returns. The one that is under
- * way goes on, and holds what it needs; nobody hears of it. */
+/* Other work that has to do with the vault, on that thread. -1 as above, the job untouched. */
+int vault_run(struct vault *vault, struct background_job *job, struct error *err);
+/* From now on nobody waits for another process's lock. Whoever still waits for a put is told
+ * ERR_DRAINING, before this returns. The one that is under way goes on, and holds what it needs;
+ * nobody hears of it. */
 void vault_end(struct vault *vault);
 
 #endif

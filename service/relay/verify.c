@@ -550,12 +550,13 @@ int verify_run(const struct config_relay *relay, const struct verify_options *op
     if (uv_loop_init(&loop) < 0)
         return error_set(err, ERR_NOMEM, "event loop");
     struct lone lone = {report_out, options->tokens};
-    bool started =
-        (options->tokens == NULL || oauth_cache_attach(options->tokens, &loop, err) == 0) &&
-        verify_start(&loop, relay, options, on_done, &lone) != NULL;
+    int rc = options->tokens != NULL ? oauth_cache_attach(options->tokens, &loop, err) : 0;
+    bool started = rc == 0 && verify_start(&loop, relay, options, on_done, &lone) != NULL;
     if (!started && options->tokens != NULL)
         oauth_cache_detach(options->tokens);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
+    if (rc < 0)
+        return -1;
     return started ? 0 : error_set(err, ERR_NOMEM, "verification");
 }
