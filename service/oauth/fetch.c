@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/background.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "oauth/grant.h"
 
 enum {
@@ -167,10 +168,18 @@ static void drop_errand(struct background_job *errand)
     uv_async_send(&fetch->back);
 }
 
+/* libuv's threads are begun by the loop's, and have its name. */
+static void run_on_pool(uv_work_t *work)
+{
+    struct fetch *fetch = work->data;
+    thread_name("pool");
+    fetch->run(work);
+}
+
 /* It never fails with a function to run (libuv's only error here). */
 static void go_to_pool(struct fetch *fetch)
 {
-    int rc = uv_queue_work(fetch->loop, &fetch->work, fetch->run, fetch->ran);
+    int rc = uv_queue_work(fetch->loop, &fetch->work, run_on_pool, fetch->ran);
     assert(rc == 0);
     (void)rc;
 }
