@@ -131,8 +131,8 @@ void oauth_cache_free(struct oauth_cache *cache)
         fetch_free(cache->slots[i].fetch);
         oauth_token_unref(cache->slots[i].token);
     }
-    while (cache->n_clients > 0)
-        reload_free(cache->clients[--cache->n_clients].trust);
+    for (size_t i = 0; i < cache->n_clients; i++) /* none if `clients` is NULL */
+        reload_free(cache->clients[i].trust);
     free(cache->clients);
     lock_clear(&cache->lock);
     free(cache);
