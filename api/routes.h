@@ -12,6 +12,7 @@ struct route {
     unsigned scope;            /* enum config_scope; 0: open to all */
     api_handler *handler;
     bool takes_json; /* a body, which must be JSON; a POST without it takes none */
+    bool secret;     /* ... and is one: no copy of it is left behind */
 };
 
 enum { ROUTES_MAX = 64 };

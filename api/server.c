@@ -364,6 +364,7 @@ static enum MHD_Result begin_request(struct exchange *x, const char *version)
         return refuse(x, PROBLEM_DRAINING, NULL);
 
     x->route = routes_find(&x->request);
+    x->request.body.wiping = x->route != NULL && x->route->secret;
     if (x->route != NULL && auth_admit(&x->request, x->route->scope))
         return admit_body(x);
     if (!guard_has_body(&guard))

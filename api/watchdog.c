@@ -6,6 +6,7 @@
 
 #include "api/server.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 enum { LOOK_MS = 50 };
 
@@ -30,6 +31,7 @@ static void look(struct watchdog *watchdog)
 static void *run(void *arg)
 {
     struct watchdog *watchdog = arg;
+    thread_name("api watchdog");
     pthread_mutex_lock(&watchdog->lock);
     while (!watchdog->stop) {
         struct timespec until;

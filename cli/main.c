@@ -1,9 +1,12 @@
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+#include "base/wipe.h"
 #include "cli/commands.h"
 #include "smtp/errand.h"
 
@@ -79,6 +82,7 @@ static void hold_standard_files(void)
 int main(int argc, char **argv)
 {
     hold_standard_files();
+    json_set_alloc_funcs(malloc, wipe_free); /* grants and tokens are among what it reads */
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         name = "help";
@@ -94,7 +98,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     int status = commands[i].run(argc - 1, argv + 1);
-    if (errands_under_way()) {
+    if (errands_under_way() || threads_left()) {
         fflush(NULL);
         _exit(status);
     }

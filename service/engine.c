@@ -132,9 +132,10 @@ int engine_start(const struct config *config, struct engine *engine, struct erro
 {
     *engine = (struct engine){.config = config};
     if (have_somewhere_to_go(engine, err) < 0 || open_queue(engine, err) < 0 ||
-        workers_start(worker_count(), &engine->workers, err) < 0 || start_tokens(engine, err) < 0 ||
+        workers_start(worker_count(), &engine->workers, err) < 0 ||
+        reloader_start(&engine->reloader, err) < 0 || start_tokens(engine, err) < 0 ||
         relays_new(config, engine->sandbox != NULL ? &engine->sandbox_relay : NULL, engine->queue,
-                   engine->workers, engine->tokens, &engine->relays, err) < 0 ||
+                   engine->workers, engine->tokens, engine->reloader, &engine->relays, err) < 0 ||
         queue_start(engine->queue, err) < 0) {
         engine_stop(engine);
         return -1;
@@ -167,6 +168,8 @@ void engine_abort(struct engine *engine, bool haste)
         oauth_cache_hurry(engine->tokens);
     if (engine->tokens != NULL)
         workers_post(engine->workers, 0, &engine->detach.job);
+    if (engine->vault != NULL)
+        vault_end(engine->vault);
 }
 
 void engine_stop(struct engine *engine)
@@ -177,6 +180,7 @@ void engine_stop(struct engine *engine)
     relays_free(engine->relays);
     oauth_cache_free(engine->tokens);
     vault_close(engine->vault);
+    reloader_stop(engine->reloader);
     sandbox_stop(engine->sandbox);
     *engine = (struct engine){0};
 }

@@ -16,6 +16,7 @@ struct engine {
     struct sandbox *sandbox;     /* NULL: none */
     struct config_relay sandbox_relay;
     struct workers *workers;
+    struct reloader *reloader;
     struct vault *vault;        /* NULL: no relay needs tokens */
     struct oauth_cache *tokens; /* likewise */
     struct engine_job {
@@ -33,8 +34,9 @@ int engine_start(const struct config *config, struct engine *engine, struct erro
 void engine_drain(struct engine *engine);
 bool engine_at_rest(struct engine *engine); /* no connection is left, no verify under way */
 /* Gives up what is left: transactions (their messages are in doubt), verifies (ERR_DRAINING), waits
- * for tokens. So whoever waits for any of it is answered soon, or as soon as the store's disk lets
- * us. In `haste` a refresh under way is hardly waited for. */
+ * for tokens, for a disk or for another process's lock. So whoever waits for any of it is answered
+ * soon, or as soon as the store's disk lets us. In `haste` a refresh under way is hardly waited
+ * for. */
 void engine_abort(struct engine *engine, bool haste);
 /* The same, not in haste, if it was not done before; then frees all. */
 void engine_stop(struct engine *engine);

@@ -18,8 +18,26 @@ static const struct config_oauth *find(struct api_request *request)
     return NULL;
 }
 
+/* On the vault's thread. */
+static void on_stored(void *arg, const struct error *err)
+{
+    struct api_request *request = arg;
+    if (err->code != ERR_NONE)
+        problem_respond_error(request, err);
+    else
+        api_respond_json(request, 200,
+                         json_pack("{s:s, s:b}", "name", request->param, "stored", 1));
+}
+
+static void store(struct api_request *request, const struct config_oauth *oauth, const char *token)
+{
+    struct error err;
+    if (vault_put_later(request->context->vault, oauth->name, token, on_stored, request, &err) < 0)
+        problem_respond_error(request, &err);
+}
+
 /* What `postern login --to-gateway` obtained. It is durable when this is answered, and never shown
- * again. */
+ * again: no copy of it is left behind in memory, but the vault's. */
 void oauth_put_grant(struct api_request *request)
 {
     struct error err;
@@ -28,20 +46,17 @@ void oauth_put_grant(struct api_request *request)
     if (oauth == NULL)
         return;
     const char *body = request->body.data != NULL ? request->body.data : "";
-    if (decode_json(body, request->body.len, &tree, &err) < 0) {
+    int rc = decode_json(body, request->body.len, &tree, &err);
+    buffer_clear(&request->body); /* the route says that it wipes */
+    if (rc < 0) {
         problem_respond_error(request, &err);
         return;
     }
     const char *token = json_string_value(json_object_get(tree, "refresh_token"));
-    bool good = token != NULL && token[0] != '\0' && json_object_size(tree) == 1;
-    if (!good)
+    if (token != NULL && token[0] != '\0' && json_object_size(tree) == 1)
+        store(request, oauth, token); /* may be answered, and the request gone, by now */
+    else
         problem_respond(request, PROBLEM_INVALID_MESSAGE,
                         "{\"refresh_token\": \"...\"} is wanted, and nothing else.");
-    else if (vault_put(request->context->vault, oauth->name, token, &err) < 0)
-        problem_respond_error(request, &err);
-    else
-        api_respond_json(request, 200, json_pack("{s:s, s:b}", "name", oauth->name, "stored", 1));
-    if (token != NULL)
-        explicit_bzero((char *)token, strlen(token));
-    json_decref(tree);
+    json_decref(tree); /* main() has its memory wiped */
 }

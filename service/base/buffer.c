@@ -13,10 +13,32 @@ void buffer_init(struct buffer *b, size_t limit)
     *b = (struct buffer){.limit = limit};
 }
 
+static void wipe(struct buffer *b)
+{
+    if (b->wiping && b->data != NULL)
+        explicit_bzero(b->data, b->size);
+}
+
 void buffer_clear(struct buffer *b)
 {
+    bool wiping = b->wiping;
+    wipe(b);
     free(b->data);
     buffer_init(b, b->limit);
+    b->wiping = wiping;
+}
+
+/* realloc() would leave the old octets where they were. */
+static char *grow(struct buffer *b, size_t size)
+{
+    char *data = b->wiping ? malloc(size) : realloc(b->data, size);
+    if (data == NULL || !b->wiping)
+        return data;
+    if (b->len > 0)
+        memcpy(data, b->data, b->len);
+    wipe(b);
+    free(b->data);
+    return data;
 }
 
 char *buffer_reserve(struct buffer *b, size_t len)
@@ -31,7 +53,7 @@ char *buffer_reserve(struct buffer *b, size_t len)
             size *= 2;
         if (size > b->limit)
             size = b->limit;
-        char *data = realloc(b->data, size);
+        char *data = grow(b, size);
         if (data == NULL) {
             b->failed = true;
             return NULL;

@@ -17,6 +17,7 @@ struct buffer {
     size_t size;
     size_t limit; /* `len` never exceeds it */
     bool failed;  /* an append found no room or no memory */
+    bool wiping;  /* set by whoever puts secrets into it: no copy of them is left behind */
 };
 
 void buffer_init(struct buffer *b, size_t limit); /* allocates nothing yet */

@@ -4,13 +4,16 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/authorities.h"
 #include "base/clock.h"
 
 enum {
@@ -25,7 +28,14 @@ struct http_client {
     uv_timer_t late;  /* tells those whose request was refused that it was */
     size_t n_handles; /* of the two, not closed yet */
     struct http_exchange *exchanges;
-    char *ca_file, *proxy; /* owned */
+    struct reload *trust, *own_trust; /* the same; the second is owned, or NULL */
+    char *proxy;                      /* owned */
+};
+
+struct trust { /* what a reload of http_trust_new() makes */
+    atomic_uint holders;
+    X509_STORE *store; /* NULL: */
+    struct error why;
 };
 
 struct http_exchange {
@@ -34,6 +44,7 @@ struct http_exchange {
     CURL *easy;
     CURLU *url;
     struct curl_slist *headers; /* ours; they hold secrets */
+    struct trust *trust;        /* a reference */
     char *body;                 /* room for all that is allowed: growing would leave copies */
     size_t body_len, body_max;
     size_t headers_len;
@@ -229,10 +240,14 @@ static void wipe_headers(struct curl_slist *headers)
     curl_slist_free_all(headers);
 }
 
+static void unref_trust(void *made);
+
 static void exchange_free(struct http_exchange *e)
 {
     if (e->easy != NULL)
         curl_easy_cleanup(e->easy);
+    if (e->trust != NULL)
+        unref_trust(e->trust);
     curl_url_cleanup(e->url);
     wipe_headers(e->headers);
     if (e->body != NULL)
@@ -392,6 +407,68 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *arg, v
     return uv_poll_start(&watch->poll, events, on_poll) < 0 ? -1 : 0;
 }
 
+/* --- whom to trust ------------------------------------------------------------------------- */
+
+static struct trust *trust_new(void)
+{
+    struct trust *trust = calloc(1, sizeof(*trust));
+    if (trust != NULL)
+        trust->holders = 1;
+    return trust;
+}
+
+static void ref_trust(void *made)
+{
+    atomic_fetch_add(&((struct trust *)made)->holders, 1);
+}
+
+static void unref_trust(void *made)
+{
+    struct trust *trust = made;
+    if (atomic_fetch_sub(&trust->holders, 1) > 1)
+        return;
+    X509_STORE_free(trust->store);
+    free(trust);
+}
+
+/* Its recipe is the path, or "": the system's. */
+static int load_trust(const void *recipe, struct reload_notes *notes, void **made_out,
+                      struct error *err)
+{
+    const char *path = recipe;
+    struct error why;
+    struct trust *trust = trust_new();
+    if (trust == NULL)
+        return error_set(err, ERR_NOMEM, "certificate authorities");
+    if (authorities_load(path[0] != '\0' ? path : NULL, notes, &trust->store, &why) < 0)
+        error_set(&trust->why, why.code, "ca_file %s: %s", path, why.detail);
+    *made_out = trust;
+    return 0;
+}
+
+int http_trust_new(const char *ca_file, struct reload **trust_out, struct error *err)
+{
+    static const struct reload_kind kind = {
+        .load = load_trust, .ref = ref_trust, .unref = unref_trust, .drop = free};
+    struct trust *trust = trust_new();
+    char *path = strdup(ca_file != NULL ? ca_file : "");
+    if (trust == NULL || path == NULL) {
+        free(trust);
+        free(path);
+        return error_set(err, ERR_NOMEM, "certificate authorities");
+    }
+    error_set(&trust->why, ERR_CONFIG, "the certificate authorities were not read yet");
+    return reload_new(&kind, path, trust, NULL, trust_out, err);
+}
+
+/* In place of files that libcurl would read on the loop, and trust for a day. */
+static CURLcode on_context(CURL *easy, void *ctx, void *arg)
+{
+    const struct http_exchange *e = arg;
+    SSL_CTX_set1_cert_store(ctx, e->trust->store);
+    return CURLE_OK;
+}
+
 /* --- the client ---------------------------------------------------------------------------- */
 
 static void init_libcurl(void)
@@ -404,7 +481,7 @@ static void client_free(struct http_client *client)
     if (client->proxy != NULL)
         explicit_bzero(client->proxy, strlen(client->proxy));
     free(client->proxy);
-    free(client->ca_file);
+    reload_free(client->own_trust);
     free(client);
 }
 
@@ -423,8 +500,12 @@ static char *copy_proxy(const char *proxy)
 
 static int copy_settings(struct http_client *client, const struct http_settings *settings)
 {
-    if (settings->ca_file != NULL && (client->ca_file = strdup(settings->ca_file)) == NULL)
-        return -1;
+    if (settings->trust == NULL) {
+        if (http_trust_new(settings->ca_file, &client->own_trust, NULL) < 0)
+            return -1;
+        reload_look(client->own_trust);
+    }
+    client->trust = settings->trust != NULL ? settings->trust : client->own_trust;
     if (settings->proxy != NULL && (client->proxy = copy_proxy(settings->proxy)) == NULL)
         return -1;
     client->multi = curl_multi_init();
@@ -561,7 +642,8 @@ static int set_numbers(CURL *easy, const struct http_request *request)
         {CURLOPT_SSL_VERIFYPEER, 1},
         {CURLOPT_SSL_VERIFYHOST, 2},
         {CURLOPT_SUPPRESS_CONNECT_HEADERS, 1},
-        {CURLOPT_QUICK_EXIT, 1}, /* a cancelled one does not wait for its name's lookup */
+        {CURLOPT_SSL_SESSIONID_CACHE, 0}, /* whom we trusted then may not be trusted now */
+        {CURLOPT_QUICK_EXIT, 1},          /* a cancelled one does not wait for its name's lookup */
         {CURLOPT_FRESH_CONNECT, request->once},
         {CURLOPT_FORBID_REUSE, request->once},
         {CURLOPT_TIMEOUT_MS, (long)request->timeout_ms},
@@ -574,8 +656,8 @@ static int set_numbers(CURL *easy, const struct http_request *request)
     return 0;
 }
 
-/* With a CA file of ours the system's folder is not trusted beside it. What the environment says
- * of proxies is not asked. In the clear we talk to this machine only, so through no proxy. */
+/* What libcurl would trust by itself is not. What the environment says of proxies is not asked. In
+ * the clear we talk to this machine only, so through no proxy. */
 static int set_way(const struct http_exchange *e)
 {
     const struct http_client *client = e->client;
@@ -591,10 +673,12 @@ static int set_way(const struct http_exchange *e)
         rc = curl_easy_setopt(e->easy, CURLOPT_NOPROXY, "");
     if (rc == CURLE_OK)
         rc = curl_easy_setopt(e->easy, CURLOPT_USERAGENT, "postern/" POSTERN_VERSION);
-    if (rc == CURLE_OK && client->ca_file != NULL)
-        rc = curl_easy_setopt(e->easy, CURLOPT_CAINFO, client->ca_file);
-    if (rc == CURLE_OK && client->ca_file != NULL)
+    if (rc == CURLE_OK)
+        rc = curl_easy_setopt(e->easy, CURLOPT_CAINFO, NULL);
+    if (rc == CURLE_OK)
         rc = curl_easy_setopt(e->easy, CURLOPT_CAPATH, NULL);
+    if (rc == CURLE_OK)
+        rc = curl_easy_setopt(e->easy, CURLOPT_SSL_CTX_FUNCTION, on_context);
     return rc == CURLE_OK ? 0 : -1;
 }
 
@@ -608,6 +692,7 @@ static int set_method(const struct http_exchange *e, const struct http_request *
 static void set_pointers(struct http_exchange *e, const struct http_request *request)
 {
     curl_easy_setopt(e->easy, CURLOPT_PRIVATE, e);
+    curl_easy_setopt(e->easy, CURLOPT_SSL_CTX_DATA, e);
     curl_easy_setopt(e->easy, CURLOPT_ERRORBUFFER, e->why);
     curl_easy_setopt(e->easy, CURLOPT_CURLU, e->url);
     curl_easy_setopt(e->easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -649,6 +734,18 @@ static struct http_exchange *exchange_new(struct http_client *client, size_t bod
     return NULL;
 }
 
+/* In the clear nobody is asked for a certificate. */
+static int check_trust(const struct http_exchange *e, struct error *err)
+{
+    char *scheme = NULL;
+    bool clear = curl_url_get(e->url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+                 strcmp(scheme, "http") == 0;
+    curl_free(scheme);
+    return clear || e->trust->store != NULL
+               ? 0
+               : error_set(err, e->trust->why.code, "%s", e->trust->why.detail);
+}
+
 static void on_late(uv_timer_t *timer)
 {
     struct http_client *client = timer->data;
@@ -673,7 +770,8 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
         return NULL;
     e->done = done;
     e->arg = arg;
-    if (check_request(e, request, &e->refused) < 0) {
+    e->trust = reload_take(client->trust);
+    if (check_request(e, request, &e->refused) < 0 || check_trust(e, &e->refused) < 0) {
         uv_timer_start(&client->late, on_late, 0, 0);
     } else if (prepare(e, request) < 0) {
         exchange_free(e);

@@ -14,12 +14,20 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "base/reload.h"
 
 struct http_client; /* as many a loop as there are different settings */
 
+/* Certificate authorities: the only ones trusted then, `ca_file` NULL: the system's. Nothing is
+ * read before the first reload_look(), which is for a thread that may wait for a disk; a file that
+ * cannot be read is told by each request. ERR_NOMEM. */
+int http_trust_new(const char *ca_file, struct reload **trust_out, struct error *err);
+
 struct http_settings {
-    const char *ca_file; /* the only ones trusted then; NULL: the system's */
-    const char *proxy;   /* "http://host:port", "socks5://..."; it resolves names; NULL: none */
+    struct reload *trust; /* whom to trust, borrowed for the client's life; NULL: what ca_file has
+                             now, which is read by http_client_new() */
+    const char *ca_file;
+    const char *proxy; /* "http://host:port", "socks5://..."; it resolves names; NULL: none */
 };
 
 struct http_header {

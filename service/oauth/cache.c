@@ -39,7 +39,8 @@ struct slot { /* of one oauth entry */
 
 struct client { /* for all entries with the same way to their endpoint */
     const char *ca_file, *proxy;
-    struct http_client *http;
+    struct reload *trust;     /* owned; NULL: the wire wants none */
+    struct http_client *http; /* NULL: not attached */
 };
 
 struct oauth_cache {
@@ -49,8 +50,9 @@ struct oauth_cache {
     struct client *clients; /* as many as are needed, at most one an entry */
     size_t n_clients;
 
-    struct lock lock; /* guards the two below, `wake`, and what its slots say */
+    struct lock lock; /* guards the three below, `wake`, and what its slots say */
     bool attached, ending;
+    struct error gone; /* why nobody need wait any more; ERR_NONE: they may */
     uv_async_t wake;
     atomic_bool haste;
 
@@ -132,6 +134,8 @@ void oauth_cache_free(struct oauth_cache *cache)
         fetch_free(cache->slots[i].fetch);
         oauth_token_unref(cache->slots[i].token);
     }
+    for (size_t i = 0; i < cache->n_clients; i++) /* none if `clients` is NULL */
+        reload_free(cache->clients[i].trust);
     free(cache->clients);
     lock_clear(&cache->lock);
     free(cache);
@@ -196,8 +200,8 @@ static bool answer(struct slot *slot, int64_t now_ms, int64_t need_ms, struct oa
         settle(slot, ask);
         return true;
     }
-    if (slot->cache->ending) {
-        error_set(&ask->err, ERR_DRAINING, "the gateway ends");
+    if (slot->cache->gone.code != ERR_NONE) {
+        ask->err = slot->cache->gone;
         return true;
     }
     wait_in_line(slot, ask);
@@ -523,52 +527,113 @@ static bool same(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static int find_client(struct oauth_cache *cache, const struct config_oauth *settings,
-                       uv_loop_t *loop, struct http_client **client_out, struct error *err)
+static int add_client(struct oauth_cache *cache, const struct config_oauth *settings,
+                      struct error *err)
+{
+    struct client client = {.ca_file = settings->ca_file, .proxy = settings->proxy};
+    if (cache->wire->trusts && http_trust_new(client.ca_file, &client.trust, err) < 0)
+        return -1;
+    cache->clients[cache->n_clients++] = client;
+    return 0;
+}
+
+/* One for all that have the same way. NULL without memory. */
+static struct client *client_of(struct oauth_cache *cache, const struct config_oauth *settings,
+                                struct error *err)
 {
     size_t i = 0;
     while (i < cache->n_clients && !(same(cache->clients[i].ca_file, settings->ca_file) &&
                                      same(cache->clients[i].proxy, settings->proxy)))
         i++;
-    if (i == cache->n_clients) {
-        struct client client = {.ca_file = settings->ca_file, .proxy = settings->proxy};
-        const struct http_settings http = {.ca_file = client.ca_file, .proxy = client.proxy};
-        if (cache->wire->client_new(loop, &http, &client.http, err) < 0)
-            return error_at(err, "oauth %s", settings->name);
-        cache->clients[cache->n_clients++] = client;
-    }
-    *client_out = cache->clients[i].http;
-    return 0;
+    if (i == cache->n_clients && add_client(cache, settings, err) < 0)
+        return NULL;
+    return &cache->clients[i];
+}
+
+static int attach_slot(struct slot *slot, uv_loop_t *loop, struct error *err)
+{
+    struct oauth_cache *cache = slot->cache;
+    struct client *client = client_of(cache, slot->settings, err);
+    if (client == NULL)
+        return -1;
+    const struct http_settings http = {
+        .trust = client->trust, .ca_file = client->ca_file, .proxy = client->proxy};
+    if (client->http == NULL && cache->wire->client_new(loop, &http, &client->http, err) < 0)
+        return error_at(err, "oauth %s", slot->settings->name);
+    return fetch_attach(slot->fetch, loop, client->http, client->trust, err);
 }
 
 static int attach_all(struct oauth_cache *cache, uv_loop_t *loop, struct error *err)
 {
-    for (size_t i = 0; i < cache->n_slots; i++) {
-        struct http_client *client = NULL;
-        if (find_client(cache, cache->slots[i].settings, loop, &client, err) < 0)
+    for (size_t i = 0; i < cache->n_slots; i++)
+        if (attach_slot(&cache->slots[i], loop, err) < 0)
             return -1;
-        fetch_attach(cache->slots[i].fetch, loop, client);
-    }
     return 0;
 }
 
 static void close_all(struct oauth_cache *cache)
 {
-    while (cache->n_clients > 0)
-        cache->wire->client_free(cache->clients[--cache->n_clients].http);
+    for (size_t i = 0; i < cache->n_slots; i++)
+        fetch_detach(cache->slots[i].fetch);
+    for (size_t i = 0; i < cache->n_clients; i++)
+        if (cache->clients[i].http != NULL)
+            cache->wire->client_free(TAKE(cache->clients[i].http));
     uv_close((uv_handle_t *)&cache->timer, NULL);
     uv_close((uv_handle_t *)&cache->wake, NULL);
 }
 
-int oauth_cache_attach(struct oauth_cache *cache, uv_loop_t *loop, struct error *err)
+static struct oauth_ask *take_waiting(struct slot *slot)
+{
+    struct oauth_ask *list = slot->waiting;
+    for (struct oauth_ask *ask = list; ask != NULL; ask = ask->next) {
+        ask->waiting = false;
+        ask->err = slot->cache->gone;
+    }
+    slot->waiting = NULL;
+    slot->waiting_end = &slot->waiting;
+    return list;
+}
+
+/* Nobody is served any more. true: it was attached, and so must be wound up. */
+static bool give_up(struct oauth_cache *cache, const struct error *why)
+{
+    lock_take(&cache->lock);
+    bool was_attached = cache->attached;
+    cache->attached = false; /* nobody touches `wake` any more */
+    cache->ending = true;
+    if (cache->gone.code == ERR_NONE)
+        cache->gone = *why;
+    lock_drop(&cache->lock);
+    for (size_t i = 0; i < cache->n_slots; i++) {
+        lock_take(&cache->lock);
+        struct oauth_ask *waited = take_waiting(&cache->slots[i]);
+        lock_drop(&cache->lock);
+        tell(waited);
+    }
+    return was_attached;
+}
+
+static int begin(struct oauth_cache *cache, uv_loop_t *loop, struct error *err)
 {
     int rc = uv_async_init(loop, &cache->wake, on_wake);
     if (rc < 0)
         return error_set(err, ERR_IO, "event loop: %s", uv_strerror(rc));
     uv_timer_init(loop, &cache->timer);
     cache->wake.data = cache->timer.data = cache;
-    if (attach_all(cache, loop, err) < 0) {
-        close_all(cache);
+    if (attach_all(cache, loop, err) == 0)
+        return 0;
+    close_all(cache);
+    return -1;
+}
+
+int oauth_cache_attach(struct oauth_cache *cache, uv_loop_t *loop, struct error *err)
+{
+    struct error why, gone;
+    if (begin(cache, loop, &why) < 0) {
+        error_set(&gone, ERR_TOKEN_UNAVAILABLE, "no tokens can be obtained: %s", why.detail);
+        give_up(cache, &gone);
+        if (err != NULL)
+            *err = why;
         return -1;
     }
     lock_take(&cache->lock);
@@ -596,18 +661,6 @@ static void on_lingered(uv_timer_t *timer)
     wind_up(cache);
 }
 
-static struct oauth_ask *take_waiting(struct slot *slot)
-{
-    struct oauth_ask *list = slot->waiting;
-    for (struct oauth_ask *ask = list; ask != NULL; ask = ask->next) {
-        ask->waiting = false;
-        error_set(&ask->err, ERR_DRAINING, "the gateway ends");
-    }
-    slot->waiting = NULL;
-    slot->waiting_end = &slot->waiting;
-    return list;
-}
-
 void oauth_cache_hurry(struct oauth_cache *cache)
 {
     atomic_store(&cache->haste, true);
@@ -615,17 +668,12 @@ void oauth_cache_hurry(struct oauth_cache *cache)
 
 void oauth_cache_detach(struct oauth_cache *cache)
 {
-    lock_take(&cache->lock);
-    cache->attached = false; /* nobody touches `wake` any more */
-    cache->ending = true;
-    lock_drop(&cache->lock);
-    for (size_t i = 0; i < cache->n_slots; i++) {
-        lock_take(&cache->lock);
-        struct oauth_ask *waited = take_waiting(&cache->slots[i]);
-        lock_drop(&cache->lock);
-        tell(waited);
+    struct error why;
+    error_set(&why, ERR_DRAINING, "the gateway ends");
+    if (!give_up(cache, &why))
+        return; /* it was never attached, or that failed: it has nothing on the loop */
+    for (size_t i = 0; i < cache->n_slots; i++)
         fetch_end(cache->slots[i].fetch);
-    }
     uv_timer_start(&cache->timer, on_lingered,
                    atomic_load(&cache->haste) ? LINGER_IN_HASTE_MS : LINGER_MS, 0);
     wind_up(cache);

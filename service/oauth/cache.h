@@ -47,10 +47,12 @@ int oauth_cache_new_over(const struct config *config, struct vault *vault,
 void oauth_cache_free(struct oauth_cache *cache); /* after its loop has ended */
 
 /* It lives on `loop` from now on; call on its thread. Who asked before is served now. After a
- * failure (ERR_IO, ERR_NOMEM, ERR_CONFIG: a proxy) what was begun is closed on the loop. */
+ * failure (ERR_IO, ERR_NOMEM, ERR_CONFIG: a proxy) what was begun is closed on the loop, and all
+ * who ask, before or later, are told ERR_TOKEN_UNAVAILABLE. */
 int oauth_cache_attach(struct oauth_cache *cache, uv_loop_t *loop, struct error *err);
-/* On that thread: everybody who waits is told, handles close. A request that may bring a new
- * refresh token is waited for, up to 5 s, because the grant would be lost with it. */
+/* On that thread, whether or not that went well: everybody who waits is told, handles close. A
+ * request that may bring a new refresh token is waited for, up to 5 s, because the grant would be
+ * lost with it. */
 void oauth_cache_detach(struct oauth_cache *cache);
 /* The detach to come lingers for half a second only. From any thread. */
 void oauth_cache_hurry(struct oauth_cache *cache);

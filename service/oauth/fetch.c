@@ -1,20 +1,25 @@
 #include "oauth/fetch.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/arena.h"
+#include "base/background.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "oauth/grant.h"
 
 enum {
     TRIES_MAX = 4, /* refresh tokens in an attempt */
     MARK_SIZE = 32,
     NAME_SIZE = 300,
+    CONTENT_MAX = 256 * 1024, /* of a file that is looked at */
 };
 
 enum stage { IDLE, PREPARING, ASKING, KEEPING, LOOKING };
@@ -30,7 +35,14 @@ struct fetch {
     enum stage stage;
     bool wanted; /* an attempt, as soon as it has looked */
     bool ending;
-    uv_work_t work; /* while it is on the pool, what follows is the pool's */
+    struct reload *trust;
+    bool attached;
+    struct background_job errand; /* to the vault's thread */
+    uv_async_t back;              /* from there */
+    bool dropped;                 /* it did not get there */
+    uv_work_cb run;
+    uv_after_work_cb ran;
+    uv_work_t work; /* while it is away, what follows is not the loop's */
 
     struct arena *arena; /* owns the request; NULL: there is none */
     struct http_request request;
@@ -50,7 +62,7 @@ struct fetch {
 };
 
 const struct fetch_wire FETCH_OVER_HTTP = {http_client_new, http_client_free, http_start,
-                                           http_cancel};
+                                           http_cancel, .trusts = true};
 
 static void wipe(char **secret)
 {
@@ -104,10 +116,27 @@ void fetch_free(struct fetch *fetch)
     free(fetch);
 }
 
-void fetch_attach(struct fetch *fetch, uv_loop_t *loop, struct http_client *client)
+static void on_back(uv_async_t *back);
+
+int fetch_attach(struct fetch *fetch, uv_loop_t *loop, struct http_client *client,
+                 struct reload *trust, struct error *err)
 {
+    int rc = uv_async_init(loop, &fetch->back, on_back);
+    if (rc < 0)
+        return error_set(err, ERR_IO, "event loop: %s", uv_strerror(rc));
+    fetch->back.data = fetch;
     fetch->loop = loop;
     fetch->client = client;
+    fetch->trust = trust;
+    fetch->attached = true;
+    return 0;
+}
+
+void fetch_detach(struct fetch *fetch)
+{
+    if (fetch->attached)
+        uv_close((uv_handle_t *)&fetch->back, NULL);
+    fetch->attached = false;
 }
 
 bool fetch_busy(const struct fetch *fetch)
@@ -120,13 +149,60 @@ bool fetch_keeps(const struct fetch *fetch)
     return fetch->stage == IDLE && fetch->rotated != NULL;
 }
 
-/* It never fails with a function to run (libuv's only error here). */
-static void go_to_pool(struct fetch *fetch, enum stage stage, uv_work_cb run, uv_after_work_cb ran)
+static struct fetch *of_errand(struct background_job *errand)
 {
-    fetch->stage = stage;
-    int rc = uv_queue_work(fetch->loop, &fetch->work, run, ran);
+    return (struct fetch *)((char *)errand - offsetof(struct fetch, errand));
+}
+
+static void run_errand(struct background_job *errand)
+{
+    struct fetch *fetch = of_errand(errand);
+    fetch->run(&fetch->work);
+    uv_async_send(&fetch->back);
+}
+
+static void drop_errand(struct background_job *errand)
+{
+    struct fetch *fetch = of_errand(errand);
+    fetch->dropped = true;
+    uv_async_send(&fetch->back);
+}
+
+/* libuv's threads are begun by the loop's, and have its name. */
+static void run_on_pool(uv_work_t *work)
+{
+    struct fetch *fetch = work->data;
+    thread_name("pool");
+    fetch->run(work);
+}
+
+/* It never fails with a function to run (libuv's only error here). */
+static void go_to_pool(struct fetch *fetch)
+{
+    int rc = uv_queue_work(fetch->loop, &fetch->work, run_on_pool, fetch->ran);
     assert(rc == 0);
     (void)rc;
+}
+
+/* At the end of the vault's thread there is nobody left on the pool who could be held up. */
+static void on_back(uv_async_t *back)
+{
+    struct fetch *fetch = back->data;
+    if (fetch->dropped)
+        go_to_pool(fetch);
+    else
+        fetch->ran(&fetch->work, 0);
+}
+
+static void go_away(struct fetch *fetch, enum stage stage, uv_work_cb run, uv_after_work_cb ran)
+{
+    fetch->stage = stage;
+    fetch->run = run;
+    fetch->ran = ran;
+    fetch->dropped = false;
+    fetch->errand = (struct background_job){.run = run_errand, .drop = drop_errand};
+    if (!has_refresh_token(fetch) || vault_run(fetch->vault, &fetch->errand, NULL) < 0)
+        go_to_pool(fetch);
 }
 
 /* Whoever asked has to do with two: the grant is refused, or there is no token now. */
@@ -143,7 +219,7 @@ static void finish(struct fetch *fetch)
     fetch->listener->done(fetch->listener->arg, &outcome);
 }
 
-/* --- which refresh token (on the pool) ----------------------------------------------------- */
+/* --- which refresh token (away from the loop) ---------------------------------------------- */
 
 static int read_stored(struct fetch *fetch, struct error *err)
 {
@@ -220,15 +296,36 @@ static int choose(struct fetch *fetch, const char **secret_out, struct error *er
     return 0;
 }
 
-/* --- what requests are made from (on the pool) --------------------------------------------- */
+/* --- what requests are made from (away from the loop)
+ * --------------------------------------------- */
+
+/* Two changes in one tick of the file system's clock leave the same times. */
+static void add_content(EVP_MD_CTX *ctx, const char *path)
+{
+    unsigned char step[4096];
+    size_t n = 0;
+    ssize_t got;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    while (fd >= 0 && n < CONTENT_MAX && (got = read(fd, step, sizeof(step))) > 0) {
+        EVP_DigestUpdate(ctx, step, (size_t)got);
+        n += (size_t)got;
+    }
+    if (fd >= 0)
+        close(fd);
+    explicit_bzero(step, sizeof(step));
+}
 
 static void add_file(EVP_MD_CTX *ctx, const char *path)
 {
     struct stat st = {0};
     if (path == NULL || stat(path, &st) < 0)
         memset(&st, 0, sizeof(st));
-    const int64_t facts[] = {(int64_t)st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
+    const int64_t facts[] = {(int64_t)st.st_dev, (int64_t)st.st_ino, st.st_size,
+                             st.st_mtim.tv_sec,  st.st_mtim.tv_nsec, st.st_ctim.tv_sec,
+                             st.st_ctim.tv_nsec};
     EVP_DigestUpdate(ctx, facts, sizeof(facts));
+    if (S_ISREG(st.st_mode))
+        add_content(ctx, path);
 }
 
 static void make_mark(const struct config_oauth *oauth, unsigned char mark[MARK_SIZE])
@@ -246,7 +343,8 @@ static void make_mark(const struct config_oauth *oauth, unsigned char mark[MARK_
     EVP_MD_CTX_free(ctx);
 }
 
-/* --- keep (on the pool) -------------------------------------------------------------------- */
+/* --- keep (away from the loop)
+ * -------------------------------------------------------------------- */
 
 static void note_exchanged(struct fetch *fetch)
 {
@@ -335,7 +433,7 @@ static void on_response(void *arg, const struct http_response *response, const s
         outcome->err.code = ERR_NONE;
     arena_free(TAKE(fetch->arena));
     if (outcome->token != NULL && has_refresh_token(fetch) && take_refresh_token(fetch, refresh))
-        go_to_pool(fetch, KEEPING, run_keep, on_kept);
+        go_away(fetch, KEEPING, run_keep, on_kept);
     else if (is_invalid_grant(&outcome->err) && has_refresh_token(fetch) && !fetch->ending)
         prepare(fetch);
     else
@@ -372,6 +470,8 @@ static void run_prepare(uv_work_t *work)
     struct fetch_outcome *outcome = &fetch->outcome;
     struct error err = {0};
     const char *secret;
+    if (fetch->trust != NULL)
+        reload_look(fetch->trust);
     keep(fetch); /* else a login that came meanwhile would be taken for what we know */
     int rc = choose(fetch, &secret, &err);
     make_mark(fetch->oauth, fetch->mark);
@@ -399,7 +499,7 @@ static void on_prepared(uv_work_t *work, int status)
 
 static void prepare(struct fetch *fetch)
 {
-    go_to_pool(fetch, PREPARING, run_prepare, on_prepared);
+    go_away(fetch, PREPARING, run_prepare, on_prepared);
 }
 
 static void begin(struct fetch *fetch)
@@ -458,7 +558,7 @@ void fetch_start(struct fetch *fetch)
 void fetch_look(struct fetch *fetch)
 {
     if (fetch->stage == IDLE)
-        go_to_pool(fetch, LOOKING, run_look, on_looked);
+        go_away(fetch, LOOKING, run_look, on_looked);
 }
 
 void fetch_abort(struct fetch *fetch)

@@ -9,8 +9,9 @@
  *        ▲                  │
  *        └─ invalid_grant ──┘   as long as there is another refresh token to try
  *
- * Preparing and keeping are on libuv's pool, because they read and sync files and sign; asking is
- * HTTP on the loop. All functions on the loop's thread.
+ * Preparing and keeping read and sync files and sign, so they are not on the loop: on the vault's
+ * thread if they have to do with the vault, which another process may hold for long, else on
+ * libuv's pool. Asking is HTTP on the loop. All functions on the loop's thread.
  *
  * Which refresh token is the newest? One that could not be stored yet, then the vault's, then the
  * one of the settings. Each is tried once an attempt, and the vault is read anew for each try:
@@ -36,6 +37,7 @@ struct fetch_wire {
     struct http_exchange *(*start)(struct http_client *client, const struct http_request *request,
                                    http_done_fn *done, void *arg);
     void (*cancel)(struct http_exchange *exchange);
+    bool trusts; /* it wants http_settings.trust */
 };
 extern const struct fetch_wire FETCH_OVER_HTTP;
 
@@ -60,7 +62,11 @@ struct fetch;
 struct fetch *fetch_new(const struct config_oauth *oauth, struct vault *vault,
                         const struct fetch_wire *wire, const struct fetch_listener *listener);
 void fetch_free(struct fetch *fetch); /* not while it is busy; wipes; NULL is fine */
-void fetch_attach(struct fetch *fetch, uv_loop_t *loop, struct http_client *client);
+/* `trust` is looked at before each request, NULL: there is none. ERR_IO. */
+int fetch_attach(struct fetch *fetch, uv_loop_t *loop, struct http_client *client,
+                 struct reload *trust, struct error *err);
+/* What it has on its loop closes. Not while it is busy; what was not attached is fine. */
+void fetch_detach(struct fetch *fetch);
 
 bool fetch_busy(const struct fetch *fetch);
 /* A refresh token waits for the vault to take it. */

@@ -29,24 +29,25 @@ static int fail(const char *path, const char *what, struct error *err)
 
 /* --- the lock ----------------------------------------------------------------------------- */
 
-static bool wait_for_lock(int fd)
+static bool wait_for_lock(int fd, const atomic_bool *hurry)
 {
     const struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000L};
     int64_t until_ms = clock_mono_ms() + LOCK_PATIENCE_MS;
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || clock_mono_ms() >= until_ms)
+        if ((errno != EWOULDBLOCK && errno != EINTR) || atomic_load(hurry) ||
+            clock_mono_ms() >= until_ms)
             return false;
         nanosleep(&pause, NULL);
     }
     return true;
 }
 
-int vault_file_lock(const char *path, int *fd_out, struct error *err)
+int vault_file_lock(const char *path, const atomic_bool *hurry, int *fd_out, struct error *err)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(path, "cannot be opened", err);
-    if (!wait_for_lock(fd)) {
+    if (!wait_for_lock(fd, hurry)) {
         int rc = fail(path, "another process holds the lock", err);
         close(fd);
         return rc;

@@ -6,6 +6,7 @@
  * fails, it is the old or the new; and a lock between the processes that replace it.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -19,10 +20,10 @@ DEFINE_CLEANUP(int, vault_file_close)
 /*
  * To be the only one who writes: a lock on a file of its own, because the locked file must not be
  * the one that is replaced. Whoever waits gives up after 10 s: a process that was stopped while it
- * held the lock must not hold up this one for ever. Ends with vault_file_close().
- * ERR_STORE_UNAVAILABLE.
+ * held the lock must not hold up this one for ever; and as soon as `hurry` is set. Ends with
+ * vault_file_close(). ERR_STORE_UNAVAILABLE.
  */
-int vault_file_lock(const char *path, int *fd_out, struct error *err);
+int vault_file_lock(const char *path, const atomic_bool *hurry, int *fd_out, struct error *err);
 
 /* `*fd_out` is -1 if there is no such file. ERR_STORE_UNAVAILABLE. */
 int vault_file_open(const char *path, int *fd_out, struct error *err);

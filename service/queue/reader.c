@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/lock.h"
+#include "base/thread.h"
 #include "queue/claim.h"
 
 struct lookup {
@@ -90,6 +91,7 @@ static void serve_lists(struct reader *reader)
 static void *run(void *arg)
 {
     struct reader *reader = arg;
+    thread_name("queue reader");
     lock_take(&reader->lock);
     for (;;) {
         if (reader->lookups != NULL || reader->waits != NULL)

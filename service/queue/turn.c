@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "queue/internal.h"
 
 enum {
@@ -316,6 +317,7 @@ void *turn_run(void *arg)
 {
     struct queue *queue = arg;
     struct inbox in;
+    thread_name("queue");
     lock_take(&queue->lock);
     while (!queue->stop || !inbox_is_empty(&queue->inbox)) {
         int64_t until_ms = wake_ms(queue);

@@ -219,7 +219,7 @@ static void on_closed(void *arg, struct session *session, enum smtp_step step,
     };
     pool_closed(c->berth, &ending);
     free(said);
-    pool_drop_identity(c->berth->relay, c->identity);
+    identity_unref(c->identity);
     for (struct shipment *next; c->spare != NULL; c->spare = next) {
         next = c->spare->next;
         shipment_free(c->spare);
@@ -251,7 +251,7 @@ int carrier_open(struct berth *berth, uv_loop_t *loop)
     c->identity = pool_identity(berth->relay);
     c->session = session_open(loop, &c->identity->session, &owner);
     if (c->session == NULL) {
-        pool_drop_identity(berth->relay, c->identity);
+        identity_unref(c->identity);
         free(c);
         return -1;
     }

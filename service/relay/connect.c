@@ -100,8 +100,8 @@ static const char **list_of_pins(const struct config_strings *pins)
     return list;
 }
 
-int connect_tls_new(const struct config_relay *relay, struct transport_tls **tls_out,
-                    struct error *err)
+int connect_tls_new(const struct config_relay *relay, struct reloader *reloader,
+                    struct transport_tls *like, struct transport_tls **tls_out, struct error *err)
 {
     if (relay->tls == CONFIG_TLS_NONE) {
         *tls_out = NULL;
@@ -114,6 +114,8 @@ int connect_tls_new(const struct config_relay *relay, struct transport_tls **tls
         .key = relay->tls_options.key,
         .server_name = name != NULL ? name : relay->host,
         .verify = relay->tls_options.verify != 0,
+        .reloader = reloader,
+        .like = like,
     };
     if (min_version(relay->tls_options.min_version, &settings.min_version, err) < 0)
         return -1;

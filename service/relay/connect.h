@@ -12,10 +12,11 @@
 
 /* Borrows all strings of `relay`. `tls_context` and `addresses` are the caller's to add. */
 void connect_settings(const struct config_relay *relay, struct session_settings *settings_out);
-/* The TLS context that fits; `*tls_out` is NULL for tls: none. ERR_CONFIG names the file,
- * ERR_NOMEM. */
-int connect_tls_new(const struct config_relay *relay, struct transport_tls **tls_out,
-                    struct error *err);
+/* The TLS context that fits; `*tls_out` is NULL for tls: none. `reloader` looks at its files (NULL:
+ * nobody), unless they are those of `like`, which then are not read (NULL: they are). ERR_CONFIG
+ * names the file, ERR_NOMEM. */
+int connect_tls_new(const struct config_relay *relay, struct reloader *reloader,
+                    struct transport_tls *like, struct transport_tls **tls_out, struct error *err);
 
 /* What a diagnosis of this relay's troubles needs to know of it; strings are borrowed. */
 void connect_diagnosis(const struct config_relay *relay, struct diagnosis_context *context_out);

@@ -86,6 +86,7 @@ int relay_verify(struct relay *relay, const struct verify_options *options,
     *inspection = (struct inspection){
         .job.run = begin, .relay = relay, .options = *options, .done = done, .arg = arg};
     inspection->options.tokens = relay->around.tokens;
+    inspection->options.files = &relay->files;
     workers_post(relay->around.workers, 0, &inspection->job);
     return 0;
 }

@@ -217,23 +217,37 @@ int64_t pool_took_ms(struct relay *relay)
 
 /* --- as whom ------------------------------------------------------------------------------ */
 
+struct identity *pool_new_identity(struct relay *relay, struct secret *secret)
+{
+    struct identity *identity = identity_new(relay->settings, secret, relay->tls, relay->addresses);
+    if (identity != NULL)
+        identity->session.smtp.login_memory = &relay->login_memory;
+    return identity;
+}
+
+/* What the reloader has published since; nothing is read here. */
 static void renew_identity(struct relay *relay)
 {
-    struct error err;
+    if (relay->password == NULL)
+        return;
+    uint64_t version = reload_version(relay->password);
+    if (version == atomic_load(&relay->password_version))
+        return;
+    struct secret *secret = reload_take(relay->password);
+    struct identity *unused = pool_new_identity(relay, secret);
+    secret_unref(secret);
+    if (unused == NULL)
+        return; /* the next tick tries again */
     pthread_mutex_lock(&relay->lock);
-    struct identity *renewed = identity_renew(relay->identity, clock_mono_ms(), &err);
-    if (renewed != NULL) {
-        identity_unref(relay->identity);
+    if (version > atomic_load(&relay->password_version)) { /* no other worker was faster */
+        struct identity *renewed = unused;
+        unused = relay->identity;
         relay->identity = renewed;
         relay->entry.until_ms = 0; /* a login that was refused may be right now */
+        atomic_store(&relay->password_version, version);
     }
     pthread_mutex_unlock(&relay->lock);
-    if (renewed != NULL)
-        log_info("password read again", LOG_STR("relay", relay->settings->name));
-    else if (err.code != ERR_NONE)
-        log_warn("the password could not be read again; the old one stays",
-                 LOG_STR("relay", relay->settings->name), LOG_STR("code", error_word(err.code)),
-                 LOG_STR("detail", err.detail));
+    identity_unref(unused);
 }
 
 struct identity *pool_identity(struct relay *relay)
@@ -241,20 +255,14 @@ struct identity *pool_identity(struct relay *relay)
     renew_identity(relay);
     pthread_mutex_lock(&relay->lock);
     struct identity *identity = relay->identity;
-    identity->refs++;
+    atomic_fetch_add(&identity->holders, 1);
     pthread_mutex_unlock(&relay->lock);
     return identity;
 }
 
-void pool_drop_identity(struct relay *relay, struct identity *identity)
-{
-    pthread_mutex_lock(&relay->lock);
-    identity_unref(identity);
-    pthread_mutex_unlock(&relay->lock);
-}
-
 bool pool_is_outdated(struct relay *relay, const struct identity *identity)
 {
+    renew_identity(relay);
     pthread_mutex_lock(&relay->lock);
     bool outdated = identity != relay->identity;
     pthread_mutex_unlock(&relay->lock);

@@ -70,9 +70,15 @@ struct relay {
     struct addresses *addresses;
     struct login_memory login_memory; /* threads share it without the lock */
     struct relay_metrics metrics;
-    struct smtp_distrust distrust; /* shared by its sessions */
+    struct smtp_distrust distrust;      /* shared by its sessions */
+    struct reload *password;            /* of a file; NULL: it is in none */
+    _Atomic(uint64_t) password_version; /* that `identity` has; changed under the lock */
+    struct transport_tls *spare_tls;    /* for verifies, of one that has no `tls`; or NULL */
+    struct verify_files files;          /* what of it verifies take */
 
-    pthread_mutex_t lock;      /* guards everything below, and the berths' counts */
+    /* Guards everything below, and the berths' counts. Under it nothing is logged, read from a disk
+     * or called back. */
+    pthread_mutex_t lock;
     struct identity *identity; /* of new connections */
     struct ready ready;
     struct rate *messages, *recipients;
@@ -118,7 +124,8 @@ void pool_tell_changes(struct relay *relay);
 
 /* As whom to connect now; a reference, to be given back. */
 struct identity *pool_identity(struct relay *relay);
-void pool_drop_identity(struct relay *relay, struct identity *identity);
+/* One with that password and all that the relay's sessions share; NULL without memory. */
+struct identity *pool_new_identity(struct relay *relay, struct secret *secret);
 bool pool_is_outdated(struct relay *relay, const struct identity *identity);
 
 /* Told by carriers, on their worker's thread. */

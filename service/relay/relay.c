@@ -57,6 +57,34 @@ static struct rate *new_rate(const struct config_rates *rates, struct error *err
     return rate_new(limits, n, &rate, err) == 0 ? rate : NULL;
 }
 
+static int prepare_password(struct relay *relay, struct error *err)
+{
+    const struct config_relay *settings = relay->settings;
+    const char *path = settings->auth.password_file;
+    if (path != NULL && settings->auth.password != NULL &&
+        secret_watch(settings->name, path, settings->auth.password, relay->around.reloader,
+                     &relay->password, err) < 0)
+        return -1;
+    struct secret *secret = relay->password != NULL ? reload_take(relay->password) : NULL;
+    relay->identity = pool_new_identity(relay, secret);
+    secret_unref(secret);
+    return relay->identity != NULL ? 0 : error_set(err, ERR_NOMEM, "relay");
+}
+
+/* A verify of a relay without TLS may try it with: that it cannot is no fault of the settings. */
+static void prepare_files(struct relay *relay)
+{
+    struct config_relay with_tls = *relay->settings;
+    with_tls.tls = CONFIG_TLS_AUTO;
+    if (relay->tls == NULL)
+        connect_tls_new(&with_tls, relay->around.reloader, NULL, &relay->spare_tls, NULL);
+    relay->files = (struct verify_files){
+        .reloader = relay->around.reloader,
+        .tls = relay->tls != NULL ? relay->tls : relay->spare_tls,
+        .password = relay->password,
+    };
+}
+
 static int prepare(struct relay *relay, struct error *err)
 {
     const struct config_relay *settings = relay->settings;
@@ -68,11 +96,10 @@ static int prepare(struct relay *relay, struct error *err)
         return -1;
     if (relay->addresses == NULL)
         return error_set(err, ERR_NOMEM, "relay");
-    if (connect_tls_new(settings, &relay->tls, err) < 0)
+    if (connect_tls_new(settings, relay->around.reloader, NULL, &relay->tls, err) < 0 ||
+        prepare_password(relay, err) < 0)
         return -1;
-    if (identity_new(settings, relay->tls, relay->addresses, &relay->identity, err) < 0)
-        return -1;
-    relay->identity->session.smtp.login_memory = &relay->login_memory;
+    prepare_files(relay);
     return 0;
 }
 
@@ -124,7 +151,9 @@ void relay_free(struct relay *relay)
     rate_free(relay->messages);
     rate_free(relay->recipients);
     identity_unref(relay->identity);
+    reload_free(relay->password);
     transport_tls_free(relay->tls);
+    transport_tls_free(relay->spare_tls);
     addresses_free(relay->addresses);
     free(relay->trouble.transcript);
     pthread_mutex_destroy(&relay->lock);

@@ -28,6 +28,7 @@ struct relay_surroundings { /* borrowed for the relay's life */
     struct workers *workers;
     struct transcripts *transcripts; /* NULL: none are kept */
     struct oauth_cache *tokens;      /* NULL: no relay needs any */
+    struct reloader *reloader;       /* who looks at files; NULL: they are read once */
     /* It has become available, or is not any more. Called from workers, under no lock. */
     void (*changed)(void *arg);
     void *arg;

@@ -305,8 +305,8 @@ static bool is_at_login(const struct error *why)
 
 void trouble_explain(struct berth *berth, uv_loop_t *loop)
 {
-    struct verify_options options = {.no_login = true};
     struct relay *relay = berth->relay;
+    struct verify_options options = {.files = &relay->files, .no_login = true};
     pthread_mutex_lock(&relay->lock);
     bool wanted = berth->explaining == NULL && take_explaining(relay);
     if (wanted && relay->explained_code != ERR_NONE && is_at_login(&relay->trouble.error))

@@ -1,12 +1,14 @@
 #include "relay/verify.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "config/secret.h"
 #include "relay/connect.h"
+#include "relay/secret.h"
 #include "relay/walk.h"
 
 /*
@@ -17,7 +19,9 @@
 
 enum {
     TICK_MS = 100,
-    SILENCE_MS = 3000, /* many who are slow on purpose greet within that */
+    LOOK_MS = 10,
+    LOOK_PATIENCE_MS = 3000, /* for a disk */
+    SILENCE_MS = 3000,       /* many who are slow on purpose greet within that */
     TRIALS_MAX = 10,
     NAMES_MAX = 3,
 };
@@ -39,6 +43,9 @@ struct verify {
     void (*done)(void *arg, const struct verify_report *report);
     void *arg;
     uv_timer_t tick;
+    uint64_t kick; /* of the reloader */
+    int64_t kicked_ms;
+    bool begun;
     bool planning; /* walks that end meanwhile are looked at afterwards */
     bool planned, settled, aborted;
     struct walk walk; /* as configured; its report is the one that is told */
@@ -142,6 +149,7 @@ static void try_with(struct verify *v, const struct config_relay *relay,
     struct trial *trial = &v->trials[v->n_trials++];
     trial->change = *change;
     trial->walk.tokens = v->options.tokens;
+    trial->walk.files = v->options.files;
     walk_start(&trial->walk, v->loop, relay, login, &brief, on_walk_ended, v);
 }
 
@@ -462,24 +470,55 @@ static void watch(struct walk *w, int64_t now_ms)
     walk_give_up(w, &why);
 }
 
+/* Its file may have changed since the start. One that cannot be read now is being replaced: the old
+ * password stays good, as it does for the relay's connections. */
+static void renew_password(struct verify *v)
+{
+    const struct verify_files *files = v->options.files;
+    const char *path = v->relay.auth.password_file;
+    if (files != NULL && files->password != NULL) {
+        struct secret *secret = reload_take(files->password);
+        snprintf(v->password, sizeof(v->password), "%s", secret_text(secret));
+        secret_unref(secret);
+        v->relay.auth.password = v->password;
+    } else if (files == NULL && path != NULL &&
+               config_read_secret_file(path, v->password, NULL) == 0) {
+        v->relay.auth.password = v->password;
+    }
+}
+
+static void on_tick(uv_timer_t *tick);
+
+static void begin(struct verify *v)
+{
+    v->begun = true;
+    renew_password(v);
+    uv_timer_start(&v->tick, on_tick, TICK_MS, TICK_MS);
+    v->walk.tokens = v->options.tokens;
+    v->walk.files = v->options.files;
+    walk_start(&v->walk, v->loop, &v->relay, !v->options.no_login, &whole, on_walk_ended, v);
+}
+
+static bool has_looked(const struct verify *v, int64_t now_ms)
+{
+    return reloader_has_looked(v->options.files->reloader, v->kick) ||
+           now_ms - v->kicked_ms >= LOOK_PATIENCE_MS;
+}
+
 static void on_tick(uv_timer_t *tick)
 {
     struct verify *v = tick->data;
     int64_t now_ms = clock_mono_ms();
+    if (!v->begun) {
+        if (has_looked(v, now_ms))
+            begin(v);
+        return;
+    }
     if (walk_silence_ms(&v->walk, now_ms) >= SILENCE_MS)
         try_implicit_here(v);
     watch(&v->walk, now_ms);
     for (size_t i = 0; i < v->n_trials; i++)
         watch(&v->trials[i].walk, now_ms);
-}
-
-/* Its file may have changed since the start. One that cannot be read now is being replaced: the old
- * password stays good, as it does for the relay's connections. */
-static void renew_password(struct verify *v)
-{
-    const char *path = v->relay.auth.password_file;
-    if (path != NULL && config_read_secret_file(path, v->password, NULL) == 0)
-        v->relay.auth.password = v->password;
 }
 
 struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
@@ -491,22 +530,30 @@ struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
         return NULL;
     v->loop = loop;
     v->relay = *relay;
-    renew_password(v);
     v->options = *options;
     v->done = done;
     v->arg = arg;
     uv_timer_init(loop, &v->tick);
     v->tick.data = v;
-    uv_timer_start(&v->tick, on_tick, TICK_MS, TICK_MS);
-    v->walk.tokens = options->tokens;
-    walk_start(&v->walk, loop, &v->relay, !options->no_login, &whole, on_walk_ended, v);
+    if (options->files == NULL || options->files->reloader == NULL) {
+        begin(v);
+        return v;
+    }
+    v->kick = reloader_kick(options->files->reloader);
+    v->kicked_ms = clock_mono_ms();
+    uv_timer_start(&v->tick, on_tick, LOOK_MS, LOOK_MS);
     return v;
 }
 
 void verify_abort(struct verify *v)
 {
     const struct error why = {.code = ERR_DRAINING, .detail = "the gateway is shutting down"};
-    v->aborted = v->walk.running;
+    bool waited = !v->begun;
+    if (waited) {
+        v->begun = true;
+        walk_note_failure(&v->walk, SMTP_STEP_DNS, &why);
+    }
+    v->aborted = v->walk.running || waited;
     v->planned = true; /* nothing more is tried */
     walk_give_up(&v->walk, &why);
     if (!v->settled)
@@ -536,12 +583,13 @@ int verify_run(const struct config_relay *relay, const struct verify_options *op
     if (uv_loop_init(&loop) < 0)
         return error_set(err, ERR_NOMEM, "event loop");
     struct lone lone = {report_out, options->tokens};
-    bool started =
-        (options->tokens == NULL || oauth_cache_attach(options->tokens, &loop, err) == 0) &&
-        verify_start(&loop, relay, options, on_done, &lone) != NULL;
+    int rc = options->tokens != NULL ? oauth_cache_attach(options->tokens, &loop, err) : 0;
+    bool started = rc == 0 && verify_start(&loop, relay, options, on_done, &lone) != NULL;
     if (!started && options->tokens != NULL)
         oauth_cache_detach(options->tokens);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
+    if (rc < 0)
+        return -1;
     return started ? 0 : error_set(err, ERR_NOMEM, "verification");
 }

@@ -44,8 +44,18 @@ struct verify_report {
 
 struct verify;
 
+/* What a verify in a gateway takes of its relay, in place of reading files on a loop. */
+struct verify_files {
+    struct reloader
+        *reloader; /* asked to look first, so that what was just mended counts; or NULL */
+    struct transport_tls *tls; /* NULL: its files cannot be read */
+    struct reload *password;   /* struct secret; NULL: as the settings have it */
+};
+
 struct verify_options {
-    struct oauth_cache *tokens; /* whom to ask for one, attached to a loop; NULL: nobody */
+    const struct verify_files *files; /* borrowed until it is done; NULL: they are read here, by
+                                         whoever calls, who may wait */
+    struct oauth_cache *tokens;       /* whom to ask for one, attached to a loop; NULL: nobody */
     bool no_login; /* stop before AUTH, and see only whether there could be one: a wrong password is
                       not tried again */
     struct error known; /* with that: how AUTH went before, which is what is wrong if all else is

@@ -221,7 +221,10 @@ static int begin(struct walk *w, uv_loop_t *loop, const struct walk_limits *limi
                                         .said = on_said,
                                         .token_wanted = on_token_wanted,
                                         .arg = w};
-    if (connect_tls_new(&w->relay, &w->tls, err) < 0)
+    struct transport_tls *like = w->files != NULL ? w->files->tls : NULL;
+    if (w->files != NULL && like == NULL && w->relay.tls != CONFIG_TLS_NONE)
+        return error_set(err, ERR_CONFIG, "the files of tls_options cannot be read");
+    if (connect_tls_new(&w->relay, NULL, like, &w->tls, err) < 0)
         return -1;
     prepare(w, limits);
     w->bearer = (struct bearer){.loop = loop,

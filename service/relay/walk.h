@@ -18,10 +18,11 @@ struct walk_limits { /* milliseconds; the relay's own timeouts count where they 
 struct walk {
     struct config_relay relay; /* as it is tried; its strings are borrowed */
     struct verify_report report;
-    struct oauth_cache *tokens;   /* set before it begins; NULL: none are to be had */
-    bool login;                   /* as configured; else only whether there could be one */
-    struct sockaddr_storage peer; /* whom it is connected to; a proxy, if there is one */
-    int64_t deadline_ms;          /* for who holds the walk to watch: then walk_give_up() */
+    const struct verify_files *files; /* set before it begins; NULL: it reads them */
+    struct oauth_cache *tokens;       /* set before it begins; NULL: none are to be had */
+    bool login;                       /* as configured; else only whether there could be one */
+    struct sockaddr_storage peer;     /* whom it is connected to; a proxy, if there is one */
+    int64_t deadline_ms;              /* for who holds the walk to watch: then walk_give_up() */
     bool running;
 
     struct session_settings settings;

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/thread.h"
+
 struct worker {
     uv_loop_t loop;
     uv_async_t wake;
@@ -51,6 +53,7 @@ static void on_wake(uv_async_t *wake)
 static void *run_loop(void *arg)
 {
     struct worker *worker = arg;
+    thread_name("worker");
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     return NULL;
 }

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "sandbox/mailbox.h"
 #include "sandbox/mime.h"
 #include "sandbox/receiver.h"
@@ -268,6 +269,7 @@ static void *run(void *arg)
 {
     struct sandbox *sandbox = arg;
     sigset_t pipe; /* a client that went away is an error code here, and no signal */
+    thread_name("sandbox");
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe, NULL);

@@ -342,7 +342,7 @@ static int try_next_mechanism(struct smtp_dialogue *d, const struct error *why, 
     return error_set(err, first.code, "%s", first.detail);
 }
 
-static void put_auth_cancel(struct smtp_dialogue *d, const struct smtp_owed *owed)
+static void put_auth_cancel(struct smtp_dialogue *d, struct smtp_owed *owed)
 {
     put(d, "*\r\n"); /* RFC 4954, 4 */
 }

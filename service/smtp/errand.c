@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/thread.h"
+
 enum { STACK_SIZE = 512 * 1024 }; /* less than a thread's usual 8 MiB */
 
 /* What the thread has; freed by it if nobody waits any more, else by the loop's. */
@@ -27,6 +29,7 @@ static atomic_uint n_under_way;                          /* threads */
 static void *travel(void *arg)
 {
     struct journey *j = arg;
+    thread_name("login step");
     j->kind->work(j->task);
     pthread_mutex_lock(&lock);
     bool awaited = j->waiting != NULL;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread.h"
+
 /* Room for what nsswitch loads, less than a thread's usual 8 MiB. */
 enum { STACK_SIZE = 512 * 1024 };
 
@@ -77,6 +79,7 @@ static void wake_all(struct lookup *lookup)
 static void *run(void *arg)
 {
     struct lookup *lookup = arg;
+    thread_name("lookup");
     look_up(lookup, 0);
     wake_all(lookup);
     let_go(lookup);

@@ -12,8 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-
 enum {
     /* Behind the handshake OpenSSL itself answers what the server says: KeyUpdate, HelloRequest,
      * tickets. Each costs us more than it costs the server, so there is an end to it. */
@@ -183,7 +181,6 @@ static void count_idle_talk(int outgoing, int version, int type, const void *dat
 int transport_start_tls(struct transport *transport, struct transport_tls *tls, struct error *err)
 {
     ERR_clear_error();
-    transport_tls_refresh(tls, clock_mono_ms());
     transport->ssl = transport_tls_open(tls, &transport->shown);
     if (transport->ssl == NULL || !attach(transport->ssl, transport->fd))
         return error_set(err, ERR_NOMEM, "TLS: %s", openssl_reason());

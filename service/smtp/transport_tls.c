@@ -7,43 +7,61 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "base/authorities.h"
 #include "base/log.h"
 #include "smtp/certificate.h"
 
-enum {
-    LOOK_EVERY_MS = 1000,
-    SECURITY_LEVEL = 2, /* 112 bits: no RSA below 2048, no SHA-1 signature, no RC4 */
-    N_FILES = 3,
+enum { SECURITY_LEVEL = 2 }; /* 112 bits: no RSA below 2048, no SHA-1 signature, no RC4 */
+
+/* What belongs to a context and lives as long: its connections may outlive everything else. */
+struct trust {
+    bool verify;
+    char **pins;          /* owned; never NULL, ended by NULL */
+    pthread_mutex_t lock; /* guards the session */
+    SSL_SESSION *session; /* the newest ticket; owned */
 };
 
-/* What tells that a file is not the one that was loaded. Zero: there is none. */
-struct stamp {
-    struct timespec changed;
-    off_t size;
-    ino_t inode;
+/*
+ * What contexts are made of; it borrows nothing, for whoever reads files may outlive us. Each that
+ * is made is an SSL_CTX, counted by OpenSSL: connections that are up hold the one they began with.
+ */
+struct recipe {
+    struct transport_tls_settings settings; /* its strings and the pins are owned */
 };
 
 struct transport_tls {
-    struct transport_tls_settings settings;
-    const char **pins; /* never NULL, ended by NULL; the array is owned, the strings are not */
-    char *name;        /* owned: server_name without the dot that a name in DNS may end with */
+    char *name; /* owned: server_name without the dot that a name in DNS may end with */
     bool name_is_ip;
-    pthread_mutex_t lock; /* guards what follows */
-    SSL_CTX *ctx; /* counted by OpenSSL: connections that are up hold the one they began with */
-    SSL_SESSION *session;         /* the newest ticket of `ctx`; owned */
-    struct stamp stamps[N_FILES]; /* of when it was last tried to load them */
-    int64_t looked_ms;
+    struct reload *contexts;
 };
 
-static int tls_index = -1;   /* SSL_CTX -> struct transport_tls */
+static int trust_index = -1; /* SSL_CTX -> struct trust */
 static int shown_index = -1; /* SSL -> struct transport_shown */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static void free_strings(char **list)
+{
+    for (char **at = list; list != NULL && *at != NULL; at++)
+        free(*at);
+    free(list);
+}
+
+static void free_trust(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long argl,
+                       void *argp)
+{
+    struct trust *trust = ptr;
+    if (trust == NULL)
+        return;
+    SSL_SESSION_free(trust->session);
+    free_strings(trust->pins);
+    pthread_mutex_destroy(&trust->lock);
+    free(trust);
+}
+
 static void make_indices(void)
 {
-    tls_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    trust_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_trust);
     shown_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 }
 
@@ -55,18 +73,14 @@ static const char *openssl_reason(void)
 
 /* --- the session to resume ---------------------------------------------------------------- */
 
-/* Of a connection that began before the files changed it would be a way around the new ones. */
+/* It belongs to the context it was made in: with another's files it would be a way around them. */
 static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
-    SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
-    struct transport_tls *tls = SSL_CTX_get_ex_data(ctx, tls_index);
-    pthread_mutex_lock(&tls->lock);
-    SSL_SESSION *dropped = session;
-    if (ctx == tls->ctx) {
-        dropped = tls->session;
-        tls->session = session;
-    }
-    pthread_mutex_unlock(&tls->lock);
+    struct trust *trust = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), trust_index);
+    pthread_mutex_lock(&trust->lock);
+    SSL_SESSION *dropped = trust->session;
+    trust->session = session;
+    pthread_mutex_unlock(&trust->lock);
     SSL_SESSION_free(dropped);
     return 1; /* the reference is ours now */
 }
@@ -81,25 +95,25 @@ static bool still_good(SSL_SESSION *session)
 
 /* --- whom to trust ------------------------------------------------------------------------ */
 
-static bool meets_pin(const struct transport_tls *tls, const X509 *certificate)
+static bool meets_pin(const struct trust *trust, const X509 *certificate)
 {
     char pin[CERTIFICATE_PIN_SIZE];
     certificate_pin(certificate, pin);
-    for (const char *const *pins = tls->pins; *pins != NULL; pins++)
+    for (char *const *pins = trust->pins; *pins != NULL; pins++)
         if (strcmp(*pins, pin) == 0)
             return true;
     return false;
 }
 
-static bool meets_pins(const struct transport_tls *tls, X509_STORE_CTX *store)
+static bool meets_pins(const struct trust *trust, X509_STORE_CTX *store)
 {
-    if (tls->pins[0] == NULL)
+    if (trust->pins[0] == NULL)
         return true;
-    if (!tls->settings.verify)
-        return meets_pin(tls, X509_STORE_CTX_get0_cert(store));
+    if (!trust->verify)
+        return meets_pin(trust, X509_STORE_CTX_get0_cert(store));
     STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store);
     for (int i = 0; i < sk_X509_num(chain); i++)
-        if (meets_pin(tls, sk_X509_value(chain, i)))
+        if (meets_pin(trust, sk_X509_value(chain, i)))
             return true;
     return false;
 }
@@ -114,32 +128,32 @@ static void keep(X509 **kept, X509 *certificate)
  * session behind to be resumed. */
 static int verify(X509_STORE_CTX *store, void *arg)
 {
-    const struct transport_tls *tls = arg;
+    const struct trust *trust = arg;
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct transport_shown *shown = SSL_get_ex_data(ssl, shown_index);
     keep(&shown->certificate, X509_STORE_CTX_get0_cert(store));
     shown->n_sent = sk_X509_num(X509_STORE_CTX_get0_untrusted(store));
-    if (tls->settings.verify && X509_verify_cert(store) != 1) {
+    if (trust->verify && X509_verify_cert(store) != 1) {
         keep(&shown->refused, X509_STORE_CTX_get_current_cert(store));
         return 0;
     }
-    if (meets_pins(tls, store))
+    if (meets_pins(trust, store))
         return 1;
     X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
     return 0;
 }
 
-static int load_ca(SSL_CTX *ctx, const struct transport_tls_settings *settings, struct error *err)
+static int load_ca(SSL_CTX *ctx, const struct transport_tls_settings *settings,
+                   struct reload_notes *notes, struct error *err)
 {
-    if (settings->ca_file == NULL && SSL_CTX_set_default_verify_paths(ctx) != 1)
-        return error_set(err, ERR_CONFIG, "the system's certificate authorities: %s",
-                         openssl_reason());
-    if (settings->ca_file != NULL && SSL_CTX_load_verify_file(ctx, settings->ca_file) != 1)
-        return error_set(err, ERR_CONFIG, "tls_options.ca_file %s: %s", settings->ca_file,
-                         openssl_reason());
-    /* What the user hands us is trusted, be it no root: an intermediate, the server's own. */
-    if (settings->ca_file != NULL)
-        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    X509_STORE *store = NULL;
+    struct error why;
+    if (authorities_load(settings->ca_file, notes, &store, &why) < 0)
+        return error_set(
+            err, why.code, "%s%s: %s", settings->ca_file != NULL ? "tls_options.ca_file " : "",
+            settings->ca_file != NULL ? settings->ca_file : "the system's certificate authorities",
+            why.detail);
+    SSL_CTX_set_cert_store(ctx, store); /* takes it */
     return 0;
 }
 
@@ -148,24 +162,31 @@ static const char *key_file(const struct transport_tls_settings *settings)
     return settings->key != NULL ? settings->key : settings->certificate;
 }
 
-static int load_certificate(SSL_CTX *ctx, const struct transport_tls_settings *settings,
-                            struct error *err)
+/* Else OpenSSL would ask on the terminal. */
+static int no_passphrase(char *to, int size, int writing, void *arg)
 {
+    return -1;
+}
+
+static int load_certificate(SSL_CTX *ctx, const struct transport_tls_settings *settings,
+                            struct reload_notes *notes, struct error *err)
+{
+    const char *key = key_file(settings);
     if (settings->certificate == NULL)
         return 0;
+    if (!reload_note(notes, settings->certificate) ||
+        (settings->key != NULL && !reload_note(notes, settings->key)))
+        return error_set(err, ERR_CONFIG,
+                         "tls_options.certificate %s: not a file that can be read "
+                         "again",
+                         settings->certificate);
     if (SSL_CTX_use_certificate_chain_file(ctx, settings->certificate) != 1)
         return error_set(err, ERR_CONFIG, "tls_options.certificate %s: %s", settings->certificate,
                          openssl_reason());
-    if (SSL_CTX_use_PrivateKey_file(ctx, key_file(settings), SSL_FILETYPE_PEM) != 1 ||
+    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_check_private_key(ctx) != 1)
-        return error_set(err, ERR_CONFIG, "tls_options.key %s: %s", key_file(settings),
-                         openssl_reason());
+        return error_set(err, ERR_CONFIG, "tls_options.key %s: %s", key, openssl_reason());
     return 0;
-}
-
-static int no_passphrase(char *text, int size, int writing, void *arg)
-{
-    return -1; /* OpenSSL would ask the terminal */
 }
 
 static void set_policy(SSL_CTX *ctx, const struct transport_tls_settings *settings)
@@ -179,85 +200,129 @@ static void set_policy(SSL_CTX *ctx, const struct transport_tls_settings *settin
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
 }
 
-static int load(struct transport_tls *tls, SSL_CTX **ctx_out, struct error *err)
+/* --- contexts ----------------------------------------------------------------------------- */
+
+static char **copy_strings(const char *const *list)
 {
-    ERR_clear_error();
+    size_t n = 0;
+    while (list != NULL && list[n] != NULL)
+        n++;
+    char **copy = calloc(n + 1, sizeof(*copy));
+    for (size_t i = 0; copy != NULL && i < n; i++)
+        if ((copy[i] = strdup(list[i])) == NULL) {
+            free_strings(copy);
+            return NULL;
+        }
+    return copy;
+}
+
+static struct trust *trust_new(const struct transport_tls_settings *settings)
+{
+    struct trust *trust = calloc(1, sizeof(*trust));
+    if (trust == NULL || (trust->pins = copy_strings(settings->pins)) == NULL) {
+        free(trust);
+        return NULL;
+    }
+    pthread_mutex_init(&trust->lock, NULL);
+    trust->verify = settings->verify;
+    return trust;
+}
+
+static SSL_CTX *context_new(const struct transport_tls_settings *settings)
+{
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    if (ctx == NULL || SSL_CTX_set_ex_data(ctx, tls_index, tls) != 1) {
+    struct trust *trust = ctx != NULL ? trust_new(settings) : NULL;
+    if (trust == NULL || SSL_CTX_set_ex_data(ctx, trust_index, trust) != 1) {
+        free_trust(NULL, trust, NULL, 0, 0, NULL);
         SSL_CTX_free(ctx);
-        return error_set(err, ERR_NOMEM, "TLS context");
+        return NULL;
     }
-    set_policy(ctx, &tls->settings);
-    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+    set_policy(ctx, settings);
+    /* What the user hands us is trusted, be it no root: an intermediate, the server's own. */
+    if (settings->ca_file != NULL)
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_cert_verify_callback(ctx, verify, tls);
+    SSL_CTX_set_cert_verify_callback(ctx, verify, trust);
     SSL_CTX_sess_set_new_cb(ctx, keep_session);
-    if (load_ca(ctx, &tls->settings, err) < 0 || load_certificate(ctx, &tls->settings, err) < 0) {
+    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+    return ctx;
+}
+
+static int load(const void *recipe, struct reload_notes *notes, void **ctx_out, struct error *err)
+{
+    const struct transport_tls_settings *settings = &((const struct recipe *)recipe)->settings;
+    ERR_clear_error();
+    SSL_CTX *ctx = context_new(settings);
+    if (ctx == NULL)
+        return error_set(err, ERR_NOMEM, "TLS context");
+    int rc = load_ca(ctx, settings, notes, err);
+    if (rc == 0)
+        rc = load_certificate(ctx, settings, notes, err);
+    ERR_clear_error();
+    if (rc < 0)
         SSL_CTX_free(ctx);
-        return -1;
-    }
-    *ctx_out = ctx;
-    return 0;
+    else
+        *ctx_out = ctx;
+    return rc;
 }
 
-/* --- the files ---------------------------------------------------------------------------- */
-
-static struct stamp stamp_of(const char *path)
+/* With the files of another, as they were read. */
+static SSL_CTX *context_like(SSL_CTX *other, const struct transport_tls_settings *settings)
 {
-    struct stat st;
-    if (path == NULL || stat(path, &st) < 0)
-        return (struct stamp){0};
-    return (struct stamp){.changed = st.st_mtim, .size = st.st_size, .inode = st.st_ino};
+    SSL_CTX *ctx = context_new(settings);
+    STACK_OF(X509) *chain = NULL;
+    if (ctx == NULL)
+        return NULL;
+    SSL_CTX_set1_cert_store(ctx, SSL_CTX_get_cert_store(other));
+    X509 *certificate = SSL_CTX_get0_certificate(other);
+    SSL_CTX_get0_chain_certs(other, &chain);
+    if (certificate == NULL || (SSL_CTX_use_certificate(ctx, certificate) == 1 &&
+                                SSL_CTX_use_PrivateKey(ctx, SSL_CTX_get0_privatekey(other)) == 1 &&
+                                (chain == NULL || SSL_CTX_set1_chain(ctx, chain) == 1)))
+        return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
 }
 
-static bool same(const struct stamp *a, const struct stamp *b)
+static void ref_context(void *made)
 {
-    return a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec &&
-           a->size == b->size && a->inode == b->inode;
+    SSL_CTX_up_ref(made);
 }
 
-/* True if any is another than before. */
-static bool look(struct transport_tls *tls)
+static void unref_context(void *made)
 {
-    const char *paths[N_FILES] = {tls->settings.ca_file, tls->settings.certificate,
-                                  key_file(&tls->settings)};
-    bool changed = false;
-    for (size_t i = 0; i < N_FILES; i++) {
-        struct stamp now = stamp_of(paths[i]);
-        changed |= !same(&now, &tls->stamps[i]);
-        tls->stamps[i] = now;
-    }
-    return changed;
+    SSL_CTX_free(made);
 }
 
-/* A certificate and its key are seldom replaced in the same instant: what does not fit together is
- * looked at again when the next of them changes. */
-static void load_anew(struct transport_tls *tls)
+static void drop_recipe(void *arg)
 {
-    struct error err;
-    SSL_CTX *ctx;
-    if (load(tls, &ctx, &err) < 0) {
+    struct recipe *recipe = arg;
+    struct transport_tls_settings *settings = &recipe->settings;
+    free((char *)settings->ca_file);
+    free((char *)settings->certificate);
+    free((char *)settings->key);
+    free((char *)settings->server_name);
+    free_strings((char **)settings->pins);
+    free(recipe);
+}
+
+static void on_told(const void *arg, const struct error *err)
+{
+    const struct recipe *recipe = arg;
+    if (err == NULL)
+        log_info("certificate files loaded anew", LOG_STR("host", recipe->settings.server_name));
+    else
         log_warn("certificate files not loaded, the old ones stay",
-                 LOG_STR("code", error_word(err.code)), LOG_STR("detail", err.detail));
-        return;
-    }
-    SSL_CTX_free(tls->ctx);
-    SSL_SESSION_free(tls->session);
-    tls->ctx = ctx;
-    tls->session = NULL;
-    log_info("certificate files loaded anew", LOG_STR("host", tls->settings.server_name));
+                 LOG_STR("code", error_word(err->code)), LOG_STR("detail", err->detail));
 }
 
-void transport_tls_refresh(struct transport_tls *tls, int64_t now_ms)
-{
-    pthread_mutex_lock(&tls->lock);
-    if (now_ms - tls->looked_ms >= LOOK_EVERY_MS) {
-        tls->looked_ms = now_ms;
-        if (look(tls))
-            load_anew(tls);
-    }
-    pthread_mutex_unlock(&tls->lock);
-}
+static const struct reload_kind kind = {
+    .load = load,
+    .ref = ref_context,
+    .unref = unref_context,
+    .drop = drop_recipe,
+    .told = on_told,
+};
 
 /* --- its life ----------------------------------------------------------------------------- */
 
@@ -274,15 +339,45 @@ static char *without_last_dot(const char *name)
     return strndup(name, len - (len > 1 && name[len - 1] == '.'));
 }
 
-static const char **copy_pins(const char *const *pins)
+static bool copy_string(const char **to, const char *from)
 {
-    size_t n = 0;
-    while (pins != NULL && pins[n] != NULL)
-        n++;
-    const char **copy = calloc(n + 1, sizeof(*copy));
-    if (copy != NULL && n > 0)
-        memcpy(copy, pins, n * sizeof(*copy));
-    return copy;
+    *to = from != NULL ? strdup(from) : NULL;
+    return from == NULL || *to != NULL;
+}
+
+static struct recipe *recipe_new(const struct transport_tls_settings *from)
+{
+    struct recipe *recipe = calloc(1, sizeof(*recipe));
+    if (recipe == NULL)
+        return NULL;
+    struct transport_tls_settings *to = &recipe->settings;
+    to->verify = from->verify;
+    to->min_version = from->min_version;
+    to->pins = (const char *const *)copy_strings(from->pins);
+    if (to->pins != NULL && copy_string(&to->ca_file, from->ca_file) &&
+        copy_string(&to->certificate, from->certificate) && copy_string(&to->key, from->key) &&
+        copy_string(&to->server_name, from->server_name))
+        return recipe;
+    drop_recipe(recipe);
+    return NULL;
+}
+
+static int find_contexts(struct transport_tls *tls, const struct transport_tls_settings *settings,
+                         struct error *err)
+{
+    struct recipe *recipe = recipe_new(settings);
+    SSL_CTX *ctx = NULL;
+    if (recipe != NULL && settings->like != NULL) {
+        SSL_CTX *other = reload_take(settings->like->contexts);
+        ctx = context_like(other, settings);
+        SSL_CTX_free(other);
+    }
+    if (recipe != NULL && (settings->like == NULL || ctx != NULL))
+        return reload_new(&kind, recipe, ctx, settings->like != NULL ? NULL : settings->reloader,
+                          &tls->contexts, err);
+    if (recipe != NULL)
+        drop_recipe(recipe);
+    return error_set(err, ERR_NOMEM, "TLS context");
 }
 
 int transport_tls_new(const struct transport_tls_settings *settings, struct transport_tls **tls_out,
@@ -290,20 +385,12 @@ int transport_tls_new(const struct transport_tls_settings *settings, struct tran
 {
     pthread_once(&once, make_indices);
     struct transport_tls *tls = calloc(1, sizeof(*tls));
-    if (tls == NULL)
-        return error_set(err, ERR_NOMEM, "TLS context");
-    pthread_mutex_init(&tls->lock, NULL);
-    tls->settings = *settings;
-    tls->pins = copy_pins(settings->pins);
-    tls->name = without_last_dot(settings->server_name);
-    if (tls->name == NULL) {
-        transport_tls_free(tls);
+    if (tls == NULL || (tls->name = without_last_dot(settings->server_name)) == NULL) {
+        free(tls);
         return error_set(err, ERR_NOMEM, "TLS context");
     }
     tls->name_is_ip = is_ip(tls->name);
-    look(tls); /* before they are read: a change in between is seen the next time */
-    int rc = tls->pins != NULL ? load(tls, &tls->ctx, err) : error_set(err, ERR_NOMEM, "pins");
-    if (rc < 0) {
+    if (find_contexts(tls, settings, err) < 0) {
         transport_tls_free(tls);
         return -1;
     }
@@ -315,12 +402,14 @@ void transport_tls_free(struct transport_tls *tls)
 {
     if (tls == NULL)
         return;
-    SSL_SESSION_free(tls->session);
-    SSL_CTX_free(tls->ctx);
-    pthread_mutex_destroy(&tls->lock);
-    free(tls->pins);
+    reload_free(tls->contexts);
     free(tls->name);
     free(tls);
+}
+
+void transport_tls_look(struct transport_tls *tls)
+{
+    reload_look(tls->contexts);
 }
 
 /* --- a connection ------------------------------------------------------------------------- */
@@ -345,13 +434,25 @@ void transport_shown_clear(struct transport_shown *shown)
     *shown = (struct transport_shown){0};
 }
 
+static void resume_session(SSL *ssl, struct trust *trust)
+{
+    pthread_mutex_lock(&trust->lock);
+    SSL_SESSION *session = trust->session;
+    if (session != NULL)
+        SSL_SESSION_up_ref(session);
+    pthread_mutex_unlock(&trust->lock);
+    if (session != NULL && still_good(session))
+        SSL_set_session(ssl, session);
+    SSL_SESSION_free(session);
+}
+
 SSL *transport_tls_open(struct transport_tls *tls, struct transport_shown *shown)
 {
-    pthread_mutex_lock(&tls->lock);
-    SSL *ssl = SSL_new(tls->ctx);
-    if (ssl != NULL && tls->session != NULL && still_good(tls->session))
-        SSL_set_session(ssl, tls->session);
-    pthread_mutex_unlock(&tls->lock);
+    SSL_CTX *ctx = reload_take(tls->contexts);
+    SSL *ssl = SSL_new(ctx);
+    if (ssl != NULL)
+        resume_session(ssl, SSL_CTX_get_ex_data(ctx, trust_index));
+    SSL_CTX_free(ctx); /* the connection holds it, if there is one */
     if (ssl != NULL && SSL_set_ex_data(ssl, shown_index, shown) == 1 && expect_name(ssl, tls))
         return ssl;
     SSL_free(ssl);

@@ -6,9 +6,9 @@
  * context is made for exactly one (host, port, name, CA, client certificate, pins, verification);
  * a ticket lives and dies in it, so none ever crosses from one of these to another.
  *
- * The files are read again when they change: new connections get what they hold then, those that
- * are up go on with what they began with. What cannot be loaded is logged, once, and the last that
- * could be loaded stays.
+ * The files are read again when they change, by the reloader: new connections get what they hold
+ * then, those that are up go on with what they began with. What cannot be loaded is logged, once,
+ * and the last that could be loaded stays. No connection ever touches a file.
  *
  * Shared by the sessions of all workers.
  */
@@ -19,8 +19,11 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/reload.h"
 
-struct transport_tls_settings { /* its strings are borrowed for the context's life */
+struct transport_tls;
+
+struct transport_tls_settings { /* copied */
     const char *ca_file;        /* NULL: the system's */
     const char *certificate;    /* client certificate and key, PEM; NULL: none */
     const char *key;
@@ -31,20 +34,20 @@ struct transport_tls_settings { /* its strings are borrowed for the context's li
      * of the verified chain. Without `verify` nothing vouches for the rest of a chain, so the
      * server's own must meet it. NULL: none. */
     const char *const *pins;
+    struct reloader *reloader; /* who looks whether the files have changed; NULL: nobody */
+    /* Whose CA and certificate are taken, as they are now, in place of the files, which are not
+     * read, nor looked at later. For those who may not wait for a disk. NULL: none. */
+    struct transport_tls *like;
 };
-
-struct transport_tls;
 
 /* ERR_CONFIG names the file that cannot be loaded; ERR_NOMEM. */
 int transport_tls_new(const struct transport_tls_settings *settings, struct transport_tls **tls_out,
                       struct error *err);
-/* After the last transport that began TLS with it. */
-void transport_tls_free(struct transport_tls *tls);
+void transport_tls_free(struct transport_tls *tls); /* NULL is fine */
 DEFINE_CLEANUP(struct transport_tls *, transport_tls_free)
 
-/* Look at the files, at most once a second, and load them anew if they changed (by their time,
- * size or inode). transport_start_tls() does it. */
-void transport_tls_refresh(struct transport_tls *tls, int64_t now_ms);
+/* Look at the files now, where no reloader does; waits for the disk. */
+void transport_tls_look(struct transport_tls *tls);
 
 /* What the server has shown. Zero: nothing. */
 struct transport_shown {

@@ -186,13 +186,12 @@ class Tls(TransportCase):
                          connections=ONE_EACH) as g:
                 self.send(g)
                 self.send(g)
-                time.sleep(1.1)  # it looks once a second
                 other.write("trusted.pem", "nothing of the kind")
                 self.send(g)
                 g.wait_for_log("certificate files not loaded")
                 self.assertEqual(seen, [False, True, True])
-                time.sleep(1.1)
                 other.write("trusted.pem", open(other.file, encoding="ascii").read())
+                g.wait_for_log("certificate files loaded anew")
                 self.assert_trouble(g, "step=tls", "code=certificate_untrusted")
                 self.assertEqual(g.log().count("certificate files not loaded"), 1)
 

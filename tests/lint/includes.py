@@ -16,7 +16,7 @@ LEVEL = {folder: level for level, folders in enumerate(LEVELS) for folder in fol
 LIBRARIES = {"microhttpd.h": {"api"}, "sqlite3.h": {"queue"}, "yaml.h": {"config"},
              "gsasl.h": {"smtp"}, "curl/curl.h": {"base/http", "cli"},
              "uv.h": {"base/http", "smtp", "oauth", "relay", "notify", "sandbox"},
-             "openssl/ssl.h": {"smtp", "sandbox", "config/pem"}, "syslog.h": set()}
+             "openssl/ssl.h": {"base/http", "smtp", "sandbox", "config/pem"}, "syslog.h": set()}
 
 
 def folder_of(path):

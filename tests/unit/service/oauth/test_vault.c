@@ -147,7 +147,7 @@ Test(vault, keeps_what_was_put)
         holds_none("m36");
         holds_none("m3655");
     }
-    cr_assert_eq(vault_delete(vault, "gmail", &err), 0);
+    cr_assert_eq(vault_put(vault, "gmail", NULL, &err), 0);
     holds_none("gmail");
     reopen();
     holds_none("gmail");

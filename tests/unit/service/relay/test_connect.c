@@ -128,12 +128,12 @@ Test(connect, contexts)
     struct error err;
     struct config_relay relay = a_relay();
     relay.tls_options.pins = (struct config_strings){(const char **)pins, 1};
-    cr_assert_eq(connect_tls_new(&relay, &tls, &err), 0, "%s", err.detail);
+    cr_assert_eq(connect_tls_new(&relay, NULL, NULL, &tls, &err), 0, "%s", err.detail);
     cr_expect_not_null(tls);
     transport_tls_free(tls);
 
     relay.tls = CONFIG_TLS_NONE;
-    cr_expect_eq(connect_tls_new(&relay, &tls, &err), 0);
+    cr_expect_eq(connect_tls_new(&relay, NULL, NULL, &tls, &err), 0);
     cr_expect_null(tls);
 }
 
@@ -143,13 +143,13 @@ Test(connect, contexts_that_cannot_be)
     struct error err;
     struct config_relay relay = a_relay();
     relay.tls_options.min_version = "1.1";
-    cr_expect_eq(connect_tls_new(&relay, &tls, &err), -1);
+    cr_expect_eq(connect_tls_new(&relay, NULL, NULL, &tls, &err), -1);
     cr_expect_eq(err.code, ERR_CONFIG);
     cr_expect_not_null(strstr(err.detail, "min_version"));
 
     relay = a_relay();
     relay.tls_options.ca_file = "/nowhere/ca.pem";
-    cr_expect_eq(connect_tls_new(&relay, &tls, &err), -1);
+    cr_expect_eq(connect_tls_new(&relay, NULL, NULL, &tls, &err), -1);
     cr_expect_eq(err.code, ERR_CONFIG);
     cr_expect_not_null(strstr(err.detail, "/nowhere/ca.pem"));
     cr_expect_null(tls);

@@ -410,7 +410,7 @@ Test(transport, a_changed_authority_counts_for_new_connections)
     cr_assert(transport_resumed(before.client));
 
     tls_identity_write(&stranger, f.ca, NULL);
-    transport_tls_refresh(tls, INT64_MAX / 2);
+    transport_tls_look(tls);
     tls_pair_open(&after, server, tls);
     cr_assert_eq(after.result, -1, "the session of a chain that is not trusted any more was used");
     cr_assert_eq(after.why.code, ERR_CERTIFICATE_UNTRUSTED);
@@ -419,7 +419,7 @@ Test(transport, a_changed_authority_counts_for_new_connections)
     tls_pair_close(&before);
 
     tls_identity_write(&f.authority, f.ca, NULL);
-    transport_tls_refresh(tls, INT64_MAX / 2 + 1000);
+    transport_tls_look(tls);
     cr_assert_not(resumes(server, tls));
     cr_assert(resumes(server, tls));
     tls_identity_clear(&stranger);
@@ -444,37 +444,76 @@ Test(transport, a_broken_file_changes_nothing)
     CLEANUP(transport_tls_free) struct transport_tls *tls = context_of(&settings);
     cr_assert_not(resumes(server, tls));
     write_text(f.ca, "nothing of the kind\n");
-    transport_tls_refresh(tls, 1000000);
+    transport_tls_look(tls);
     cr_assert(resumes(server, tls), "the old context is not in use any more");
     cr_assert_eq(unlink(f.ca), 0);
-    transport_tls_refresh(tls, 2000000);
+    transport_tls_look(tls);
     cr_assert(resumes(server, tls));
     SSL_CTX_free(server);
     fixture_clear(&f);
 }
 
-Test(transport, files_are_looked_at_once_a_second)
+static void await_look(struct reloader *reloader)
+{
+    uint64_t kick = reloader_kick(reloader);
+    while (!reloader_has_looked(reloader, kick))
+        usleep(1000);
+}
+
+/* By a thread of its own; a connection only takes what that has loaded. */
+Test(transport, the_reloader_looks_at_the_files)
+{
+    struct fixture f;
+    fixture_init(&f);
+    struct tls_pair pair;
+    struct reloader *reloader;
+    SSL_CTX *server = tls_server_new(&(struct tls_server_settings){.identity = &f.server});
+    struct tls_identity stranger;
+    tls_identity_init(&stranger, &(struct tls_identity_settings){.authority = true});
+    cr_assert_eq(reloader_start(&reloader, NULL), 0);
+    struct transport_tls_settings settings = trusting(&f);
+    settings.reloader = reloader;
+    CLEANUP(transport_tls_free) struct transport_tls *tls = context_of(&settings);
+    tls_pair_open(&pair, server, tls);
+    cr_assert_eq(pair.result, 1);
+    tls_pair_close(&pair);
+    tls_identity_write(&stranger, f.ca, NULL);
+    await_look(reloader);
+    tls_pair_open(&pair, server, tls);
+    cr_assert_eq(pair.result, -1);
+    tls_pair_close(&pair);
+    tls_identity_write(&f.authority, f.ca, NULL);
+    await_look(reloader);
+    tls_pair_open(&pair, server, tls);
+    cr_assert_eq(pair.result, 1);
+    tls_pair_close(&pair);
+    reloader_stop(reloader);
+    tls_identity_clear(&stranger);
+    SSL_CTX_free(server);
+    fixture_clear(&f);
+}
+
+/* Neither is anything read for it, nor does it outlive what it was made like. */
+Test(transport, one_like_another)
 {
     struct fixture f;
     fixture_init(&f);
     struct tls_pair pair;
     SSL_CTX *server = tls_server_new(&(struct tls_server_settings){.identity = &f.server});
-    struct tls_identity stranger;
-    tls_identity_init(&stranger, &(struct tls_identity_settings){.authority = true});
-    struct transport_tls_settings settings = trusting(&f);
-    CLEANUP(transport_tls_free) struct transport_tls *tls = context_of(&settings);
-    int64_t far_ms = INT64_MAX / 2; /* so that the handshakes themselves do not look */
-    transport_tls_refresh(tls, far_ms);
-    tls_identity_write(&stranger, f.ca, NULL);
-    transport_tls_refresh(tls, far_ms + 999);
-    tls_pair_open(&pair, server, tls);
-    cr_assert_eq(pair.result, 1);
+    struct transport_tls_settings settings = trusting(&f), like = trusting(&f);
+    struct transport_tls *tls = context_of(&settings);
+    cr_assert_eq(unlink(f.ca), 0);
+    like.like = tls;
+    CLEANUP(transport_tls_free) struct transport_tls *other = context_of(&like);
+    like.server_name = "elsewhere.test";
+    CLEANUP(transport_tls_free) struct transport_tls *wrong = context_of(&like);
+    transport_tls_free(tls);
+    tls_pair_open(&pair, server, other);
+    cr_assert_eq(pair.result, 1, "%s", pair.why.detail);
     tls_pair_close(&pair);
-    transport_tls_refresh(tls, far_ms + 1000);
-    tls_pair_open(&pair, server, tls);
-    cr_assert_eq(pair.result, -1);
+    tls_pair_open(&pair, server, wrong);
+    cr_assert_eq(pair.why.code, ERR_CERTIFICATE_NAME_MISMATCH);
     tls_pair_close(&pair);
-    tls_identity_clear(&stranger);
     SSL_CTX_free(server);
     fixture_clear(&f);
 }
@@ -515,13 +554,12 @@ Test(transport, a_renewed_client_certificate_is_shown)
     settings.key = f.key;
     tls_identity_write(&client[0], f.certificate, f.key);
     CLEANUP(transport_tls_free) struct transport_tls *tls = context_of(&settings);
-    int64_t far_ms = INT64_MAX / 2;
     cr_assert_eq(shown_serial(server, tls), serials[0]);
     tls_identity_write(&client[1], f.certificate, NULL);
-    transport_tls_refresh(tls, far_ms);
+    transport_tls_look(tls);
     cr_assert_eq(shown_serial(server, tls), serials[0]);
     tls_identity_write(&client[1], NULL, f.key);
-    transport_tls_refresh(tls, far_ms + 1000);
+    transport_tls_look(tls);
     cr_assert_eq(shown_serial(server, tls), serials[1]);
     tls_identity_clear(&client[0]);
     tls_identity_clear(&client[1]);
