@@ -164,6 +164,7 @@ static int post(const struct api_context *context, const json_t *message, json_t
                                               .method = "POST",
                                               .path = "/v1/messages",
                                               .header = get_header,
+                                              .header_list = get_header,
                                               .complete = on_complete}};
     char *body = json_dumps(message, JSON_COMPACT);
     local.request.arena = arena_new();

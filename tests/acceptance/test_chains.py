@@ -4,7 +4,8 @@ import ssl
 import unittest
 
 from certificates import Authority
-from gateway import Gateway, free_port
+from gateway import Gateway
+from ports import hold_port
 from test_verify import Case
 from troubles import NAME
 
@@ -164,7 +165,7 @@ class BehindStarttls(Case):
 class Hosts(Case):
     def test_in_brackets(self):
         """Not a name for the resolver."""
-        report = self.verify({"name": "x", "host": "[::1]", "port": free_port(), "tls": "starttls"})
+        report = self.verify({"name": "x", "host": "[::1]", "port": hold_port(), "tls": "starttls"})
         self.assertEqual(report["error"]["step"], "tcp")
 
 

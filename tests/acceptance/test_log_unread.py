@@ -10,6 +10,7 @@ import unittest.mock
 
 import gateway
 from gateway import POSTERN, Gateway, message, wait_until
+from ports import hold_port
 
 N_MESSAGES = 650  # at level debug their lines are far more than the 64 KiB of a pipe
 DROPPED = "postern_log_lines_dropped_total"
@@ -19,7 +20,8 @@ class Muted(Gateway):
     """A gateway whose log is a pipe that is not read unless a test does."""
 
     def __init__(self, settings=None):
-        super().__init__({"log": {"level": "debug"}, **(settings or {})}, start=False)
+        super().__init__({"log": {"level": "debug"}, "listen": f"127.0.0.1:{hold_port()}",
+                          **(settings or {})}, start=False)
         self.path = os.path.join(self.dir, "log")
         self.reader = None
 

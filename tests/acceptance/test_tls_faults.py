@@ -177,7 +177,7 @@ class Starttls(TlsCase):
             record = gateway.wait_for(id)
             self.assertEqual((events(record), record["recipients"][0]["attempts"]),
                              (["queued", "sent"], 1))
-            self.assertEqual([c.split(" ")[0] for c in relay.sessions[1].commands], ["EHLO"])
+            self.assertEqual([c.split(" ")[0] for c in relay.sessions[1].commands], ["EHLO", "QUIT"])
             self.assertGreater(len(relay.sessions), 2)
 
     def test_injected_before_the_handshake(self):  # fault 84
