@@ -8,18 +8,19 @@ leaves a process or a file behind or does not end, and if a sanitizer wrote a re
 passes a test whose process leaked.
 """
 import argparse
-import concurrent.futures
+import atexit
 import glob
 import json
 import os
+import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+import traceback
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -28,7 +29,7 @@ HANGS_S = 900  # no class takes that long, however loaded the machine
 MARK = "POSTERN_TEST_CLASS"  # in the environment of all that a class starts
 
 
-# --- one class, in a process of its own ---------------------------------------------------------
+# --- a job, in a process of its own ---------------------------------------------------------------
 
 class Result(unittest.TextTestResult):
     def __init__(self, *args, **more):
@@ -48,13 +49,8 @@ class Result(unittest.TextTestResult):
         self.passed += 1
 
 
-def add_paths(*folders):
-    sys.path[:0] = [os.path.join(ROOT, "tests", folder) for folder in (*folders, "support")]
-
-
 def run_classes(names, report):
     """A skipped test has not passed: none is."""
-    add_paths(*PYTHON)
     suite = unittest.defaultTestLoader.loadTestsFromNames(names.split(","))
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(suite)
     failed = len(result.failures) + len(result.errors) + len(result.skipped)
@@ -62,7 +58,58 @@ def run_classes(names, report):
         json.dump({"passed": result.passed, "failed": failed, "seconds": result.seconds}, f)
 
 
+class Job:
+    """It is forked from here, where the tests are loaded already."""
+
+    def __init__(self, name, build):
+        self.name, self.begun = name, time.monotonic()
+        self.scratch = tempfile.mkdtemp(prefix="pt")
+        os.chmod(self.scratch, 0o755)  # servers that drop their rights pass through it
+        self.report = self.scratch + ".json"
+        self.out = tempfile.TemporaryFile("w+", errors="replace")
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.perform(build)
+
+    def perform(self, build):
+        status = 1
+        try:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for fd in (1, 2):
+                os.dup2(self.out.fileno(), fd)
+            os.environ.update({MARK: self.scratch, "TMPDIR": self.scratch})
+            tempfile.tempdir = None
+            random.seed()
+            if self.name == UNIT:
+                binary = os.path.join(ROOT, build, "unit-tests")
+                os.chdir(ROOT)
+                os.execv(binary, [binary, "--jobs", "4"])
+            run_classes(self.name, self.report)
+            atexit._run_exitfuncs()  # of this process there is no other end
+            status = 0
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+
+    def took(self):
+        return time.monotonic() - self.begun
+
+    def text(self):
+        with self.out:
+            self.out.seek(0)
+            return self.out.read()
+
+
 # --- what there is to run -----------------------------------------------------------------------
+
+def add_paths(*folders):
+    sys.path[:0] = [os.path.join(ROOT, "tests", folder) for folder in (*folders, "support")]
+
 
 def all_tests(suite):
     for item in suite:
@@ -97,58 +144,58 @@ def load_times(*paths):
     return times
 
 
-# --- running it ---------------------------------------------------------------------------------
+# --- running them -------------------------------------------------------------------------------
 
 class Runner:
-    def __init__(self, build):
-        self.build = build
-        self.lock = threading.Lock()
+    def __init__(self, build, n_jobs):
+        self.build, self.n_jobs = build, n_jobs
+        self.jobs = {}
         self.passed = self.failed = 0
         self.failures, self.seconds, self.job_seconds = [], {}, {}
 
-    def command(self, job, report):
-        if job == UNIT:
-            return [os.path.join(ROOT, self.build, "unit-tests"), "--jobs", "4"]
-        return [sys.executable, os.path.abspath(__file__), "--build", self.build, "--classes", job,
-                report]
+    def run(self, names):
+        names = list(names)
+        try:
+            while names or self.jobs:
+                while names and len(self.jobs) < self.n_jobs:
+                    job = Job(names.pop(0), self.build)
+                    self.jobs[job.pid] = job
+                self.wait()
+        finally:
+            for job in self.jobs.values():  # who ends us ends them
+                end_marked(job.scratch)
+                shutil.rmtree(job.scratch, ignore_errors=True)
 
-    def run(self, job):
-        scratch = tempfile.mkdtemp(prefix="pt")
-        os.chmod(scratch, 0o755)  # servers that drop their rights pass through it
-        env = {**os.environ, MARK: scratch, "TMPDIR": scratch}
-        report, begun = scratch + ".json", time.monotonic()
-        with tempfile.TemporaryFile("w+", errors="replace") as out:
-            process = subprocess.Popen(self.command(job, report), cwd=ROOT, env=env,
-                                       stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                       start_new_session=True)
-            try:
-                process.wait(HANGS_S)
-                hung = []
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                hung = [f"it had not ended after {HANGS_S} s"]
-            out.seek(0)
-            text = out.read()
-        troubles = hung + left_processes(scratch) + left_files(scratch)
-        self.take(job, process.returncode, text, report, troubles, time.monotonic() - begun)
+    def wait(self):
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid in self.jobs:
+            self.take(self.jobs.pop(pid), os.waitstatus_to_exitcode(status), [])
+            return
+        time.sleep(0.02)
+        for job in list(self.jobs.values()):
+            if job.took() > HANGS_S:
+                os.killpg(job.pid, signal.SIGKILL)
+                os.waitpid(job.pid, 0)
+                del self.jobs[job.pid]
+                self.take(job, 0, [f"it had not ended after {HANGS_S} s"])
 
-    def take(self, job, status, text, report, troubles, took):
-        passed, failed, seconds = (count_unit if job == UNIT else read_report)(text, report)
+    def take(self, job, status, troubles):
+        text, took = job.text(), job.took()
+        passed, failed, seconds = (count_unit if job.name == UNIT else read_report)(text, job.report)
         if status != 0 and failed == 0:
             troubles.append(f"its process ended with {status}")
+        troubles += left_processes(job.scratch) + left_files(job.scratch)
         failed += len(troubles)
-        with self.lock:
-            self.passed, self.failed = self.passed + passed, self.failed + failed
-            self.job_seconds[job] = round(took, 1)
-            self.seconds.update(seconds)
-            print(f"--- {job}: {passed} passed, {failed} failed in {took:.1f} s")
-            if failed:
-                self.failures.append(job)
-                print(text.rstrip())
-            for trouble in troubles:
-                print(f"{job}: {trouble}")
-            sys.stdout.flush()
+        self.passed, self.failed = self.passed + passed, self.failed + failed
+        self.job_seconds[job.name] = round(took, 1)
+        self.seconds.update(seconds)
+        print(f"--- {job.name}: {passed} passed, {failed} failed in {took:.1f} s")
+        if failed:
+            self.failures.append(job.name)
+            print(text.rstrip())
+        for trouble in troubles:
+            print(f"{job.name}: {trouble}")
+        sys.stdout.flush()
 
 
 def count_unit(text, _report):
@@ -180,6 +227,14 @@ def marked_processes(scratch):
             continue
         if marked and not zombie:
             yield int(path.split("/")[2])
+
+
+def end_marked(scratch):
+    for pid in marked_processes(scratch):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
 
 
 def left_processes(scratch):
@@ -223,14 +278,10 @@ def main():
     parser.add_argument("--build", default="build/debug")
     parser.add_argument("--pattern", default="test_*.py")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("TEST_JOBS", "8")))
-    parser.add_argument("--classes", nargs=2, metavar=("NAMES", "REPORT"))
-    parser.add_argument("suites", nargs="*", choices=[UNIT, *PYTHON, []])
+    parser.add_argument("suites", nargs="+", choices=[UNIT, *PYTHON])
     args = parser.parse_args()
     os.environ["POSTERN"] = os.path.join(ROOT, args.build, "postern")
     os.environ["POSTERN_COMPOSE"] = os.path.join(ROOT, args.build, "compose")
-    if args.classes is not None:
-        run_classes(*args.classes)
-        return 0
     log = sanitize(args.build)
     begun = time.monotonic()
     jobs = find_jobs([suite for suite in args.suites if suite != UNIT], args.pattern)
@@ -238,10 +289,9 @@ def main():
     kept = os.path.join(ROOT, args.build, "test-seconds.json")
     times = load_times(os.path.join(ROOT, "tests", "seconds.json"), kept)
     jobs.sort(key=lambda job: -times.get(job, 5))
-    runner = Runner(args.build)
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for done in [pool.submit(runner.run, job) for job in jobs]:
-            done.result()
+    runner = Runner(args.build, args.jobs)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    runner.run(jobs)
     with open(kept, "w", encoding="utf-8") as f:
         json.dump({**times, **runner.job_seconds}, f, indent=0, sort_keys=True)
     for path in glob.glob(log + ".*"):

@@ -93,7 +93,7 @@ class Chain(Peers):
             ids, end, begun = [], time.monotonic() + LOAD_S, time.monotonic()
             while time.monotonic() < end:
                 ids.append(gateway.post(message(len(ids))).json()["id"])
-                time.sleep(0.01)
+                time.sleep(0.03)
             records = [gateway.wait_for(id) for id in ids]
             took = time.monotonic() - begun
             log = gateway.log()
