@@ -18,7 +18,7 @@ WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wpedantic -Wshadow -Wstrict-pro
 HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
 LDHARDENING := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 
-CFLAGS_debug := -O1 -g3 -Werror
+CFLAGS_debug := -O1 -g -Werror
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2
 CFLAGS_asan := -O1 -g3 -Werror -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_tsan := -O1 -g3 -Werror -fno-omit-frame-pointer -fsanitize=thread

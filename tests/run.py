@@ -86,7 +86,7 @@ class Job:
             if self.name == UNIT:
                 binary = os.path.join(ROOT, build, "unit-tests")
                 os.chdir(ROOT)
-                os.execv(binary, [binary, "--jobs", "4"])
+                os.execv(binary, [binary, "--jobs", "10"])
             run_classes(self.name, self.report)
             atexit._run_exitfuncs()  # of this process there is no other end
             status = 0
@@ -277,7 +277,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build/debug")
     parser.add_argument("--pattern", default="test_*.py")
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("TEST_JOBS", "8")))
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("TEST_JOBS", "12")))
     parser.add_argument("suites", nargs="+", choices=[UNIT, *PYTHON])
     args = parser.parse_args()
     os.environ["POSTERN"] = os.path.join(ROOT, args.build, "postern")
