@@ -18,7 +18,7 @@ struct block {
 
 struct arena {
     struct block *blocks; /* the newest first; only it has room */
-    bool wiping;
+    bool wiping, failed;
 };
 
 static struct block *block_new(size_t size)
@@ -55,18 +55,29 @@ void arena_free(struct arena *arena)
     free(arena);
 }
 
+bool arena_failed(const struct arena *arena)
+{
+    return arena->failed;
+}
+
+static void *fail(struct arena *arena)
+{
+    arena->failed = true;
+    return NULL;
+}
+
 void *arena_alloc(struct arena *arena, size_t size)
 {
     const size_t align = alignof(max_align_t);
     if (size > SIZE_MAX - sizeof(struct block) - align)
-        return NULL;
+        return fail(arena);
     size = (size + align - 1) / align * align;
 
     struct block *block = arena->blocks;
     if (block == NULL || block->size - block->used < size) {
         block = block_new(size > BLOCK_SIZE ? size : BLOCK_SIZE);
         if (block == NULL)
-            return NULL;
+            return fail(arena);
         block->next = arena->blocks;
         arena->blocks = block;
     }
@@ -78,7 +89,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 void *arena_alloc_array(struct arena *arena, size_t n, size_t size)
 {
     if (size != 0 && n > SIZE_MAX / size)
-        return NULL;
+        return fail(arena);
     return arena_alloc(arena, n * size);
 }
 

@@ -3,6 +3,7 @@
 
 /* Memory that is freed all at once: one arena per HTTP request and per delivery attempt. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -21,5 +22,8 @@ char *arena_strdup(struct arena *arena, const char *s);
 char *arena_strndup(struct arena *arena, const char *s, size_t len);
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Once any of these gave NULL, for ever: so that who makes much may look once, at the end. */
+bool arena_failed(const struct arena *arena);
 
 #endif

@@ -410,7 +410,7 @@ int reloader_start(struct reloader **reloader_out, struct error *err)
     if (thread_start("files", run, reloader) < 0) {
         lock_clear(&reloader->lock);
         free(reloader);
-        return error_set(err, ERR_IO, "no thread to be had for files");
+        return error_set(err, ERR_NOMEM, "no thread to be had for files");
     }
     *reloader_out = reloader;
     return 0;

@@ -59,7 +59,7 @@ static int load_tree(const char *path, json_t **tree_out, struct yaml_lines **li
     buffer_init(&text, FILE_MAX);
     /* All at once: growing would leave copies of the secrets in it behind. */
     int rc = buffer_reserve(&text, FILE_MAX) != NULL ? read_text(path, &text, err)
-                                                     : error_set(err, ERR_NOMEM, "configuration");
+                                                     : error_set(err, ERR_NOMEM, "out of memory");
     if (rc == 0)
         rc = yaml_load(text.data, text.len, tree_out, lines_out, err);
     if (text.data != NULL)
@@ -85,6 +85,23 @@ static void tell_lines(struct error_list *errors, const char *path, const struct
     }
 }
 
+/* 0, or -1 and every fault told. */
+static int understand(struct decoder *decoder, json_t *tree, struct config *config)
+{
+    struct error_list *errors = decoder->errors;
+    environment_apply(tree, decoder->environ_, errors);
+    decode_config(decoder, tree, config);
+    if (errors->n_total == 0 && !arena_failed(decoder->arena)) {
+        config_check(config, errors);
+        tell_lines(errors, decoder->file, decoder->lines);
+    }
+    if (arena_failed(decoder->arena)) { /* what is missing for that was taken for other faults */
+        error_list_clear(errors);
+        error_list_add(errors, "", "out of memory");
+    }
+    return errors->n_total > 0 ? -1 : 0;
+}
+
 int config_load(const char *path, const char *const *environ_, struct config **config_out,
                 struct error_list *errors)
 {
@@ -106,15 +123,10 @@ int config_load(const char *path, const char *const *environ_, struct config **c
 
     struct decoder decoder = {
         .arena = arena, .errors = errors, .environ_ = environ_, .file = path, .lines = lines};
-    environment_apply(tree, environ_, errors);
-    decode_config(&decoder, tree, config);
-    if (errors->n_total == 0) {
-        config_check(config, errors);
-        tell_lines(errors, path, lines);
-    }
+    int rc = understand(&decoder, tree, config);
     yaml_tree_free(tree);
     yaml_lines_free(lines);
-    if (errors->n_total > 0) {
+    if (rc < 0) {
         config_free(config);
         return -1;
     }

@@ -65,11 +65,14 @@ static const char *expand_name(struct decoder *d, const char *path, const char *
 static const char *expand(struct decoder *d, const char *path, const char *text)
 {
     CLEANUP(buffer_clear) struct buffer out;
-    const char *result = NULL;
     buffer_init(&out, STRING_MAX);
+    out.wiping = true;
     if (strstr(text, "${") == NULL && strlen(text) <= STRING_MAX)
         return arena_strdup(d->arena, text);
-    buffer_reserve(&out, STRING_MAX); /* growing would leave copies of a secret behind */
+    if (buffer_reserve(&out, STRING_MAX) == NULL) {
+        fault(d, path, "out of memory");
+        return NULL;
+    }
     while (*text != '\0') {
         if (strncmp(text, "$${", 3) == 0) {
             buffer_append_str(&out, "${");
@@ -79,20 +82,17 @@ static const char *expand(struct decoder *d, const char *path, const char *text)
             size_t n = end != NULL ? (size_t)(end - text) - 2 : 0;
             const char *value = expand_name(d, path, text + 2, n);
             if (value == NULL)
-                goto out;
+                return NULL;
             buffer_append_str(&out, value);
             text += n + 3;
         } else {
             buffer_append_char(&out, *text++);
         }
     }
-    result = out.failed ? NULL : arena_strndup(d->arena, out.data, out.len);
-    if (result == NULL)
-        fault(d, path, "too long");
-out:
-    if (out.data != NULL)
-        explicit_bzero(out.data, out.len);
-    return result;
+    if (!out.failed)
+        return arena_strndup(d->arena, out.data, out.len);
+    fault(d, path, "too long");
+    return NULL;
 }
 
 static const char *string_of(struct decoder *d, const char *path, const json_t *value)
@@ -182,8 +182,6 @@ static void set_strings(struct decoder *d, const char *path, struct config_strin
     size_t n = json_is_array(value) ? json_array_size(value) : 1;
     list->items = arena_alloc_array(d->arena, n + 1, sizeof(*list->items));
     list->n_items = 0;
-    if (list->items == NULL)
-        fault(d, path, "out of memory");
     for (size_t i = 0; list->items != NULL && i < n; i++) {
         const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
         char item_path[400];
@@ -200,13 +198,9 @@ static void set_durations(struct decoder *d, const char *path, void *at, const j
     set_strings(d, path, &list, value);
     size_t n_wanted = json_is_array(value) ? json_array_size(value) : 1;
     int64_t *ms = arena_alloc_array(d->arena, list.n_items + 1, sizeof(*ms));
-    if (list.n_items < n_wanted)
+    if (list.n_items < n_wanted || ms == NULL)
         return; /* told */
-    if (ms == NULL) {
-        fault(d, path, "out of memory");
-        return;
-    }
-    for (size_t i = 0; ms != NULL && i < list.n_items; i++)
+    for (size_t i = 0; i < list.n_items; i++)
         if (units_duration_ms(list.items[i], &ms[i]) < 0 || ms[i] == 0) {
             fault(d, path, "\"%s\" is not a duration such as 30s, 5m, 24h, 7d", list.items[i]);
             return;
@@ -223,10 +217,6 @@ static void set_rates(struct decoder *d, const char *path, struct config_rates *
     struct config_strings list;
     set_strings(d, path, &list, value);
     struct config_rate *items = arena_alloc_array(d->arena, list.n_items + 1, sizeof(*items));
-    if (items == NULL) {
-        fault(d, path, "out of memory");
-        return;
-    }
     for (size_t i = 0; items != NULL && i < list.n_items; i++)
         if (units_rate(list.items[i], &items[i].n, &items[i].per_ms) < 0) {
             fault(d, path, "\"%s\" is not a rate such as 10/s, 30/m, 1000/h, 10000/d",
@@ -580,9 +570,9 @@ static const struct service *known_service(struct decoder *d, const char *path, 
 static void take(struct decoder *d, const json_t *item, struct config_relay *relay,
                  const char *path, const char *value)
 {
-    const struct setting *setting = find(&section_relay, path, strlen(path));
-    if (is_given(item, path))
+    if (path == NULL || value == NULL || is_given(item, path))
         return;
+    const struct setting *setting = find(&section_relay, path, strlen(path));
     json_t *text = json_string(value);
     set_value(d, path, setting, relay, text);
     json_decref(text);
@@ -650,16 +640,12 @@ static void *decode_list(struct decoder *d, const json_t *list, const char *name
         return NULL;
     }
     char *items = arena_alloc_array(d->arena, n + 1, section->size);
-    if (items == NULL) {
-        fault(d, name, "out of memory");
-        return NULL;
-    }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; items != NULL && i < n; i++) {
         char full[64];
         snprintf(full, sizeof(full), "%s[%zu]", name, i);
         decode_item(d, section, full, json_array_get(list, i), items + i * section->size);
     }
-    *n_out = n;
+    *n_out = items != NULL ? n : 0;
     return items;
 }
 

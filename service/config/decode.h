@@ -1,7 +1,8 @@
 #ifndef POSTERN_CONFIG_DECODE_H
 #define POSTERN_CONFIG_DECODE_H
 
-/* From the tree to the structs, by the table of settings; every fault is told. */
+/* From the tree to the structs, by the table of settings; every fault is told, but for lack of
+ * memory, which the arena remembers. */
 
 #include <jansson.h>
 

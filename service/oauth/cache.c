@@ -134,7 +134,7 @@ void oauth_cache_free(struct oauth_cache *cache)
         fetch_free(cache->slots[i].fetch);
         oauth_token_unref(cache->slots[i].token);
     }
-    for (size_t i = 0; i < cache->n_clients; i++) /* none if `clients` is NULL */
+    for (size_t i = 0; cache->clients != NULL && i < cache->n_clients; i++)
         reload_free(cache->clients[i].trust);
     free(cache->clients);
     lock_clear(&cache->lock);

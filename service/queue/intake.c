@@ -6,8 +6,9 @@
 #include "base/clock.h"
 #include "queue/internal.h"
 
-void intake_answer(struct queue *queue, struct submission *submission, enum queue_answer_kind kind,
-                   const struct error *err)
+/* Takes the submission. `err` for QUEUE_REFUSED. */
+static void intake_answer(struct queue *queue, struct submission *submission,
+                          enum queue_answer_kind kind, const struct error *err)
 {
     struct intake *intake = &submission->intake;
     const struct queue_answer answer = {

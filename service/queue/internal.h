@@ -133,9 +133,6 @@ void turn_failed(struct queue *queue, const char *what, const struct error *err)
 
 /* --- intake.c ----------------------------------------------------------------------------- */
 
-/* Takes the submission. `err` for QUEUE_REFUSED. */
-void intake_answer(struct queue *queue, struct submission *submission, enum queue_answer_kind kind,
-                   const struct error *err);
 /* Those are refused for which the disk has no room. */
 void intake_refuse_unfit(struct queue *queue, struct submission_list *list);
 uint64_t submission_cost(const struct submission *submission); /* in the store, about */

@@ -17,7 +17,7 @@ struct recipe { /* both owned */
     char *relay, *path;
 };
 
-struct secret *secret_new(const char *text)
+static struct secret *secret_new(const char *text)
 {
     size_t size = strlen(text) + 1;
     struct secret *secret = malloc(sizeof(*secret) + size);

@@ -8,7 +8,6 @@
 
 struct secret;
 
-struct secret *secret_new(const char *text); /* NULL without memory */
 struct secret *secret_ref(struct secret *secret);
 void secret_unref(struct secret *secret); /* wipes with the last; NULL is fine */
 const char *secret_text(const struct secret *secret);

@@ -25,7 +25,7 @@ static void append_ip(char *to, size_t size, const ASN1_OCTET_STRING *octets)
         append_name(to, size, (const unsigned char *)ip, (int)strlen(ip));
 }
 
-void certificate_names(const X509 *certificate, char *names_out, size_t size)
+static void certificate_names(const X509 *certificate, char *names_out, size_t size)
 {
     names_out[0] = '\0';
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);

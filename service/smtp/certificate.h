@@ -21,7 +21,6 @@ void certificate_describe(const X509 *certificate, struct transport_certificate 
 /* One line: "CN = Lab Intermediate". */
 void certificate_subject(const X509 *certificate, char *subject_out, size_t size);
 void certificate_issuer(const X509 *certificate, char *issuer_out, size_t size);
-void certificate_names(const X509 *certificate, char *names_out, size_t size);
 /* Of the SubjectPublicKeyInfo (RFC 7469, 2.4), so that it outlives the certificate. "": no memory.
  */
 void certificate_pin(const X509 *certificate, char pin_out[CERTIFICATE_PIN_SIZE]);

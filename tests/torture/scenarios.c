@@ -1,10 +1,12 @@
 /* What is tortured: all that has hand-written unwinding. */
 
+#include <dirent.h>
 #include <jansson.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/decode.h"
 #include "api/problem.h"
@@ -41,9 +43,43 @@ static const char settings[] =
     "  - {name: a, host: 127.0.0.1, port: 9, tls: none}\n"
     "  - {name: b, host: 127.0.0.1, port: 9, tls: implicit, auth: {username: u, oauth: m},\n"
     "     rate: {messages: [10/s, 100/m]}}\n"
+    "  - {name: c, service: 'ses:eu-west-1', hostname: gw.example.com,\n"
+    "     auth: {username: \"${NAME}\", password: \"x${UNSET:-y}z\\n\"}}\n"
+    "  - {name: d, host: 'b\u00fccher.example', hostname: 'gw.b\u00fccher.example',\n"
+    "     proxy: 'socks5://u:p%40@127.0.0.1:9'}\n"
+    "api_keys:\n"
+    "  - {name: shop, key: k, scopes: [send, read], relay: a}\n"
     "routes:\n"
     "  - {match: {to: \"*@example.net\"}, relays: [b, a]}\n"
     "  - {relays: [a]}\n";
+
+/* --- files -------------------------------------------------------------------------------- */
+
+struct folder {
+    char path[64], file[128];
+};
+
+static void folder_make(struct folder *folder, const char *name)
+{
+    torture_pause();
+    snprintf(folder->path, sizeof(folder->path), "/tmp/postern-torture-XXXXXX");
+    TORTURE_CHECK(mkdtemp(folder->path) != NULL);
+    snprintf(folder->file, sizeof(folder->file), "%s/%s", folder->path, name);
+    torture_resume();
+}
+
+/* It holds files only. */
+static void folder_remove(const struct folder *folder)
+{
+    torture_pause();
+    DIR *dir = opendir(folder->path);
+    TORTURE_CHECK(dir != NULL);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        unlinkat(dirfd(dir), entry->d_name, 0);
+    closedir(dir);
+    TORTURE_CHECK(rmdir(folder->path) == 0);
+    torture_resume();
+}
 
 /* --- a request to the octets of a message ------------------------------------------------- */
 
@@ -117,10 +153,21 @@ static int load_config(struct error *err)
     CLEANUP(config_free) struct config *config = load(err);
     if (config == NULL)
         return -1;
-    TORTURE_CHECK(config->n_relays == 2 && config->n_routes == 2 && config->n_oauth == 1);
+    TORTURE_CHECK(config->n_relays == 4 && config->n_routes == 2 && config->n_oauth == 1);
     TORTURE_CHECK(config->relays[1].rate.messages.n_items == 2);
     TORTURE_CHECK(config->routes[0].relays.n_items == 2 && config->queue.n_retry == 2);
     TORTURE_CHECK(strcmp(config->relays[1].auth.oauth, "m") == 0);
+    TORTURE_CHECK(config->relays[0].hostname == NULL ||
+                  strchr(config->relays[0].hostname, '.') != NULL);
+    TORTURE_CHECK(strcmp(config->relays[2].host, "email-smtp.eu-west-1.amazonaws.com") == 0);
+    TORTURE_CHECK(strcmp(config->relays[2].hostname, "gw.example.com") == 0);
+    TORTURE_CHECK(strcmp(config->relays[2].auth.username, "value") == 0);
+    TORTURE_CHECK(strcmp(config->relays[2].auth.password, "xyz") == 0);
+    TORTURE_CHECK(strcmp(config->relays[3].host, "xn--bcher-kva.example") == 0);
+    TORTURE_CHECK(strcmp(config->relays[3].hostname, "gw.xn--bcher-kva.example") == 0);
+    TORTURE_CHECK(strcmp(config->relays[3].proxy.password, "p@") == 0);
+    TORTURE_CHECK(strcmp(config->api_keys[0].relay, "a") == 0);
+    TORTURE_CHECK(config->api_keys[0].scopes == (SCOPE_SEND | SCOPE_READ));
     return 0;
 }
 
@@ -137,7 +184,7 @@ static int start_engine(struct error *err)
     torture_resume();
     if (engine_start(config, &engine, err) < 0)
         return -1;
-    TORTURE_CHECK(relays_count(engine.relays) == 2 && engine.queue != NULL);
+    TORTURE_CHECK(relays_count(engine.relays) == 4 && engine.queue != NULL);
     engine_stop(&engine);
     return 0;
 }
@@ -178,27 +225,29 @@ static struct submission *write_letter(void)
     return s;
 }
 
-static int keep(struct store *store, const struct submission *letter, struct error *err)
+static int keep(const struct store_ops *ops, struct store *store, const struct submission *letter,
+                struct error *err)
 {
     int64_t seq;
     struct store_seen seen = {0};
-    if (store_memory.begin(store, err) < 0)
+    if (ops->begin(store, err) < 0)
         return -1;
-    if (store_memory.submit(store, letter, false, &seq, &seen, err) != STORE_SUBMIT_NEW) {
-        store_memory.rollback(store);
+    if (ops->submit(store, letter, false, &seq, &seen, err) != STORE_SUBMIT_NEW) {
+        ops->rollback(store);
         return -1;
     }
-    return store_memory.commit(store, err);
+    return ops->commit(store, err);
 }
 
-static int keep_again(struct store *store, const struct submission *letter, struct error *err)
+static int keep_again(const struct store_ops *ops, struct store *store,
+                      const struct submission *letter, struct error *err)
 {
     int64_t seq;
     struct store_seen seen = {0};
-    if (store_memory.begin(store, err) < 0)
+    if (ops->begin(store, err) < 0)
         return -1;
-    enum store_submitted submitted = store_memory.submit(store, letter, false, &seq, &seen, err);
-    store_memory.rollback(store);
+    enum store_submitted submitted = ops->submit(store, letter, false, &seq, &seen, err);
+    ops->rollback(store);
     if (submitted == STORE_SUBMIT_FAILED)
         return -1;
     TORTURE_CHECK(submitted == STORE_SUBMIT_REPLAY && strcmp(seen.body, "{\"first\":1}") == 0);
@@ -206,12 +255,12 @@ static int keep_again(struct store *store, const struct submission *letter, stru
     return 0;
 }
 
-static int deliver(struct store *store, struct error *err)
+static int deliver(const struct store_ops *ops, struct store *store, struct error *err)
 {
     struct delivery *list = NULL;
-    if (store_memory.begin(store, err) < 0)
+    if (ops->begin(store, err) < 0)
         return -1;
-    int rc = store_memory.load(store, T0 * 1000LL + 1, 10, 1 << 20, &list, err);
+    int rc = ops->load(store, T0 * 1000LL + 1, 10, 1 << 20, &list, err);
     if (rc == 0) {
         TORTURE_CHECK(list != NULL && list->next == NULL && list->n_recipients == 2);
         TORTURE_CHECK(list->content->len == 100);
@@ -223,23 +272,24 @@ static int deliver(struct store *store, struct error *err)
                                               .next_ms = next_ms,
                                               .keep_content = true};
         int64_t due_ms;
-        rc = store_memory.settle(store, &settlement, &due_ms, err);
+        rc = ops->settle(store, &settlement, &due_ms, err);
     }
     for (struct delivery *next; list != NULL; list = next) {
         next = list->next;
         delivery_free(list);
     }
     if (rc < 0) {
-        store_memory.rollback(store);
+        ops->rollback(store);
         return -1;
     }
-    return store_memory.commit(store, err);
+    return ops->commit(store, err);
 }
 
-static int look_up(struct store *store, const char *id, struct error *err)
+static int look_up(const struct store_ops *ops, struct store *store, const char *id,
+                   struct error *err)
 {
     CLEANUP(message_record_free) struct message_record *record = NULL;
-    if (store_memory.find(store, id, &record, err) < 0)
+    if (ops->find(store, id, &record, err) < 0)
         return -1;
     TORTURE_CHECK(record->n_recipients == 2 && strcmp(record->subject, "hello") == 0);
     TORTURE_CHECK(record->recipients[0].status == RECIPIENT_SENT);
@@ -247,19 +297,40 @@ static int look_up(struct store *store, const char *id, struct error *err)
     return 0;
 }
 
-static int use_store(struct error *err)
+static int use_store(const struct store_ops *ops, const char *location, struct error *err)
 {
     struct store *store = NULL;
     CLEANUP(submission_free) struct submission *letter = write_letter();
     if (letter == NULL)
         return error_set(err, ERR_NOMEM, "scenario's own");
-    if (store_memory.open("", &store, err) < 0)
+    if (ops->open(location, &store, err) < 0)
         return -1;
-    int rc = keep(store, letter, err) < 0 || keep_again(store, letter, err) < 0 ||
-                     deliver(store, err) < 0 || look_up(store, letter->id, err) < 0
+    int rc = keep(ops, store, letter, err) < 0 || keep_again(ops, store, letter, err) < 0 ||
+                     deliver(ops, store, err) < 0 || look_up(ops, store, letter->id, err) < 0
                  ? -1
                  : 0;
-    store_memory.close(store);
+    ops->close(store);
+    return rc;
+}
+
+static int use_store_memory(struct error *err)
+{
+    return use_store(&store_memory, "", err);
+}
+
+/* What a failure left is a store that can be used. */
+static int use_store_sqlite(struct error *err)
+{
+    struct folder folder;
+    folder_make(&folder, "queue.db");
+    int rc = use_store(&store_sqlite, folder.file, err);
+    if (rc < 0) {
+        struct store *store = NULL;
+        torture_pause();
+        TORTURE_CHECK(store_sqlite.open(folder.file, &store, NULL) == 0);
+        store_sqlite.close(store);
+    }
+    folder_remove(&folder);
     return rc;
 }
 
@@ -275,7 +346,7 @@ static int make_tls(struct error *err)
     CLEANUP(transport_tls_free) struct transport_tls *made = NULL;
     if (transport_tls_new(&tls, &made, err) < 0)
         return -1;
-    X509 *shown = NULL;
+    struct transport_shown shown = {0};
     SSL *ssl = transport_tls_open(made, &shown);
     if (ssl == NULL)
         return error_set(err, ERR_NOMEM, "connection");
@@ -363,19 +434,38 @@ static int obtain_token(struct error *err)
     return 0;
 }
 
-static int use_vault(struct error *err)
+static int use_vault(const struct vault_settings *where, struct error *err)
 {
-    static const struct vault_settings where = {.key = "0123456789abcdef0123456789abcdef"
-                                                       "0123456789abcdef0123456789abcdef"};
     CLEANUP(vault_close) struct vault *vault = NULL;
     char *secret = NULL;
-    if (vault_open(&where, &vault, err) < 0 || vault_put(vault, "a", "one", err) < 0 ||
+    if (vault_open(where, &vault, err) < 0 || vault_put(vault, "a", "one", err) < 0 ||
         vault_put(vault, "b", "two", err) < 0 || vault_put(vault, "a", "three", err) < 0 ||
-        vault_delete(vault, "b", err) < 0 || vault_get(vault, "a", &secret, err) < 0)
+        vault_put(vault, "b", NULL, err) < 0 || vault_get(vault, "a", &secret, err) < 0)
         return -1;
     TORTURE_CHECK(strcmp(secret, "three") == 0);
     free(secret);
     return 0;
+}
+
+static int use_vault_in_memory(struct error *err)
+{
+    static const struct vault_settings where = {.key = "0123456789abcdef0123456789abcdef"
+                                                       "0123456789abcdef0123456789abcdef"};
+    return use_vault(&where, err);
+}
+
+/* The key is made too. What a failure left is read by whoever opens it next. */
+static int use_vault_in_file(struct error *err)
+{
+    struct folder folder;
+    folder_make(&folder, "grants");
+    const struct vault_settings where = {.path = folder.file};
+    int rc = use_vault(&where, err);
+    torture_pause();
+    if (rc < 0)
+        TORTURE_CHECK(use_vault(&where, NULL) == 0);
+    folder_remove(&folder);
+    return rc;
 }
 
 /* --- a conversation ----------------------------------------------------------------------- */
@@ -463,11 +553,13 @@ const struct torture_scenario torture_scenarios[] = {
     {"compose", compose},
     {"config", load_config},
     {"engine", start_engine},
-    {"store", use_store},
+    {"store memory", use_store_memory},
+    {"store sqlite", use_store_sqlite},
     {"tls", make_tls},
     {"login", log_in},
     {"token", obtain_token},
-    {"vault", use_vault},
+    {"vault memory", use_vault_in_memory},
+    {"vault file", use_vault_in_file},
     {"dialogue", converse},
     {"problem", answer_problem},
     {NULL, NULL},

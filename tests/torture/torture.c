@@ -89,7 +89,8 @@ char *__wrap_strndup(const char *text, size_t n)
     return fails() ? NULL : __real_strndup(text, n);
 }
 
-/* An arena asks for memory so rarely that few of its users would ever see it fail. */
+/* An arena asks for memory so rarely that few of its users would ever see it fail. It remembers
+ * that it did, so it is asked all the same, for more than there is. */
 void *__real_arena_alloc(struct arena *arena, size_t size);
 void *__real_arena_alloc_array(struct arena *arena, size_t n, size_t size);
 char *__real_arena_strdup(struct arena *arena, const char *s);
@@ -101,22 +102,22 @@ char *__wrap_arena_strndup(struct arena *arena, const char *s, size_t len);
 
 void *__wrap_arena_alloc(struct arena *arena, size_t size)
 {
-    return fails() ? NULL : __real_arena_alloc(arena, size);
+    return __real_arena_alloc(arena, fails() ? SIZE_MAX : size);
 }
 
 void *__wrap_arena_alloc_array(struct arena *arena, size_t n, size_t size)
 {
-    return fails() ? NULL : __real_arena_alloc_array(arena, n, size);
+    return __real_arena_alloc_array(arena, fails() ? SIZE_MAX : n, size);
 }
 
 char *__wrap_arena_strdup(struct arena *arena, const char *s)
 {
-    return fails() ? NULL : __real_arena_strdup(arena, s);
+    return fails() ? __real_arena_alloc(arena, SIZE_MAX) : __real_arena_strdup(arena, s);
 }
 
 char *__wrap_arena_strndup(struct arena *arena, const char *s, size_t len)
 {
-    return fails() ? NULL : __real_arena_strndup(arena, s, len);
+    return fails() ? __real_arena_alloc(arena, SIZE_MAX) : __real_arena_strndup(arena, s, len);
 }
 
 void torture_pause(void)

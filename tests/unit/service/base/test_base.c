@@ -64,6 +64,17 @@ Test(arena, gives_zeroed_memory_of_any_size)
     arena_free(arena);
 }
 
+Test(arena, remembers_what_it_could_not_give)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    cr_expect_not_null(arena_alloc(arena, 1));
+    cr_expect(!arena_failed(arena));
+    cr_expect_null(arena_alloc_array(arena, SIZE_MAX / 2, 3));
+    cr_expect(arena_failed(arena));
+    cr_expect_not_null(arena_strdup(arena, "a"));
+    cr_expect(arena_failed(arena));
+}
+
 Test(error, is_harmless_to_a_terminal)
 {
     struct error err;
