@@ -55,6 +55,26 @@ class Distrust(unittest.TestCase):
             self.assert_sent_once(gateway, relay, self.send(gateway, 5))
             self.assertEqual(self.n_bdat, 0)
 
+    def test_who_throws_a_segment_s_rest_away_gets_one_command_at_a_time(self):
+        """It offers PIPELINING, and reads no more than one command of what has come."""
+        def hears_one(session, event, argument):
+            if event == "mail":
+                thrown_away.append(bool(session.wire.unread))
+                session.wire.unread = b""
+            return None
+        thrown_away = []
+        with FakeRelay(hears_one, gathers=True) as relay, Gateway({
+                "relays": [relay.settings(connections={"max": 1}, timeouts={"command": "2s"})],
+                "queue": {"retry": ["100ms"]}}) as gateway:
+            first = gateway.wait_for(self.send(gateway, 1)[0], seconds=60)
+            self.assertEqual(first["status"], "sent", first)
+            self.assertEqual(thrown_away, [True, False])
+            self.assertEqual(len(relay.sessions), 2)
+            relay.messages.clear()
+            self.assert_sent_once(gateway, relay, self.send(gateway, 3))
+            self.assertEqual(thrown_away, [True] + 4 * [False])
+            self.assertEqual(gateway.log().count("offers what it does not do"), 1)
+
     def test_answered_while_frozen(self):
         arrived, said = threading.Event(), threading.Event()
         frozen = threading.Event()

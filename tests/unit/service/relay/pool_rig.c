@@ -105,6 +105,7 @@ void pool_rig_fill_ledger(struct pool_rig *rig)
 {
     const struct flight flight = {.seq = INT64_MAX};
     int slot;
+    rig_sync(&rig->mail); /* what was settled has left its slot */
     while ((slot = flight_ledger_enter(rig->mail.queue->ledger, flight)) >= 0)
         slots[n_slots++] = slot;
     cr_assert_gt(n_slots, 0);
