@@ -18,7 +18,7 @@ static int open_without_shared_memory(sqlite3_vfs *vfs, const char *name, sqlite
 {
     static sqlite3_io_methods methods;
     int rc = real->xOpen(real, name, file, flags, flags_out);
-    if (rc == SQLITE_OK) {
+    if (rc == SQLITE_OK && (flags & SQLITE_OPEN_MAIN_DB) != 0) {
         methods = *file->pMethods;
         methods.iVersion = 1; /* those of shared memory came with 2 */
         file->pMethods = &methods;
@@ -37,7 +37,12 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    remove(path);
+    static const char *const files[] = {"", ".lock", ".reserve"};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        char file[128];
+        snprintf(file, sizeof(file), "%s%s", path, files[i]);
+        remove(file);
+    }
     cr_expect_eq(rmdir(folder), 0, "something was left behind");
 }
 
