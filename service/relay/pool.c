@@ -136,28 +136,33 @@ int64_t pool_n_carried(const struct delivery *delivery)
     return n;
 }
 
-/* How many recipients go now; the others are held back until the delivery comes round again. */
-static void hold_back_excess(struct relay *relay, struct delivery *delivery, int64_t now_ms)
+/* How many of its recipients may go now; they count from here on. Under the lock. */
+static int64_t take_rates(struct relay *relay, const struct delivery *delivery, int64_t now_ms)
 {
     int64_t n_wanted = pool_n_carried(delivery), most = relay->settings->max_recipients;
     if (most > 0)
         n_wanted = smallest(n_wanted, most);
     rate_take(relay->messages, 1, now_ms);
-    int64_t n = rate_take(relay->recipients, n_wanted, now_ms);
+    return rate_take(relay->recipients, n_wanted, now_ms);
+}
+
+/* All but the first `n` stay behind until the delivery comes round again. */
+static void hold_back_excess(struct delivery *delivery, int64_t n)
+{
     for (size_t i = 0; i < delivery->n_recipients; i++)
         if (!delivery->recipients[i].held_back && n-- <= 0)
             delivery->recipients[i].held_back = true;
 }
 
-static struct delivery *take_ready(struct relay *relay, size_t n_under_way)
+static struct delivery *take_ready(struct relay *relay, size_t n_under_way, int64_t now_ms,
+                                   int64_t *n_recipients_out)
 {
-    int64_t now_ms = clock_mono_ms();
     struct delivery *delivery = NULL;
     pthread_mutex_lock(&relay->lock);
     if (carries_now(relay, now_ms) && (n_under_way == 0 || may_deepen(relay, now_ms)))
         delivery = ready_take(&relay->ready);
     if (delivery != NULL)
-        hold_back_excess(relay, delivery, now_ms);
+        *n_recipients_out = take_rates(relay, delivery, now_ms);
     pthread_mutex_unlock(&relay->lock);
     return delivery;
 }
@@ -171,16 +176,20 @@ static void put_back(struct relay *relay, struct delivery *delivery)
     pthread_mutex_unlock(&relay->lock);
 }
 
+/* Nobody is held back before it departs: what is put back must find the rates as they are then. */
 struct delivery *pool_pull(struct relay *relay, size_t n_under_way)
 {
     struct delivery *delivery;
-    while ((delivery = take_ready(relay, n_under_way)) != NULL) {
+    int64_t now_ms = clock_mono_ms(), n_recipients;
+    while ((delivery = take_ready(relay, n_under_way, now_ms, &n_recipients)) != NULL) {
         delivery->relay = relay->settings->name;
         delivery->hold_in_doubt = relay->settings->on_in_doubt == 1;
         enum queue_departure departure = queue_depart(relay->around.queue, delivery);
-        if (departure == QUEUE_DEPARTS)
+        if (departure == QUEUE_DEPARTS) {
+            hold_back_excess(delivery, n_recipients);
             return delivery;
-        pool_not_sent(relay, 1, pool_n_carried(delivery), clock_mono_ms());
+        }
+        pool_not_sent(relay, 1, n_recipients, now_ms);
         if (departure == QUEUE_DEPARTS_NOT_NOW) {
             put_back(relay, delivery);
             return NULL;

@@ -43,7 +43,7 @@ struct smtp_dialogue {
     struct smtp_owed_queue owed;
     enum smtp_step last_step; /* answered last */
     int64_t since_ms;         /* when the first of them became the first, or last made progress */
-    int64_t first_ms;         /* when it became the first */
+    int64_t first_ms;         /* when it became the first; later by what this process stood still */
     uint64_t first_written;   /* ... and `written` then */
 
     uint64_t pulled, written; /* octets, ever */
@@ -970,12 +970,22 @@ size_t smtp_dialogue_pull(struct smtp_dialogue *d, char *buf, size_t size)
     return len;
 }
 
+/* Nobody stalls for longer than he may: in a gap beyond that this process stood still (stopped, or
+ * its machine was), and the server is not to blame for a rate that was nobody's. */
+static int64_t stood_still_ms(const struct smtp_dialogue *d, int64_t now_ms)
+{
+    int64_t gap_ms = now_ms - d->since_ms;
+    return gap_ms > d->options->timeouts.data ? gap_ms : 0;
+}
+
 void smtp_dialogue_written(struct smtp_dialogue *d, size_t len, int64_t now_ms)
 {
     assert(len <= d->pulled - d->written);
     const struct smtp_owed *first = smtp_owed_first(&d->owed);
-    if (first != NULL && first->ends > d->written)
+    if (first != NULL && first->ends > d->written) {
+        d->first_ms += stood_still_ms(d, now_ms);
         d->since_ms = now_ms;
+    }
     d->written += len;
 }
 

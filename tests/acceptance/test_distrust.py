@@ -55,6 +55,26 @@ class Distrust(unittest.TestCase):
             self.assert_sent_once(gateway, relay, self.send(gateway, 5))
             self.assertEqual(self.n_bdat, 0)
 
+    def test_who_throws_a_segment_s_rest_away_gets_one_command_at_a_time(self):
+        """It offers PIPELINING, and reads no more than one command of what has come."""
+        def hears_one(session, event, argument):
+            if event == "mail":
+                thrown_away.append(bool(session.wire.unread))
+                session.wire.unread = b""
+            return None
+        thrown_away = []
+        with FakeRelay(hears_one, gathers=True) as relay, Gateway({
+                "relays": [relay.settings(connections={"max": 1}, timeouts={"command": "2s"})],
+                "queue": {"retry": ["100ms"]}}) as gateway:
+            first = gateway.wait_for(self.send(gateway, 1)[0], seconds=60)
+            self.assertEqual(first["status"], "sent", first)
+            self.assertEqual(thrown_away, [True, False])
+            self.assertEqual(len(relay.sessions), 2)
+            relay.messages.clear()
+            self.assert_sent_once(gateway, relay, self.send(gateway, 3))
+            self.assertEqual(thrown_away, [True] + 4 * [False])
+            self.assertEqual(gateway.log().count("offers what it does not do"), 1)
+
     def test_answered_while_frozen(self):
         arrived, said = threading.Event(), threading.Event()
         frozen = threading.Event()
@@ -70,18 +90,63 @@ class Distrust(unittest.TestCase):
             return ""
         with FakeRelay(late) as relay, Gateway(
                 {"relays": [relay.settings(timeouts={"final": "2s"})]}) as gateway:
-            id_ = self.send(gateway, 1)[0]
-            self.assertTrue(arrived.wait(30))
-            os.kill(gateway.process.pid, signal.SIGSTOP)
-            try:
-                frozen.set()
-                self.assertTrue(said.wait(30))
-                time.sleep(3)  # the deadline passes: for longer than that is no matter
-            finally:
-                os.kill(gateway.process.pid, signal.SIGCONT)
-            record = gateway.wait_for(id_, seconds=30)
-            self.assertEqual((record["status"], record["recipients"][0]["attempts"]), ("sent", 1))
+            self.freeze_across_the_answer(gateway, arrived, frozen, said)
             self.assertEqual(len(relay.arrived), 1)
+
+    def freeze_across_the_answer(self, gateway, arrived, frozen, said):
+        """Its deadline of 2 s passes while the answer lies there."""
+        id_ = self.send(gateway, 1)[0]
+        self.assertTrue(arrived.wait(30))
+        os.kill(gateway.process.pid, signal.SIGSTOP)
+        try:
+            frozen.set()
+            self.assertTrue(said.wait(30))
+            time.sleep(3)  # the deadline passes: for longer than that is no matter
+        finally:
+            os.kill(gateway.process.pid, signal.SIGCONT)
+        record = gateway.wait_for(id_, seconds=30)
+        self.assertEqual((record["status"], record["recipients"][0]["attempts"]), ("sent", 1))
+
+    def assert_first_was_of_use(self, gateway, relay):
+        """The gateway may have looked, by another, why nobody let it in for so long."""
+        self.assertEqual([s.n_messages for s in relay.sessions if s.n_messages > 0], [1])
+        self.assertEqual(relay.sessions[0].n_messages, 1)
+        self.assertEqual(gateway.log().count("relay trouble"), 0)
+
+    def test_a_way_opened_while_frozen(self):
+        """The server is its own proxy: it opens the way to itself."""
+        arrived, frozen, said = threading.Event(), threading.Event(), threading.Event()
+
+        class Proxied(FakeRelay):
+            def opened(self, session):
+                while session.wire.line() not in (b"\r\n", b""):
+                    pass
+                arrived.set()
+                frozen.wait(30)
+                session.send("HTTP/1.1 200 go\r\n\r\n")
+                session.wire.flush()
+                said.set()
+        with Proxied() as relay, Gateway({"relays": [relay.settings(
+                proxy=f"http://127.0.0.1:{relay.port}", timeouts={"connect": "2s"})]}) as gateway:
+            self.freeze_across_the_answer(gateway, arrived, frozen, said)
+            self.assert_first_was_of_use(gateway, relay)
+
+    def test_greeted_while_frozen(self):
+        arrived, frozen, said = threading.Event(), threading.Event(), threading.Event()
+
+        def late(session, event, argument):
+            if event != "connect":
+                return None
+            arrived.set()
+            frozen.wait(30)
+            session.send("220 hi\r\n")
+            session.wire.flush()
+            said.set()
+            return ""
+        with FakeRelay(late) as relay, Gateway(
+                {"relays": [relay.settings(timeouts={"greeting": "2s"})]}) as gateway:
+            self.freeze_across_the_answer(gateway, arrived, frozen, said)
+            self.assert_first_was_of_use(gateway, relay)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,31 @@ class Idle(unittest.TestCase):
 
 
 class Ends(unittest.TestCase):
+    def test_one_past_its_lifetime_takes_no_more(self):
+        """Neither one that is busy when its lifetime ends, nor one that is idle then."""
+        answer = threading.Event()
+
+        def waits(session, event, argument):
+            if event == "dot" and session is fake.sessions[0]:
+                answer.wait(120)
+            return None
+
+        with FakeRelay(waits) as fake:
+            settings = fake.settings(connections={"max": 1, "lifetime": "30s"}, window=1)
+            with Gateway({"relays": [settings]}, speed=30) as gateway:
+                ids = [gateway.post(message()).json()["id"] for _ in range(2)]
+                wait_until(lambda: fake.arrived)
+                time.sleep(2)  # a minute there: longer does no harm
+                answer.set()
+                for id in ids:
+                    self.assertEqual(gateway.wait_for(id)["status"], "sent")
+                self.assertEqual(fake.sessions[0].n_messages, 1)
+                self.assertEqual(fake.sessions[0].commands[-1], "QUIT")
+                wait_until(lambda: relay(gateway)["connections"]["open"] == 0)
+                self.assertEqual({s.commands[-1] for s in fake.sessions}, {"QUIT"})
+                self.assertEqual(relay(gateway)["state"], "up")
+                self.assertIsNone(relay(gateway)["last_error"])
+
     def test_a_login_may_take_longer_than_a_connection_lives(self):
         def slow_greeting(session, event, argument):
             if event == "connect":

@@ -73,6 +73,8 @@ struct row {
 };
 
 static const struct row rows[] = {
+    {"who has no name says its address", "EHLO [127.0.0.1]\r\nNOOP\r\n", "250 2.0.0 Ok\r\n", ""},
+    {"... of IPv6", "EHLO [IPv6:2001:db8::1]\r\nNOOP\r\n", "250 2.0.0 Ok\r\n", ""},
     {"one mail", START "hi\r\n.\r\nQUIT\r\n", ENVELOPE OK "221 2.0.0 Bye\r\n", "a@x>b@y:hi\r\n|"},
     {"two mails, pipelined", START "1\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<c@y>\r\nDATA\r\n2\r\n.\r\n",
      ENVELOPE OK ENVELOPE OK, "a@x>b@y:1\r\n|>c@y:2\r\n|"},

@@ -114,6 +114,31 @@ Test(deadline, the_lowest_rate_goes_on)
     end(&f);
 }
 
+/* Time in which this process stood still was nobody's: a server that reads on is not cut off. */
+Test(deadline, frozen_time_counts_against_nobody)
+{
+    struct fixture f = {0};
+    begin(&f);
+    for (int freeze = 0; freeze < 3; freeze++) {
+        for (int second = 0; second < 60; second++) { /* a little faster than it must be */
+            f.now_ms += 1000;
+            cr_assert_lt(f.now_ms, deadline_of(&f, SMTP_STEP_CONTENT));
+            say(&f, 1200);
+        }
+        f.now_ms += 3600 * 1000;
+        cr_assert_geq(f.now_ms, deadline_of(&f, SMTP_STEP_CONTENT));
+        say(&f, 1200); /* there was room when it was looked at once more */
+        cr_assert_eq(deadline_of(&f, SMTP_STEP_CONTENT), f.now_ms + STALL_MS);
+    }
+    int64_t thawed_ms = f.now_ms;
+    while (f.now_ms < deadline_of(&f, SMTP_STEP_CONTENT)) { /* but a trickle is one as before */
+        say(&f, 1);
+        f.now_ms += 10000;
+        cr_assert_lt(f.now_ms, thawed_ms + 4 * STALL_MS);
+    }
+    end(&f);
+}
+
 /* Replies in pieces are no progress: each has one deadline. */
 Test(deadline, a_reply_that_drips_puts_nothing_off)
 {
