@@ -24,7 +24,7 @@ enum way { WAY_DIRECT, WAY_RING, WAY_NOWHERE };
 static atomic_int configured_level = LOG_LEVEL_INFO;
 static atomic_int configured_format = LOG_FORMAT_LOGFMT;
 static atomic_int way = WAY_DIRECT;
-static struct metric *dropped_total;
+static struct metric *dropped_total, *waiting_bytes;
 
 /* Static, so that a thread which is stuck in its write() always has what it is writing. */
 static struct {
@@ -65,6 +65,7 @@ static void put(const char *line, size_t len)
     memcpy(ring.data + at, line, first);
     memcpy(ring.data, line + first, len - first);
     ring.head += len;
+    metric_set(waiting_bytes, (int64_t)(ring.head - ring.tail));
 }
 
 /* Where the lines are missing, if room is left for `more` octets behind it. */
@@ -134,10 +135,12 @@ static void write_oldest(void)
     ssize_t n = writev(STDERR_FILENO, parts, n_parts);
     int why = errno;
     lock_take(&ring.lock);
-    if (n > 0)
+    if (n > 0) {
         ring.tail += (size_t)n;
-    else if (n == 0 || why != EINTR)
+        metric_set(waiting_bytes, (int64_t)(ring.head - ring.tail));
+    } else if (n == 0 || why != EINTR) {
         pause_after(n == 0 ? EIO : why);
+    }
 }
 
 static void *run(void *arg)
@@ -168,6 +171,7 @@ int log_start(struct error *err)
     dropped_total =
         metric_counter("postern_log_lines_dropped_total",
                        "Lines of the log that were dropped because nobody read it in time.", NULL);
+    waiting_bytes = metric_gauge("postern_log_waiting_bytes", "Of the log, not written yet.", NULL);
     lock_init(&ring.lock);
     ring.stop = ring.stopped = false;
     if (pthread_create(&ring.thread, NULL, run, NULL) != 0) {
