@@ -137,6 +137,7 @@ def main():
     args = arguments.parse_args()
     os.environ["POSTERN"] = os.path.join(args.build, "postern")
     from gateway import Gateway
+    from ports import hold_port
 
     dice = random.Random(args.seed)
     print(f"seed {args.seed}", flush=True)
@@ -145,7 +146,8 @@ def main():
     relay = {"name": "count", "host": "127.0.0.1", "port": receiver.server_address[1],
              "tls": "none", "connections": {"max": 6}}
     begun = time.monotonic()
-    with Gateway({"relays": [relay], "queue": {"retry": ["1s"]}, "log": {"level": "warn"}}) as gateway:
+    with Gateway({"relays": [relay], "queue": {"retry": ["1s"]}, "log": {"level": "warn"},
+                  "listen": f"127.0.0.1:{hold_port()}"}) as gateway:
         posters = Posters(gateway, args.posters)
         for thread in posters.threads:
             thread.start()
