@@ -73,11 +73,11 @@ class Ends(unittest.TestCase):
             return None
 
         with FakeRelay(waits) as fake:
-            settings = fake.settings(connections={"max": 1, "lifetime": "30s"}, window=1)
-            with Gateway({"relays": [settings]}, speed=30) as gateway:
+            settings = fake.settings(connections={"max": 1, "lifetime": "1s"}, window=1)
+            with Gateway({"relays": [settings]}) as gateway:
                 ids = [gateway.post(message()).json()["id"] for _ in range(2)]
                 wait_until(lambda: fake.arrived)
-                time.sleep(2)  # a minute there: longer does no harm
+                time.sleep(1.5)  # longer does no harm
                 answer.set()
                 for id in ids:
                     self.assertEqual(gateway.wait_for(id)["status"], "sent")
