@@ -73,7 +73,7 @@ static bool proxy_holds(const struct config_proxy *proxy)
 static bool relay_holds(const struct config_relay *relay)
 {
     return relay->port != 0 && strpbrk(relay->host, "\r\n ") == NULL &&
-           strpbrk(relay->hostname, "\r\n ") == NULL &&
+           (relay->hostname == NULL || strpbrk(relay->hostname, "\r\n ") == NULL) &&
            (relay->auth.username == NULL || relay->auth.password != NULL) && relay->window >= 1 &&
            relay->max_recipients >= 0 && relay->connections.max >= 1 &&
            rates_hold(&relay->rate.messages) && rates_hold(&relay->rate.recipients) &&

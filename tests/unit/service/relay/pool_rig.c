@@ -103,7 +103,7 @@ int64_t pool_rig_used(struct pool_rig *rig, const char *of)
 
 void pool_rig_fill_ledger(struct pool_rig *rig)
 {
-    const struct flight flight = {.seq = INT64_MAX};
+    const struct flight flight = {.seq = INT64_MAX / 4};
     int slot;
     rig_sync(&rig->mail); /* what was settled has left its slot */
     while ((slot = flight_ledger_enter(rig->mail.queue->ledger, flight)) >= 0)
