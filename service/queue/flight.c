@@ -34,7 +34,7 @@ struct flight_ledger {
  * to hold. */
 static int64_t pack(struct flight flight)
 {
-    assert(flight.seq > 0 && flight.seq <= INT64_MAX / 4); /* they count up from one */
+    assert(flight.seq > 0 && flight.seq <= INT64_MAX / 2); /* they count up from one */
     return flight.seq * 2 + flight.hold;
 }
 

@@ -115,7 +115,7 @@ static void begin_where_there_is_room(struct talk *talk)
     while (talk->n_begun < MESSAGES_MAX && smtp_dialogue_room(talk->dialogue)) {
         begin(talk);
         take_results(talk); /* what the server cannot take comes out at once */
-        require(smtp_dialogue_under_way(talk->dialogue) <= talk->window);
+        require(talk->n_begun - talk->n_ended <= talk->window);
     }
 }
 
