@@ -94,7 +94,7 @@ deps-bench:
 
 .PHONY: run
 run: deps-build ## install what is missing, build, start the gateway with the sandbox on 127.0.0.1:8080
-	@$(MAKE) --no-print-directory FLAVOUR=release all
+	@$(MAKE) --no-print-directory -j$$(nproc) FLAVOUR=release all
 	@mkdir -p build/run
 	POSTERN_STORE="$${POSTERN_STORE:-sqlite:build/run/queue.db}" build/release/postern serve
 
