@@ -35,6 +35,7 @@ enum {
     THREADS_MAX = 4,
     FLUSH_MS = 500, /* for an answer to reach its client when the process ends, while none does; */
     FLUSH_MAX_MS = 3000, /* for all of them */
+    MAKE_MAX_MS = 8000,  /* for us to hand them over, on a machine that has little time for us */
     BODY_FIRST = 4096,   /* that a body takes, unless it is smaller */
 };
 
@@ -52,7 +53,8 @@ struct api {
     atomic_bool stopping;  /* set before `n_suspended` is looked at, which is counted before this
                               is: so none is suspended when the library ends, which aborts then */
     atomic_size_t n_suspended;
-    atomic_size_t n_owed; /* answers that are being made or sent */
+    atomic_size_t n_owed;   /* answers that are being made or sent, */
+    atomic_size_t n_unmade; /* and those of them that the library does not have yet */
 };
 
 struct exchange {               /* one request with what the library wants to know of it */
@@ -67,7 +69,8 @@ struct exchange {               /* one request with what the library wants to kn
     const struct route *route; /* NULL: none (yet) */
     atomic_bool answered;      /* hands `request` over from the thread that answered */
     bool refused;              /* what follows on this connection is not to be read */
-    bool owed;                 /* counted in api->n_owed */
+    bool owed;                 /* counted in api->n_owed, */
+    bool unmade;               /* and in api->n_unmade */
 };
 
 static struct exchange *exchange_of(const struct api_request *request)
@@ -127,9 +130,18 @@ static const char *get_query(const struct api_request *request, const char *name
 /* From when the request is in until it is completed. */
 static void note_owed(struct exchange *x)
 {
-    if (!x->owed)
-        atomic_fetch_add(&x->api->n_owed, 1);
-    x->owed = true;
+    if (x->owed)
+        return;
+    x->owed = x->unmade = true;
+    atomic_fetch_add(&x->api->n_unmade, 1);
+    atomic_fetch_add(&x->api->n_owed, 1);
+}
+
+static void note_made(struct exchange *x)
+{
+    if (x->unmade)
+        atomic_fetch_sub(&x->api->n_unmade, 1);
+    x->unmade = false;
 }
 
 static enum MHD_Result send_response(struct exchange *x)
@@ -157,6 +169,7 @@ static enum MHD_Result send_response(struct exchange *x)
     }
     enum MHD_Result result = MHD_queue_response(x->connection, (unsigned)r->status, response);
     MHD_destroy_response(response);
+    note_made(x);
     return result;
 }
 
@@ -452,6 +465,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     set_deadline(x, config->http.idle_ms + config->http.header_ms);
     if (x->watched != NULL)
         x->watched->replying = false;
+    note_made(x); /* the client was gone before */
     if (x->owed)
         atomic_fetch_sub(&api->n_owed, 1);
     budget_give(api->budget, x->owner, x->reserved);
@@ -593,22 +607,25 @@ int api_start(const struct api_context *context, struct api **api_out, struct er
 
 /* The library aborts the process if it ends while a request is suspended, and so each is waited
  * for: whoever works on it gives it up soon (see api_stop()). Its answer is, too, but not one
- * that its client does not take. */
+ * that its client does not take: a client's time runs from when the library has the answer, for
+ * until then it is our threads that are slow. */
 static void finish_requests(struct api *api)
 {
     const struct timespec a_moment = {.tv_nsec = 2000000};
     atomic_store(&api->stopping, true);
     while (atomic_load(&api->n_suspended) > 0)
         nanosleep(&a_moment, NULL);
-    int64_t begun_ms = clock_mono_ms(), taken_ms = begun_ms, now_ms = begun_ms;
+    int64_t begun_ms = clock_mono_ms(), made_ms = begun_ms, taken_ms = begun_ms;
     size_t before = SIZE_MAX;
-    for (size_t n; (n = atomic_load(&api->n_owed)) > 0; now_ms = clock_mono_ms()) {
+    for (size_t n; (n = atomic_load(&api->n_owed)) > 0; nanosleep(&a_moment, NULL)) {
+        int64_t now_ms = clock_mono_ms();
+        if (atomic_load(&api->n_unmade) > 0 && now_ms - begun_ms < MAKE_MAX_MS)
+            made_ms = taken_ms = now_ms;
         if (n < before)
             taken_ms = now_ms;
         before = n;
-        if (now_ms - taken_ms > FLUSH_MS || now_ms - begun_ms > FLUSH_MAX_MS)
+        if (now_ms - taken_ms > FLUSH_MS || now_ms - made_ms > FLUSH_MAX_MS)
             break;
-        nanosleep(&a_moment, NULL);
     }
 }
 
