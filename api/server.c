@@ -30,12 +30,12 @@ enum {
     TARGET_MAX = 8 * 1024,
     HEADER_MAX = 16 * 1024,
     /* A connection's, for its header and the library's records of it: so that HEADER_MAX and not
-     * this is the limit that a client meets. */
-    CONNECTION_MEMORY = 2 * (TARGET_MAX + HEADER_MAX),
+     * this is the limit that a client meets, but for one of hundreds of fields. The library maps
+     * and unmaps what is larger, which is half of what a short connection costs. */
+    CONNECTION_MEMORY = 32 * 1024,
     THREADS_MAX = 4,
     FLUSH_MS = 500, /* for an answer to reach its client when the process ends, while none does; */
-    FLUSH_MAX_MS = 3000, /* for all of them */
-    MAKE_MAX_MS = 8000,  /* for us to hand them over, on a machine that has little time for us */
+    FLUSH_MAX_MS = 8000, /* for all of them: on a machine that has little time for us */
     BODY_FIRST = 4096,   /* that a body takes, unless it is smaller */
 };
 
@@ -615,16 +615,14 @@ static void finish_requests(struct api *api)
     atomic_store(&api->stopping, true);
     while (atomic_load(&api->n_suspended) > 0)
         nanosleep(&a_moment, NULL);
-    int64_t begun_ms = clock_mono_ms(), made_ms = begun_ms, taken_ms = begun_ms;
+    int64_t begun_ms = clock_mono_ms(), taken_ms = begun_ms;
     size_t before = SIZE_MAX;
     for (size_t n; (n = atomic_load(&api->n_owed)) > 0; nanosleep(&a_moment, NULL)) {
         int64_t now_ms = clock_mono_ms();
-        if (atomic_load(&api->n_unmade) > 0 && now_ms - begun_ms < MAKE_MAX_MS)
-            made_ms = taken_ms = now_ms;
-        if (n < before)
+        if (n < before || atomic_load(&api->n_unmade) > 0)
             taken_ms = now_ms;
         before = n;
-        if (now_ms - taken_ms > FLUSH_MS || now_ms - made_ms > FLUSH_MAX_MS)
+        if (now_ms - taken_ms > FLUSH_MS || now_ms - begun_ms > FLUSH_MAX_MS)
             break;
     }
 }
