@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_SIZE = 4096 };
+enum { BLOCK_SIZE = 4096, KEPT_MAX = 64 * 1024 };
 
 struct block {
     struct block *next;
@@ -42,17 +42,41 @@ struct arena *arena_new_wiping(void)
     return arena;
 }
 
-void arena_free(struct arena *arena)
+static void blocks_free(const struct arena *arena, struct block *block)
 {
-    if (arena == NULL)
-        return;
-    for (struct block *block = arena->blocks, *next; block != NULL; block = next) {
+    for (struct block *next; block != NULL; block = next) {
         next = block->next;
         if (arena->wiping)
             explicit_bzero(block->data, block->used);
         free(block);
     }
+}
+
+void arena_free(struct arena *arena)
+{
+    if (arena == NULL)
+        return;
+    blocks_free(arena, arena->blocks);
     free(arena);
+}
+
+/* The newest block stays, unless it was made for something unusually large. */
+void arena_reset(struct arena *arena)
+{
+    struct block *kept = arena->blocks;
+    arena->failed = false;
+    if (kept == NULL)
+        return;
+    blocks_free(arena, kept->next);
+    kept->next = NULL;
+    if (kept->size > KEPT_MAX) {
+        blocks_free(arena, kept);
+        arena->blocks = NULL;
+        return;
+    }
+    if (arena->wiping)
+        explicit_bzero(kept->data, kept->used);
+    kept->used = 0;
 }
 
 bool arena_failed(const struct arena *arena)

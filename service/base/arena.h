@@ -16,6 +16,9 @@ struct arena *arena_new_wiping(void);
 void arena_free(struct arena *arena);
 DEFINE_CLEANUP(struct arena *, arena_free)
 
+/* Everything from it is gone; it keeps a block for what comes next, and has not failed. */
+void arena_reset(struct arena *arena);
+
 void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned for anything; or NULL */
 void *arena_alloc_array(struct arena *arena, size_t n, size_t size); /* NULL on overflow too */
 char *arena_strdup(struct arena *arena, const char *s);

@@ -27,34 +27,22 @@ static bool is_jump(int64_t by_ms)
     return by_ms > JUMP_MS || by_ms < -JUMP_MS;
 }
 
-/* In a transaction of its own: what was dated since the machine was started, which the clock as it
+/* What was dated since the machine was started, which the clock as it
  * was puts at `started_ms`. */
 static int shift(struct queue *queue, int64_t started_ms, int64_t by_ms, struct error *err)
 {
     int64_t now_ms = started_ms + clock_boot_ms();
-    if (queue->ops->begin(queue->store, err) < 0)
+    if (queue->ops->shift(queue->store, started_ms, now_ms, by_ms, err) < 0)
         return -1;
-    if (queue->ops->shift(queue->store, started_ms, now_ms, by_ms, err) < 0 ||
-        queue->ops->commit(queue->store, err) < 0) {
-        queue->ops->rollback(queue->store);
-        return -1;
-    }
     log_warn("the clock was set: times of what is kept go along", LOG_INT("by_ms", by_ms));
     return 0;
 }
 
 static int redate(struct queue *queue, int64_t now_ms, struct error *err)
 {
-    if (queue->ops->begin(queue->store, err) < 0)
-        return -1;
     /* While the clock itself is that far back it is as good as any other. */
     int64_t before_ms = now_ms >= EARLIEST_MS ? EARLIEST_MS : INT64_MIN;
-    if (queue->ops->redate(queue->store, before_ms, now_ms + JUMP_MS, now_ms, err) < 0 ||
-        queue->ops->commit(queue->store, err) < 0) {
-        queue->ops->rollback(queue->store);
-        return -1;
-    }
-    return 0;
+    return queue->ops->redate(queue->store, before_ms, now_ms + JUMP_MS, now_ms, err);
 }
 
 int calendar_open(struct queue *queue, struct error *err)

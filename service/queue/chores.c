@@ -100,40 +100,29 @@ static void count(struct queue *queue)
     lock_drop(&queue->lock);
 }
 
-static int purge_in(struct queue *queue, size_t *n_out, struct error *err)
+void chores_gather(struct queue *queue, struct store_turn *turn, bool idle)
 {
-    int64_t now_ms = schedule_now(queue);
     int64_t retain_content_ms = queue->settings.retain_content_ms;
-    /* Contents that are not retained go with the settlement: none is looked for. */
-    const struct store_purge what = {
-        .record_before_ms = now_ms - queue->settings.retain_record_ms,
-        .content_before_ms = retain_content_ms > 0 ? now_ms - retain_content_ms : 0,
-        .usage_before_ms = now_ms - USAGE_KEPT_MS,
+    if (clock_mono_ms() < queue->own.purge_again_ms + (idle ? 0 : PURGE_PATIENCE_MS))
+        return;
+    /* Contents that are not retained go with the outcome: none is looked for. */
+    turn->purge = (struct store_purge){
         .max_n = PURGE_MAX,
+        .record_before_ms = turn->now_ms - queue->settings.retain_record_ms,
+        .content_before_ms = retain_content_ms > 0 ? turn->now_ms - retain_content_ms : 0,
+        .usage_before_ms = turn->now_ms - USAGE_KEPT_MS,
     };
-    if (queue->ops->begin(queue->store, err) < 0)
-        return -1;
-    if (queue->ops->purge(queue->store, &what, n_out, err) < 0 ||
-        queue->ops->commit(queue->store, err) < 0) {
-        queue->ops->rollback(queue->store);
-        return -1;
-    }
-    return 0;
 }
 
-static void purge(struct queue *queue)
+void chores_conclude(struct queue *queue, const struct store_turn *turn, const struct error *err)
 {
-    struct error err;
-    size_t n = 0;
-    int rc = purge_in(queue, &n, &err);
-    if (rc < 0)
-        turn_failed(queue, "dropping old records failed", &err);
-    else if (n > 0)
-        chores_note_commit(queue);
-    if (rc < 0 && err.code == ERR_STORE_FULL)
-        chores_relieve(queue); /* dropping them makes room, next time */
-    queue->own.purge_again_ms =
-        clock_mono_ms() + (rc == 0 && n >= PURGE_MAX ? PURGE_PAUSE_MS : PURGE_EACH_MS);
+    const struct store_purge *purge = &turn->purge;
+    if (purge->max_n == 0)
+        return;
+    if (err == NULL && purge->fault != NULL)
+        turn_failed(queue, "dropping old records failed", purge->fault);
+    bool more = err == NULL && purge->fault == NULL && purge->n >= PURGE_MAX;
+    queue->own.purge_again_ms = clock_mono_ms() + (more ? PURGE_PAUSE_MS : PURGE_EACH_MS);
 }
 
 void chores_do(struct queue *queue, bool idle)
@@ -141,8 +130,6 @@ void chores_do(struct queue *queue, bool idle)
     int64_t now_ms = clock_mono_ms();
     if (atomic_load(&queue->broken))
         return;
-    if (now_ms >= queue->own.purge_again_ms + (idle ? 0 : PURGE_PATIENCE_MS))
-        purge(queue);
     if (queue->own.uncounted && now_ms >= queue->own.count_again_ms)
         count(queue);
     if (idle && now_ms >= queue->own.tidy_again_ms)

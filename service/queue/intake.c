@@ -1,24 +1,25 @@
 /* Submissions in a turn: claimed or left in the store, committed with the others, answered. */
 
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "queue/internal.h"
 
-/* Takes the submission. `err` for QUEUE_REFUSED. */
-static void intake_answer(struct queue *queue, struct submission *submission,
-                          enum queue_answer_kind kind, const struct error *err)
+/* Takes the submission. */
+static void tell(struct submission *submission, const struct queue_answer *answer)
 {
     struct intake *intake = &submission->intake;
-    const struct queue_answer answer = {
-        .kind = kind, .status = intake->seen.status, .body = intake->seen.body, .err = err};
-    if (kind == QUEUE_REFUSED)
-        metric_add(queue->refused, 1);
-    intake->answer(intake->arg, &answer);
-    free(intake->seen.body);
+    intake->answer(intake->arg, answer);
     claim_unref(intake->claim);
     submission_free(submission);
+}
+
+/* Takes the submission. */
+static void refuse(struct queue *queue, struct submission *submission, const struct error *err)
+{
+    metric_add(queue->refused, 1);
+    tell(submission, &(struct queue_answer){.kind = QUEUE_REFUSED, .err = err});
 }
 
 void intake_refuse_all(struct queue *queue, struct submission_list *list, const struct error *err)
@@ -26,7 +27,7 @@ void intake_refuse_all(struct queue *queue, struct submission_list *list, const 
     for (struct submission *submission = list->first, *next; submission != NULL;
          submission = next) {
         next = submission->next;
-        intake_answer(queue, submission, QUEUE_REFUSED, err);
+        refuse(queue, submission, err);
     }
     LIST_INIT(list);
 }
@@ -54,11 +55,11 @@ void intake_refuse_unfit(struct queue *queue, struct submission_list *list)
         if (*at == NULL)
             list->end = at;
         error_set(&err, ERR_STORE_FULL, "too little space is left on the store's disk");
-        intake_answer(queue, submission, QUEUE_REFUSED, &err);
+        refuse(queue, submission, &err);
     }
 }
 
-/* --- in the transaction ------------------------------------------------------------------- */
+/* --- into the turn ------------------------------------------------------------------------ */
 
 static struct delivery *delivery_of(const struct queue *queue, const struct submission *submission)
 {
@@ -105,102 +106,85 @@ static int prepare_wait(struct queue *queue, struct submission *submission, stru
     return 0;
 }
 
-static enum store_submitted submit(struct queue *queue, struct submission *submission,
-                                   struct error *err)
+int intake_gather(struct queue *queue, struct submission_list *list, struct store_turn *turn,
+                  struct error *err)
 {
-    struct intake *intake = &submission->intake;
-    if (prepare_wait(queue, submission, err) < 0)
-        return STORE_SUBMIT_FAILED;
-    intake->delivery = claim_delivery(queue, submission);
-    if (intake->delivery != NULL)
-        hold(queue, intake->delivery);
-    intake->submitted = queue->ops->submit(queue->store, submission, intake->delivery != NULL,
-                                           &intake->seq, &intake->seen, err);
-    if (intake->submitted != STORE_SUBMIT_NEW)
-        drop_delivery(queue, intake);
-    else if (intake->delivery == NULL)
-        want_at(queue, submission->created_ms);
-    return intake->submitted;
-}
-
-int intake_submit_all(struct queue *queue, struct submission_list *list, size_t *n_out,
-                      struct error *err)
-{
-    for (struct submission **at = &list->first; *at != NULL;) {
-        struct submission *submission = *at;
-        struct error why = {0};
-        if (submit(queue, submission, &why) != STORE_SUBMIT_FAILED) {
-            ++*n_out;
-            at = &submission->next;
-            continue;
-        }
-        if (why.code == ERR_STORE_BROKEN || why.code == ERR_STORE_FULL) { /* not it alone */
-            *err = why;
+    size_t n = 0;
+    for (const struct submission *s = list->first; s != NULL; s = s->next)
+        n++;
+    turn->submissions = arena_alloc_array(turn->arena, n, sizeof(*turn->submissions));
+    if (turn->submissions == NULL)
+        return error_set(err, ERR_NOMEM, "turn");
+    for (struct submission *s = list->first; s != NULL; s = s->next) {
+        if (prepare_wait(queue, s, err) < 0)
             return -1;
-        }
-        *at = submission->next; /* it alone fails */
-        if (*at == NULL)
-            list->end = at;
-        intake_answer(queue, submission, QUEUE_REFUSED, &why);
+        s->intake.delivery = claim_delivery(queue, s);
+        if (s->intake.delivery != NULL)
+            hold(queue, s->intake.delivery);
+        turn->submissions[turn->n_submissions++] =
+            (struct store_submission){.submission = s, .claimed = s->intake.delivery != NULL};
     }
     return 0;
 }
 
 void intake_undo(struct queue *queue, struct submission_list *list)
 {
-    for (struct submission *s = list->first; s != NULL; s = s->next) {
+    for (struct submission *s = list->first; s != NULL; s = s->next)
         drop_delivery(queue, &s->intake);
-        free(s->intake.seen.body);
-        s->intake.seen = (struct store_seen){0};
-    }
 }
 
 /* --- after the commit --------------------------------------------------------------------- */
 
-static void admit(struct queue *queue, struct submission *submission)
+static void admit(struct queue *queue, struct submission *submission, int64_t seq)
 {
     struct intake *intake = &submission->intake;
     struct delivery *delivery = TAKE(intake->delivery);
+    intake->seq = seq;
     metric_add(queue->accepted, 1);
     if (delivery != NULL) {
-        delivery->seq = intake->seq;
+        delivery->seq = seq;
         delivery->claim = intake->claim != NULL ? claim_ref(intake->claim) : NULL;
         LIST_APPEND(&queue->own.ready, delivery);
     }
     if (intake->deadline_ms == 0) {
-        intake_answer(queue, submission, QUEUE_STORED, NULL);
+        tell(submission, &(struct queue_answer){.kind = QUEUE_STORED});
         return;
     }
     bytes_unref(TAKE(submission->content)); /* the wait needs it no more */
     waiters_add(&queue->own.waiters, submission);
 }
 
-static void conclude(struct queue *queue, struct submission *submission)
+static void conclude(struct queue *queue, struct submission *submission,
+                     const struct store_submission *item)
 {
-    switch (submission->intake.submitted) {
-    case STORE_SUBMIT_NEW:
-        admit(queue, submission);
-        break;
-    case STORE_SUBMIT_REPLAY:
-        intake_answer(queue, submission, QUEUE_REPLAY, NULL);
-        break;
-    case STORE_SUBMIT_MISMATCH:
-        intake_answer(queue, submission, QUEUE_MISMATCH, NULL);
-        break;
-    case STORE_SUBMIT_IN_PROGRESS:
-        intake_answer(queue, submission, QUEUE_IN_PROGRESS, NULL);
-        break;
-    case STORE_SUBMIT_FAILED: /* answered when it failed */
-        break;
+    if (item->fault == NULL && item->result == STORE_SUBMIT_NEW) {
+        admit(queue, submission, item->seq);
+        return;
     }
+    drop_delivery(queue, &submission->intake);
+    if (item->fault != NULL) {
+        refuse(queue, submission, item->fault);
+        return;
+    }
+    static const enum queue_answer_kind kinds[] = {
+        [STORE_SUBMIT_NEW] = QUEUE_STORED,
+        [STORE_SUBMIT_REPLAY] = QUEUE_REPLAY,
+        [STORE_SUBMIT_MISMATCH] = QUEUE_MISMATCH,
+        [STORE_SUBMIT_IN_PROGRESS] = QUEUE_IN_PROGRESS,
+    };
+    tell(submission, &(struct queue_answer){.kind = kinds[item->result],
+                                            .status = item->first_status,
+                                            .body = item->first_body});
 }
 
-void intake_conclude(struct queue *queue, struct submission_list *list)
+void intake_conclude(struct queue *queue, struct submission_list *list,
+                     const struct store_turn *turn)
 {
-    for (struct submission *submission = list->first, *next; submission != NULL;
-         submission = next) {
-        next = submission->next;
-        conclude(queue, submission);
+    size_t i = 0;
+    for (struct submission *s = list->first, *next; s != NULL; s = next) {
+        next = s->next;
+        assert(turn->submissions[i].submission == s);
+        conclude(queue, s, &turn->submissions[i++]);
     }
     LIST_INIT(list);
 }

@@ -5,7 +5,7 @@
  * The inside of the queue, shared by its files alone:
  *
  *   queue.c    opening and closing, and what other threads call
- *   turn.c     the queue's thread: what has gathered, in one transaction, then everybody is told
+ *   turn.c     the queue's thread: what has gathered goes to the store, then everybody is told
  *   intake.c   submissions in a turn
  *   settle.c   outcomes in a turn
  *   load.c     what is due in the store comes back into memory
@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/arena.h"
 #include "base/lock.h"
 #include "base/metric.h"
 #include "queue/claim.h"
@@ -58,13 +59,14 @@ struct inbox {
 /* Only the queue's thread looks in here. */
 struct queue_own {
     struct waiters waiters;
-    struct verdicts verdicts;   /* scratch */
-    struct delivery_list ready; /* to be handed out at the end of the turn */
-    struct inbox kept;          /* outcomes and remarks a failed commit left over */
-    uint64_t held_bytes;        /* what claimed deliveries take */
-    int64_t next_due_ms;        /* no unclaimed message is due before; on schedule_now() */
-    int64_t rows_ahead_ms;      /* of the clock that times in the store are by, before
-                                   clock_steady_ms() */
+    struct arena *arena;             /* of the turn under way */
+    struct submission_list unwanted; /* their waits are over: to be canceled in the next turn */
+    struct delivery_list ready;      /* to be handed out at the end of the turn */
+    struct inbox kept;               /* outcomes and remarks that could not be recorded yet */
+    uint64_t held_bytes;             /* what claimed deliveries take */
+    int64_t next_due_ms;             /* no unclaimed message is due before; on schedule_now() */
+    int64_t rows_ahead_ms;           /* of the clock that times in the store are by, before
+                                        clock_steady_ms() */
 
     /* monotonic; 0: at once */
     int64_t trouble_until_ms, load_again_ms, look_again_ms, count_again_ms, purge_again_ms,
@@ -137,20 +139,24 @@ void turn_failed(struct queue *queue, const char *what, const struct error *err)
 void intake_refuse_unfit(struct queue *queue, struct submission_list *list);
 uint64_t submission_cost(const struct submission *submission); /* in the store, about */
 void intake_refuse_all(struct queue *queue, struct submission_list *list, const struct error *err);
-/* Inside the transaction; what fails by itself is answered and leaves the list. */
-int intake_submit_all(struct queue *queue, struct submission_list *list, size_t *n_out,
-                      struct error *err);
-void intake_undo(struct queue *queue, struct submission_list *list);     /* after a rollback */
-void intake_conclude(struct queue *queue, struct submission_list *list); /* after the commit */
+/* Into the turn, and claimed where they can be delivered straight from memory. */
+int intake_gather(struct queue *queue, struct submission_list *list, struct store_turn *turn,
+                  struct error *err);
+void intake_undo(struct queue *queue, struct submission_list *list); /* nothing of it stands */
+/* Tells everybody, and takes them. */
+void intake_conclude(struct queue *queue, struct submission_list *list,
+                     const struct store_turn *turn);
 
 /* --- settle.c ----------------------------------------------------------------------------- */
 
 /* What came back untouched goes out again; what needs to be recorded stays in the list. */
 void settle_sort(struct queue *queue, struct delivery_list *list);
-/* Inside the transaction. On failure `*failed_out` is the one that did. */
-int settle_all(struct queue *queue, struct delivery_list *list, size_t *n_out,
-               struct delivery **failed_out, struct error *err);
-void settle_conclude(struct queue *queue, struct delivery_list *list); /* after the commit */
+/* Into the turn, with what is decided of them. */
+int settle_gather(struct queue *queue, const struct delivery_list *list, struct store_turn *turn,
+                  struct error *err);
+/* Takes them. Those that were not recorded wait for better times: false, there are some. */
+bool settle_conclude(struct queue *queue, struct delivery_list *list,
+                     const struct store_turn *turn);
 
 /* --- load.c ------------------------------------------------------------------------------- */
 
@@ -161,16 +167,21 @@ void let_go(struct queue *queue, struct delivery *delivery); /* and frees it */
 bool has_room(const struct queue *queue, uint64_t cost);
 void want_at(struct queue *queue, int64_t due_ms);
 
-bool load_wanted(struct queue *queue);
-/* Inside the transaction; `list` is initialised. */
-int load_due(struct queue *queue, struct delivery_list *list, struct error *err);
-void load_undo(struct queue *queue, struct delivery_list *list);
-void load_conclude(struct queue *queue, struct delivery_list *list);
+/* Into the turn, if it is time and there is room. */
+void load_gather(struct queue *queue, struct store_turn *turn);
+void load_undo(struct queue *queue); /* nothing of the turn stands */
+/* When what the turn left open is wanted, and what it brought: ready. */
+void load_conclude(struct queue *queue, const struct store_turn *turn);
 int64_t load_wake_ms(struct queue *queue); /* monotonic; INT64_MAX: not by time */
 
 /* --- withdraw.c --------------------------------------------------------------------------- */
 
-void waits_end_due(struct queue *queue);          /* all of them when the queue drains */
+/* Ends what is due (all of them when the queue drains): answers, or wants it canceled. */
+void waits_end_due(struct queue *queue);
+/* What is to be canceled into the turn, and what became of that. */
+int withdraw_gather(struct queue *queue, struct store_turn *turn, struct error *err);
+void withdraw_undo(struct queue *queue, const struct error *err); /* nothing of it stands */
+void withdraw_conclude(struct queue *queue, const struct store_turn *turn);
 int64_t waits_wake_ms(const struct queue *queue); /* monotonic; INT64_MAX: not by time */
 /* After an outcome of it was committed: answers it, or lets it wait on. Takes it. */
 void wait_go_on(struct queue *queue, struct submission *submission);
@@ -190,6 +201,9 @@ void chores_look_at_disk(struct queue *queue); /* at most once a second */
  * there again. True: trying again is worth while. */
 bool chores_relieve(struct queue *queue);
 void chores_note_commit(struct queue *queue); /* there may be something to tidy */
+/* Old records into the turn, when it is time; and what became of that (`err`: of the turn). */
+void chores_gather(struct queue *queue, struct store_turn *turn, bool idle);
+void chores_conclude(struct queue *queue, const struct store_turn *turn, const struct error *err);
 void chores_do(struct queue *queue, bool idle);
 int64_t chores_wake_ms(const struct queue *queue);
 

@@ -61,7 +61,7 @@ static bool may_load(const struct queue *queue)
            !atomic_load(&queue->broken) && has_room_to_load(queue);
 }
 
-bool load_wanted(struct queue *queue)
+static bool load_wanted(const struct queue *queue)
 {
     return may_load(queue) && queue->own.next_due_ms <= schedule_now(queue) &&
            queue->own.load_again_ms <= clock_mono_ms();
@@ -75,45 +75,51 @@ int64_t load_wake_ms(struct queue *queue)
     return wake_ms > queue->own.load_again_ms ? wake_ms : queue->own.load_again_ms;
 }
 
-int load_due(struct queue *queue, struct delivery_list *list, struct error *err)
+void load_gather(struct queue *queue, struct store_turn *turn)
 {
     uint64_t budget = queue->settings.in_memory_bytes, held = queue->own.held_bytes;
-    struct delivery *loaded = NULL;
-    int64_t now_ms = schedule_now(queue);
-    if (queue->ops->load(queue->store, now_ms, LOAD_MAX, budget > held ? budget - held : 1, &loaded,
-                         err) < 0)
-        return -1;
-    bool none = loaded == NULL;
-    for (struct delivery *next; loaded != NULL; loaded = next) {
-        next = loaded->next;
-        loaded->created_ms -= queue->own.rows_ahead_ms;
-        loaded->expires_ms -= queue->own.rows_ahead_ms;
-        LIST_APPEND(list, loaded);
-        hold(queue, loaded);
-    }
-    if (queue->ops->next_due(queue->store, &queue->own.next_due_ms, err) < 0)
-        return -1;
-    if (none && queue->own.next_due_ms <= now_ms) /* "due", but not given: never to spin on that */
+    if (load_wanted(queue))
+        turn->load =
+            (struct store_load){.max_n = LOAD_MAX, .max_bytes = budget > held ? budget - held : 1};
+}
+
+void load_undo(struct queue *queue)
+{
+    queue->own.load_again_ms = clock_mono_ms() + TROUBLE_MS;
+}
+
+/* What it brought; when there is more is known now. */
+static void take_loaded(struct queue *queue, const struct store_load *load, int64_t now_ms)
+{
+    queue->own.next_due_ms = load->next_due_ms;
+    if (load->list == NULL && load->next_due_ms <= now_ms) /* "due", but not given: never to spin */
         queue->own.load_again_ms = clock_mono_ms() + TROUBLE_MS;
-    return 0;
-}
-
-void load_undo(struct queue *queue, struct delivery_list *list)
-{
-    for (struct delivery *delivery = list->first, *next; delivery != NULL; delivery = next) {
-        next = delivery->next;
-        let_go(queue, delivery);
-    }
-    LIST_INIT(list);
-    queue->own.next_due_ms = 0; /* not known: look */
-}
-
-void load_conclude(struct queue *queue, struct delivery_list *list)
-{
-    for (struct delivery *delivery = list->first; delivery != NULL; delivery = delivery->next) {
+    for (struct delivery *delivery = load->list, *next; delivery != NULL; delivery = next) {
         const struct submission *waiter = waiters_find(&queue->own.waiters, delivery->seq);
+        next = delivery->next;
         if (waiter != NULL && waiter->intake.claim != NULL)
             delivery->claim = claim_ref(waiter->intake.claim);
+        delivery->created_ms -= queue->own.rows_ahead_ms;
+        delivery->expires_ms -= queue->own.rows_ahead_ms;
+        hold(queue, delivery);
+        LIST_APPEND(&queue->own.ready, delivery);
     }
-    LIST_JOIN(&queue->own.ready, list);
+}
+
+void load_conclude(struct queue *queue, const struct store_turn *turn)
+{
+    for (size_t i = 0; i < turn->n_submissions; i++) {
+        const struct store_submission *item = &turn->submissions[i];
+        if (item->fault == NULL && item->result == STORE_SUBMIT_NEW && !item->claimed)
+            want_at(queue, turn->now_ms); /* created before */
+    }
+    for (size_t i = 0; i < turn->n_outcomes; i++)
+        if (turn->outcomes[i].fault == NULL)
+            want_at(queue, turn->outcomes[i].due_ms);
+    if (turn->load.fault != NULL) {
+        turn_failed(queue, "messages not loaded yet", turn->load.fault);
+        load_undo(queue);
+    } else if (turn->load.max_n > 0) {
+        take_loaded(queue, &turn->load, turn->now_ms);
+    }
 }

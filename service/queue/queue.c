@@ -53,14 +53,7 @@ static int recover_in(struct queue *queue, const struct flight *flights, size_t 
 {
     int64_t now_ms = schedule_now(queue);
     bool hold_all = n == STORE_ALL_CLAIMED && queue->settings.hold_in_doubt;
-    if (queue->ops->begin(queue->store, err) < 0)
-        return -1;
-    if (queue->ops->recover(queue->store, flights, n, now_ms, hold_all ? 0 : now_ms, err) < 0 ||
-        queue->ops->commit(queue->store, err) < 0) {
-        queue->ops->rollback(queue->store);
-        return -1;
-    }
-    return 0;
+    return queue->ops->recover(queue->store, flights, n, now_ms, hold_all ? 0 : now_ms, err);
 }
 
 /* The ledger is cleared only when what it says is committed. */
@@ -89,9 +82,8 @@ static void prepare_metrics(struct queue *queue)
                                      "Messages made durable and answered.", NULL);
     queue->refused = metric_counter("postern_messages_refused_total",
                                     "Messages the store could not keep.", NULL);
-    queue->commit_seconds =
-        metric_histogram("postern_store_commit_seconds", "Commits of the store, sync included.",
-                         NULL, METRIC_SECONDS);
+    queue->commit_seconds = metric_histogram(
+        "postern_store_commit_seconds", "Turns of the store, sync included.", NULL, METRIC_SECONDS);
     queue->batch_size = metric_histogram(
         "postern_store_batch_size", "Submissions and outcomes in one commit.", NULL, METRIC_COUNTS);
     queue->held = metric_gauge("postern_memory_held_bytes",
@@ -109,8 +101,10 @@ static void prepare_metrics(struct queue *queue)
 static struct queue *queue_new(const struct store_ops *ops, const struct queue_settings *settings)
 {
     struct queue *queue = calloc(1, sizeof(*queue));
-    if (queue == NULL)
+    if (queue == NULL || (queue->own.arena = arena_new()) == NULL) {
+        free(queue);
         return NULL;
+    }
     queue->settings = *settings;
     queue->ops = ops;
     lock_init(&queue->lock);
@@ -118,6 +112,7 @@ static struct queue *queue_new(const struct store_ops *ops, const struct queue_s
     inbox_init(&queue->own.kept);
     waiters_init(&queue->own.waiters);
     LIST_INIT(&queue->own.ready);
+    LIST_INIT(&queue->own.unwanted);
     queue->own.uncounted = true;
     prepare_metrics(queue);
     return queue;
@@ -217,7 +212,7 @@ void queue_free(struct queue *queue)
     if (queue->store != NULL)
         queue->ops->close(queue->store);
     flight_ledger_close(queue->ledger);
-    verdicts_clear(&queue->own.verdicts);
+    arena_free(queue->own.arena);
     lock_clear(&queue->lock);
     free(queue->folder);
     free(queue);

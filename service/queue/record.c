@@ -52,7 +52,7 @@ const char *message_record_status(const struct message_record *record)
 {
     static const enum recipient_status open[] = {RECIPIENT_SENDING, RECIPIENT_QUEUED,
                                                  RECIPIENT_IN_DOUBT, RECIPIENT_DEFERRED};
-    size_t n[RECIPIENT_IN_DOUBT + 1] = {0};
+    size_t n[RECIPIENT_SENDING + 1] = {0};
     for (size_t i = 0; i < record->n_recipients; i++)
         n[record->recipients[i].status]++;
     for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)

@@ -11,14 +11,16 @@
 #include "base/error.h"
 #include "base/id.h"
 
+/* As they are stored: those that are open come before those that are final, so that the store asks
+ * for them by one comparison. */
 enum recipient_status {
     RECIPIENT_QUEUED,
-    RECIPIENT_SENDING, /* shown, never stored: a session has it now */
+    RECIPIENT_IN_DOUBT,
     RECIPIENT_DEFERRED,
-    RECIPIENT_SENT,
+    RECIPIENT_SENT, /* the first that is final */
     RECIPIENT_FAILED,
     RECIPIENT_CANCELED,
-    RECIPIENT_IN_DOUBT,
+    RECIPIENT_SENDING, /* shown, never stored: a session has it now */
 };
 
 const char *recipient_status_word(enum recipient_status status);

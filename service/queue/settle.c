@@ -1,6 +1,6 @@
 /* Outcomes in a turn: what became of deliveries, recorded; what came back untouched, sent on. */
 
-#include <string.h>
+#include <assert.h>
 
 #include "base/clock.h"
 #include "queue/internal.h"
@@ -51,89 +51,45 @@ void settle_sort(struct queue *queue, struct delivery_list *list)
     }
 }
 
-/* --- in the transaction ------------------------------------------------------------------- */
+/* --- into the turn ------------------------------------------------------------------------ */
 
-static int release(struct queue *queue, struct delivery *delivery, struct error *err)
+static int decide(struct queue *queue, struct delivery *delivery, struct arena *arena,
+                  struct store_outcome *outcome, struct error *err)
 {
-    int64_t due_ms = delivery->created_ms + queue->own.rows_ahead_ms;
-    delivery->n_ended = delivery->n_sent = 0;
-    want_at(queue, due_ms);
-    return queue->ops->release(queue->store, delivery->seq, due_ms, err);
-}
-
-static int settle(struct queue *queue, struct delivery *delivery, struct error *err)
-{
-    struct verdicts *verdicts = &queue->own.verdicts;
-    int64_t now_ms = clock_steady_ms(), due_ms;
-    if (delivery->n_recipients > 0 && verdicts_untouched(delivery, now_ms))
-        return release(queue, delivery, err);
-    if (verdicts_reserve(verdicts, delivery->n_recipients, err) < 0)
-        return -1;
-    verdicts_decide(delivery, &queue->settings, now_ms, verdicts);
-    for (size_t i = 0; i < delivery->n_recipients; i++)
-        if (verdicts->next_ms[i] > 0)
-            verdicts->next_ms[i] += queue->own.rows_ahead_ms;
-    const struct settlement settlement = {.delivery = delivery,
-                                          .now_ms = schedule_now(queue),
-                                          .status = verdicts->status,
-                                          .next_ms = verdicts->next_ms,
-                                          .keep_content = queue->settings.retain_content_ms > 0};
-    if (queue->ops->settle(queue->store, &settlement, &due_ms, err) < 0)
-        return -1;
-    want_at(queue, due_ms);
-    return 0;
-}
-
-/* What relays took, added up so that each costs one statement a transaction. */
-struct tally {
-    struct usage_record relays[8]; /* more at once are written in between */
-    size_t n_relays;
-};
-
-static int write_tally(struct queue *queue, struct tally *tally, struct error *err)
-{
-    int64_t now_ms = clock_wall_ms();
-    for (size_t i = 0; i < tally->n_relays; i++) {
-        tally->relays[i].hour_ms = now_ms - now_ms % USAGE_HOUR_MS;
-        if (queue->ops->add_usage(queue->store, &tally->relays[i], err) < 0)
-            return -1;
-    }
-    tally->n_relays = 0;
-    return 0;
-}
-
-static int count_usage(struct queue *queue, struct tally *tally, const struct delivery *delivery,
-                       struct error *err)
-{
-    size_t i = 0;
-    if (delivery->n_sent == 0)
+    int64_t now_ms = clock_steady_ms(), ahead_ms = queue->own.rows_ahead_ms;
+    size_t n = delivery->n_recipients;
+    outcome->delivery = delivery;
+    if (n > 0 && verdicts_untouched(delivery, now_ms)) {
+        delivery->n_ended = delivery->n_sent = 0;
+        outcome->due_ms = delivery->created_ms + ahead_ms;
         return 0;
-    while (i < tally->n_relays && strcmp(tally->relays[i].relay, delivery->relay) != 0)
-        i++;
-    if (i == sizeof(tally->relays) / sizeof(tally->relays[0])) {
-        if (write_tally(queue, tally, err) < 0)
-            return -1;
-        i = 0;
     }
-    if (i == tally->n_relays)
-        tally->relays[tally->n_relays++] = (struct usage_record){.relay = delivery->relay};
-    tally->relays[i].n_messages++;
-    tally->relays[i].n_recipients += (int64_t)delivery->n_sent;
+    enum recipient_status *status = arena_alloc_array(arena, n, sizeof(*status));
+    int64_t *next_ms = arena_alloc_array(arena, n, sizeof(*next_ms));
+    if (status == NULL || next_ms == NULL)
+        return error_set(err, ERR_NOMEM, "outcome of %zu recipients", n);
+    verdicts_decide(delivery, &queue->settings, now_ms, status, next_ms);
+    for (size_t i = 0; i < n; i++)
+        if (next_ms[i] > 0)
+            next_ms[i] += ahead_ms;
+    outcome->status = status;
+    outcome->next_ms = next_ms;
     return 0;
 }
 
-int settle_all(struct queue *queue, struct delivery_list *list, size_t *n_out,
-               struct delivery **failed_out, struct error *err)
+int settle_gather(struct queue *queue, const struct delivery_list *list, struct store_turn *turn,
+                  struct error *err)
 {
-    struct tally tally = {.n_relays = 0};
-    for (struct delivery *delivery = list->first; delivery != NULL; delivery = delivery->next) {
-        *failed_out = delivery;
-        if (settle(queue, delivery, err) < 0 || count_usage(queue, &tally, delivery, err) < 0)
+    size_t n = 0;
+    for (const struct delivery *delivery = list->first; delivery != NULL; delivery = delivery->next)
+        n++;
+    turn->outcomes = arena_alloc_array(turn->arena, n, sizeof(*turn->outcomes));
+    if (turn->outcomes == NULL)
+        return error_set(err, ERR_NOMEM, "turn");
+    for (struct delivery *delivery = list->first; delivery != NULL; delivery = delivery->next)
+        if (decide(queue, delivery, turn->arena, &turn->outcomes[turn->n_outcomes++], err) < 0)
             return -1;
-        ++*n_out;
-    }
-    *failed_out = NULL;
-    return write_tally(queue, &tally, err);
+    return 0;
 }
 
 /* --- after the commit --------------------------------------------------------------------- */
@@ -153,11 +109,22 @@ static void conclude(struct queue *queue, struct delivery *delivery)
         wait_go_on(queue, waiter);
 }
 
-void settle_conclude(struct queue *queue, struct delivery_list *list)
+bool settle_conclude(struct queue *queue, struct delivery_list *list, const struct store_turn *turn)
 {
+    size_t i = 0;
+    bool all = true;
     for (struct delivery *delivery = list->first, *next; delivery != NULL; delivery = next) {
+        const struct store_outcome *outcome = &turn->outcomes[i++];
         next = delivery->next;
-        conclude(queue, delivery);
+        assert(outcome->delivery == delivery);
+        if (outcome->fault == NULL) {
+            conclude(queue, delivery);
+            continue;
+        }
+        turn_failed(queue, "outcome not recorded yet", outcome->fault);
+        LIST_APPEND(&queue->own.kept.outcomes, delivery);
+        all = false;
     }
     LIST_INIT(list);
+    return all;
 }

@@ -17,14 +17,14 @@ enum {
     SMB2_MAGIC = (int)0xfe534d42,
 };
 
-/* Both go along the index message_due: an order within each priority. */
+/* Goes along the index message_due: an order within each priority. */
 #define DUE                                                                                        \
     "SELECT due_ms, seq, id, sender, smtputf8, created_ms, expires_ms, size, header_from,"         \
     " api_key, tags, relay, priority, require_tls, dsn_notify, dsn_ret, dsn_envid FROM message"    \
     " WHERE claimed = 0 AND due_ms IS NOT NULL AND priority = ?1 AND due_ms <= ?2 ORDER BY due_ms"
-#define FIRST_DUE(priority)                                                                        \
-    "SELECT min(due_ms) AS due_ms FROM message WHERE claimed = 0 AND due_ms IS NOT NULL"           \
-    " AND priority = " priority
+
+/* As enum recipient_status is ordered. A list would be a table of its own at each look. */
+#define OPEN "status < 3"
 
 static const char *const sql[N_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -49,25 +49,37 @@ static const char *const sql[N_STATEMENTS] = {
     [SQL_UPDATE_RECIPIENT] =
         "UPDATE recipient SET status = ?3, attempts = ?4, relay = ?5, code = ?6, enhanced = ?7,"
         " text = ?8, next_ms = ?9, at_ms = ?10 WHERE seq = ?1 AND n = ?2",
-    [SQL_OPEN_RECIPIENTS] = "SELECT n, status, next_ms FROM recipient WHERE seq = ?1"
-                            " AND status NOT IN (3, 4, 5) ORDER BY n",
+    [SQL_OPEN_RECIPIENTS] =
+        "SELECT n, status, next_ms FROM recipient WHERE seq = ?1 AND " OPEN " ORDER BY n",
+    [SQL_CANCEL_RECIPIENTS] =
+        "UPDATE recipient SET status = 5, next_ms = 0, at_ms = ?2 WHERE seq = ?1 AND " OPEN,
     [SQL_UPDATE_MESSAGE] =
-        "UPDATE message SET due_ms = ?2, claimed = 0, ended_ms = ?3 WHERE seq = ?1",
+        "UPDATE message SET due_ms = ?2, claimed = 0, ended_ms = ?3, kept = ?4 WHERE seq = ?1",
     [SQL_DROP_BODY] = "DELETE FROM body WHERE seq = ?1",
     [SQL_RELEASE] = "UPDATE message SET due_ms = ?2, claimed = 0 WHERE seq = ?1",
     [SQL_DUE_HIGH] = DUE,
     [SQL_DUE_NORMAL] = DUE,
     [SQL_DUE_LOW] = DUE,
-    [SQL_DUE_RECIPIENTS] = "SELECT n, address, attempts FROM recipient WHERE seq = ?1"
-                           " AND status NOT IN (3, 4, 5) AND next_ms <= ?2"
-                           " AND NOT (status = 6 AND next_ms = 0) ORDER BY n", /* held */
+    [SQL_DUE_RECIPIENTS] =
+        "SELECT n, address, attempts FROM recipient WHERE seq = ?1 AND " OPEN " AND next_ms <= ?2"
+        " AND NOT (status = 1 AND next_ms = 0) ORDER BY n", /* held */
     [SQL_CLAIM] = "UPDATE message SET claimed = 1 WHERE seq = ?1",
-    [SQL_NEXT_DUE] = "SELECT min(due_ms) FROM (" FIRST_DUE("0") " UNION ALL " FIRST_DUE(
-        "1") " UNION ALL " FIRST_DUE("2") ")",
+    [SQL_FIRST_DUE] = "SELECT min(due_ms) FROM message"
+                      " WHERE claimed = 0 AND due_ms IS NOT NULL AND priority = ?1",
     [SQL_OLDEST] = "SELECT created_ms FROM message WHERE seq = (SELECT min(seq) FROM recipient"
-                   " INDEXED BY recipient_open WHERE status = ?1 AND status NOT IN (3, 4, 5))",
+                   " INDEXED BY recipient_open WHERE status = ?1 AND " OPEN ")",
     [SQL_ADD_USAGE] = "INSERT INTO usage VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE"
                       " SET messages = messages + ?3, recipients = recipients + ?4",
+    [SQL_ENDED] = "SELECT seq FROM message WHERE ended_ms IS NOT NULL AND ended_ms < ?1"
+                  " ORDER BY ended_ms LIMIT ?2",
+    [SQL_DROP_EVENTS] = "DELETE FROM event WHERE seq = ?1",
+    [SQL_DROP_RECIPIENTS] = "DELETE FROM recipient WHERE seq = ?1",
+    [SQL_DROP_KEYS] = "DELETE FROM idempotency WHERE seq = ?1",
+    [SQL_DROP_MESSAGE] = "DELETE FROM message WHERE seq = ?1",
+    [SQL_KEPT] = "SELECT seq FROM message WHERE kept = 1 AND ended_ms < ?1"
+                 " ORDER BY ended_ms LIMIT ?2",
+    [SQL_UNKEEP] = "UPDATE message SET kept = 0 WHERE seq = ?1",
+    [SQL_DROP_USAGE] = "DELETE FROM usage WHERE hour_ms < ?1",
 };
 
 /* --- errors ------------------------------------------------------------------------------- */
@@ -271,8 +283,16 @@ static void sqlite_close(struct store *store)
     free(store);
 }
 
+/* Statistics that nobody asks for cost a lock at each allocation. */
+static void configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static int sqlite_open(const char *path, struct store **store_out, struct error *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure);
     struct store *store = calloc(1, sizeof(*store));
     if (store == NULL)
         return error_set(err, ERR_NOMEM, "store");
@@ -293,54 +313,7 @@ static int sqlite_open(const char *path, struct store **store_out, struct error 
     return 0;
 }
 
-/* --- transactions ------------------------------------------------------------------------- */
-
-bool sqlite_take_reader(struct store *store)
-{
-    if (lock_held_by_me(&store->reader_lock))
-        return false;
-    lock_take(&store->reader_lock);
-    return true;
-}
-
-void sqlite_drop_reader(struct store *store, bool taken)
-{
-    if (taken)
-        lock_drop(&store->reader_lock);
-}
-
-/* After the transaction, however it ended. */
-static void let_reader_in(struct store *store)
-{
-    sqlite_drop_reader(store, lock_held_by_me(&store->reader_lock));
-}
-
-static int sqlite_begin(struct store *store, struct error *err)
-{
-    memcpy(store->n_open_here, store->n_open, sizeof(store->n_open));
-    if (store->reader == store->db)
-        sqlite_take_reader(store);
-    if (sqlite_run(store, SQL_BEGIN, err) == 0)
-        return 0;
-    let_reader_in(store);
-    return -1;
-}
-
-static int sqlite_commit(struct store *store, struct error *err)
-{
-    if (sqlite_run(store, SQL_COMMIT, err) < 0)
-        return -1;
-    memcpy(store->n_open, store->n_open_here, sizeof(store->n_open));
-    let_reader_in(store);
-    return 0;
-}
-
-static void sqlite_rollback(struct store *store)
-{
-    if (!sqlite3_get_autocommit(store->db)) /* SQLite may have done it already */
-        sqlite_run(store, SQL_ROLLBACK, NULL);
-    let_reader_in(store);
-}
+/* --- two of them -------------------------------------------------------------------------- */
 
 /* `memory:` is the same tables in a database that has no file: one set of rules, tested once. Its
  * one connection goes from the queue's thread to the reader's and back under a lock. */
@@ -352,14 +325,10 @@ static int memory_open(const char *location, struct store **store_out, struct er
 }
 
 #define STORE_FUNCTIONS                                                                            \
-    .close = sqlite_close, .begin = sqlite_begin, .commit = sqlite_commit,                         \
-    .rollback = sqlite_rollback, .submit = sqlite_submit, .answer = sqlite_answer,                 \
-    .forget = sqlite_forget, .settle = sqlite_settle, .cancel = sqlite_cancel,                     \
-    .release = sqlite_release, .load = sqlite_load, .next_due = sqlite_next_due,                   \
-    .recover = sqlite_recover, .purge = sqlite_purge, .find = sqlite_find, .stats = sqlite_stats,  \
-    .add_usage = sqlite_add_usage, .usage = sqlite_usage, .shift = sqlite_shift,                   \
-    .redate = sqlite_redate, .has_room = sqlite_has_room, .relieve = sqlite_relieve,               \
-    .tidy = sqlite_tidy
+    .close = sqlite_close, .commit = sqlite_commit, .recover = sqlite_recover,                     \
+    .shift = sqlite_shift, .redate = sqlite_redate, .has_room = sqlite_has_room,                   \
+    .relieve = sqlite_relieve, .tidy = sqlite_tidy, .usage = sqlite_usage, .find = sqlite_find,    \
+    .stats = sqlite_stats
 
 const struct store_ops store_sqlite = {
     .scheme = "sqlite", .durable = true, .open = sqlite_open, STORE_FUNCTIONS};

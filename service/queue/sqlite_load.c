@@ -223,41 +223,51 @@ static int make_all(struct loading *l, struct delivery **list, struct error *err
     return 0;
 }
 
-int sqlite_load(struct store *store, int64_t now_ms, size_t max_n, size_t max_bytes,
-                struct delivery **list_out, struct error *err)
+static void free_list(struct delivery *list)
 {
+    for (struct delivery *next; list != NULL; list = next) {
+        next = list->next;
+        delivery_free(list);
+    }
+}
+
+/* The smallest of the three priorities; one step along the index for each. */
+static int read_next_due(struct store *store, int64_t *due_ms_out, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_FIRST_DUE];
+    int rc = SQLITE_ROW;
+    *due_ms_out = INT64_MAX;
+    for (int priority = 0; priority < N_PRIORITIES && rc == SQLITE_ROW; priority++) {
+        sqlite3_bind_int(s, 1, priority);
+        rc = sqlite3_step(s);
+        if (rc != SQLITE_ROW)
+            sqlite_error(err, store->db, "read next due time");
+        else if (sqlite3_column_type(s, 0) != SQLITE_NULL &&
+                 sqlite3_column_int64(s, 0) < *due_ms_out)
+            *due_ms_out = sqlite3_column_int64(s, 0);
+        sqlite3_reset(s);
+    }
+    return rc == SQLITE_ROW ? 0 : -1;
+}
+
+int sqlite_load(struct store *store, struct store_turn *turn, struct error *err)
+{
+    struct store_load *load = &turn->load;
     struct delivery *list = NULL;
     CLEANUP(arena_free) struct arena *arena = arena_new();
-    struct loading l = {.store = store, .now_ms = now_ms, .arena = arena};
+    struct loading l = {.store = store, .now_ms = turn->now_ms, .arena = arena};
     if (arena != NULL) {
-        l.rows = arena_alloc_array(arena, max_n, sizeof(*l.rows));
+        l.rows = arena_alloc_array(arena, load->max_n, sizeof(*l.rows));
         l.recipients = arena_alloc_array(arena, RECIPIENTS_MAX, sizeof(*l.recipients));
         l.addresses = arena_alloc_array(arena, RECIPIENTS_MAX, sizeof(*l.addresses));
     }
     if (l.rows == NULL || l.recipients == NULL || l.addresses == NULL)
         return error_set(err, ERR_NOMEM, "deliveries");
-    if (read_rows(&l, max_n, max_bytes, err) < 0 || make_all(&l, &list, err) < 0) {
-        for (struct delivery *next; list != NULL; list = next) { /* the caller rolls back */
-            next = list->next;
-            delivery_free(list);
-        }
+    if (read_rows(&l, load->max_n, load->max_bytes, err) < 0 || make_all(&l, &list, err) < 0 ||
+        read_next_due(store, &load->next_due_ms, err) < 0) {
+        free_list(list);
         return -1;
     }
-    *list_out = list;
+    load->list = list;
     return 0;
-}
-
-int sqlite_next_due(struct store *store, int64_t *due_ms_out, struct error *err)
-{
-    sqlite3_stmt *s = store->statements[SQL_NEXT_DUE];
-    bool taken = store->reader == store->db && sqlite_take_reader(store);
-    int rc = sqlite3_step(s);
-    if (rc == SQLITE_ROW)
-        *due_ms_out =
-            sqlite3_column_type(s, 0) == SQLITE_NULL ? INT64_MAX : sqlite3_column_int64(s, 0);
-    else
-        sqlite_error(err, store->db, "read next due time");
-    sqlite3_reset(s);
-    sqlite_drop_reader(store, taken);
-    return rc == SQLITE_ROW ? 0 : -1;
 }

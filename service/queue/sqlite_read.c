@@ -61,7 +61,7 @@ static int read_recipients(struct store *store, struct message_record *record)
         struct recipient_record *r = &record->recipients[record->n_recipients++];
         r->address = sqlite_text(record->arena, s, 0);
         int status = sqlite3_column_int(s, 1);
-        if (status < 0 || status > RECIPIENT_IN_DOUBT)
+        if (status < 0 || status > RECIPIENT_CANCELED)
             return SQLITE_CORRUPT;
         r->status = (enum recipient_status)status;
         r->attempts = (uint32_t)sqlite3_column_int64(s, 2);
@@ -187,13 +187,13 @@ int sqlite_count(struct store *store, struct error *err)
     int rc;
     if (sqlite3_prepare_v2(store->db,
                            "SELECT status, count(*) FROM recipient INDEXED BY recipient_open"
-                           " WHERE status NOT IN (3, 4, 5) GROUP BY status",
+                           " WHERE status < 3 GROUP BY status",
                            -1, &s, NULL) != SQLITE_OK)
         return sqlite_error(err, store->db, "count recipients");
     memset(store->n_open_here, 0, sizeof(store->n_open_here));
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         int status = sqlite3_column_int(s, 0);
-        if (status >= 0 && status < N_STATUS)
+        if (status >= 0 && status < N_OPEN)
             store->n_open_here[status] = sqlite3_column_int64(s, 1);
     }
     if (rc != SQLITE_DONE)

@@ -54,8 +54,19 @@ static const char WISHES_AND_USAGE[] =
     "CREATE TABLE usage(relay TEXT NOT NULL, hour_ms INTEGER NOT NULL, messages INTEGER NOT NULL,"
     " recipients INTEGER NOT NULL, PRIMARY KEY(relay, hour_ms)) WITHOUT ROWID;";
 
+/* Open recipients come first in the order of their status (in doubt was 6, and 1 was never stored),
+ * so that one comparison finds them. `kept`: it has ended, and its body is still there. */
+static const char OPEN_FIRST[] =
+    "DROP INDEX recipient_open;"
+    "UPDATE recipient SET status = 1 WHERE status = 6;"
+    "CREATE INDEX recipient_open ON recipient(status, seq) WHERE status < 3;"
+    "ALTER TABLE message ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE message SET kept = 1 WHERE ended_ms IS NOT NULL AND seq IN (SELECT seq FROM body);"
+    "CREATE INDEX message_kept ON message(ended_ms) WHERE kept = 1;"
+    "CREATE INDEX usage_hour ON usage(hour_ms);";
+
 /* STEPS[n] makes version n + 1 of version n. */
-static const char *const STEPS[] = {FIRST, WISHES_AND_USAGE};
+static const char *const STEPS[] = {FIRST, WISHES_AND_USAGE, OPEN_FIRST};
 
 enum { SCHEMA_VERSION = sizeof(STEPS) / sizeof(STEPS[0]) };
 

@@ -2,9 +2,10 @@
 #define POSTERN_QUEUE_SQLITE_STORE_H
 
 /*
- * The inside of the SQLite store: sqlite.c opens and closes it and holds the transactions,
- * sqlite_schema.c its tables, sqlite_space.c the disk below it, sqlite_write.c what changes it,
- * sqlite_load.c what comes out to be delivered, sqlite_read.c what is only looked at.
+ * The inside of the SQLite store: sqlite.c opens and closes it, sqlite_schema.c has its tables,
+ * sqlite_space.c the disk below it, sqlite_turn.c a turn in a transaction, sqlite_write.c what
+ * changes in one, sqlite_load.c what comes out to be delivered, sqlite_recover.c what a start and a
+ * clock that is set change, sqlite_read.c what is only looked at.
  *
  * Exactly one connection writes and owns every checkpoint; the reader's is read-only. (SQLite 3.7.0
  * to 3.51.2 can lose committed pages when two connections write or checkpoint at one instant.)
@@ -30,6 +31,7 @@ enum statement {
     SQL_FORGET_KEY,
     SQL_UPDATE_RECIPIENT,
     SQL_OPEN_RECIPIENTS,
+    SQL_CANCEL_RECIPIENTS,
     SQL_UPDATE_MESSAGE,
     SQL_DROP_BODY,
     SQL_RELEASE,
@@ -38,13 +40,21 @@ enum statement {
     SQL_DUE_LOW,
     SQL_DUE_RECIPIENTS,
     SQL_CLAIM,
-    SQL_NEXT_DUE,
+    SQL_FIRST_DUE,
     SQL_OLDEST,
     SQL_ADD_USAGE,
+    SQL_ENDED,
+    SQL_DROP_EVENTS,
+    SQL_DROP_RECIPIENTS,
+    SQL_DROP_KEYS,
+    SQL_DROP_MESSAGE,
+    SQL_KEPT,
+    SQL_UNKEEP,
+    SQL_DROP_USAGE,
     N_STATEMENTS,
 };
 
-enum { N_STATUS = RECIPIENT_IN_DOUBT + 1 };
+enum { N_OPEN = RECIPIENT_SENT /* status that are open; all behind them are final */ };
 
 struct store {
     sqlite3 *db;
@@ -53,7 +63,11 @@ struct store {
     int64_t last_event;
     /* Recipients that are not finished, by status: as of the last commit, and with what the
      * transaction under way changes. Kept, never counted but at start. */
-    int64_t n_open[N_STATUS], n_open_here[N_STATUS];
+    int64_t n_open[N_OPEN], n_open_here[N_OPEN];
+
+    /* What relays took in the transaction under way: one statement each at its end. */
+    struct usage_record tally[8];
+    size_t n_tally;
 
     char *path; /* NULL in memory: then there is no disk to look after */
     uint64_t page_bytes;
@@ -101,32 +115,33 @@ void sqlite_settle_in(struct store *store);
 int sqlite_add_event(struct store *store, int64_t seq, size_t recipient, enum event_type type,
                      int64_t at_ms, const struct reply_record *reply, struct error *err);
 
-enum store_submitted sqlite_submit(struct store *store, const struct submission *submission,
-                                   bool claimed, int64_t *seq_out, struct store_seen *seen,
-                                   struct error *err);
-int sqlite_answer(struct store *store, const char *api_key, const char *key, int status,
-                  const char *body, struct error *err);
-int sqlite_forget(struct store *store, const char *api_key, const char *key, struct error *err);
-int sqlite_settle(struct store *store, const struct settlement *settlement, int64_t *due_ms_out,
+/* One transaction; end() fails if SQLite has rolled it back by itself. */
+int sqlite_begin(struct store *store, struct error *err);
+int sqlite_end(struct store *store, struct error *err);
+void sqlite_rollback(struct store *store);
+
+/* Items of a turn, within its transaction. */
+int sqlite_submit(struct store *store, struct store_turn *turn, struct store_submission *item,
                   struct error *err);
-int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
-int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
+int sqlite_answer(struct store *store, const struct store_answer *answer, struct error *err);
+int sqlite_settle(struct store *store, const struct store_turn *turn, struct store_outcome *outcome,
+                  struct error *err);
+int sqlite_cancel(struct store *store, struct store_turn *turn, const struct store_cancel *cancel,
+                  struct error *err);
+int sqlite_purge(struct store *store, struct store_turn *turn, struct error *err);
+int sqlite_load(struct store *store, struct store_turn *turn, struct error *err);
+int sqlite_write_tally(struct store *store, struct error *err);
+
+int sqlite_commit(struct store *store, struct store_turn *turn, struct error *err);
 int sqlite_recover(struct store *store, const struct flight *flights, size_t n_flights,
                    int64_t now_ms, int64_t due_ms, struct error *err);
 int sqlite_shift(struct store *store, int64_t from_ms, int64_t to_ms, int64_t by_ms,
                  struct error *err);
 int sqlite_redate(struct store *store, int64_t before_ms, int64_t after_ms, int64_t now_ms,
                   struct error *err);
-int sqlite_purge(struct store *store, const struct store_purge *purge, size_t *n_out,
-                 struct error *err);
 bool sqlite_has_room(struct store *store, uint64_t bytes);
 int sqlite_relieve(struct store *store);
 bool sqlite_tidy(struct store *store);
-int sqlite_add_usage(struct store *store, const struct usage_record *usage, struct error *err);
-
-int sqlite_load(struct store *store, int64_t now_ms, size_t max_n, size_t max_bytes,
-                struct delivery **list_out, struct error *err);
-int sqlite_next_due(struct store *store, int64_t *due_ms_out, struct error *err);
 int sqlite_find(struct store *store, const char *id, struct message_record **record_out,
                 struct error *err);
 int sqlite_usage(struct store *store, int64_t since_ms, struct usage_list *list_out,

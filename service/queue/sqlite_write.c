@@ -1,6 +1,6 @@
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "queue/sqlite_store.h"
 
 static void bind_text(sqlite3_stmt *s, int at, const char *text)
@@ -39,39 +39,35 @@ int sqlite_add_event(struct store *store, int64_t seq, size_t recipient, enum ev
 /* --- submit ------------------------------------------------------------------------------- */
 
 /* What is known of the key: NEW if nothing. */
-static enum store_submitted look_up_key(struct store *store, const struct submission *submission,
-                                        struct store_seen *seen, struct error *err)
+static int look_up_key(struct store *store, struct store_turn *turn, struct store_submission *item,
+                       struct error *err)
 {
+    const struct submission *submission = item->submission;
+    const size_t size = sizeof(submission->fingerprint);
     sqlite3_stmt *s = store->statements[SQL_FIND_KEY];
-    enum store_submitted verdict = STORE_SUBMIT_NEW;
+    item->result = STORE_SUBMIT_NEW;
     bind_text(s, 1, submission->api_key);
     bind_text(s, 2, submission->idempotency_key);
-    int rc = sqlite3_step(s);
+    int rc = sqlite3_step(s), failed = 0;
     if (rc == SQLITE_ROW) {
-        int status = sqlite3_column_int(s, 1);
         const void *fingerprint = sqlite3_column_blob(s, 0);
-        const char *body = sqlite_column(s, 2);
-        if (fingerprint == NULL ||
-            sqlite3_column_bytes(s, 0) != (int)sizeof(submission->fingerprint) ||
-            memcmp(fingerprint, submission->fingerprint, sizeof(submission->fingerprint)) != 0) {
-            verdict = STORE_SUBMIT_MISMATCH;
-        } else if (status == 0) {
-            verdict = STORE_SUBMIT_IN_PROGRESS;
+        item->first_status = sqlite3_column_int(s, 1);
+        if (fingerprint == NULL || sqlite3_column_bytes(s, 0) != (int)size ||
+            memcmp(fingerprint, submission->fingerprint, size) != 0) {
+            item->result = STORE_SUBMIT_MISMATCH;
+        } else if (item->first_status == 0) {
+            item->result = STORE_SUBMIT_IN_PROGRESS;
         } else {
-            verdict = STORE_SUBMIT_REPLAY;
-            seen->status = status;
-            seen->body = body != NULL ? strdup(body) : NULL;
-            if (seen->body == NULL) {
-                error_set(err, ERR_NOMEM, "answer");
-                verdict = STORE_SUBMIT_FAILED;
-            }
+            item->result = STORE_SUBMIT_REPLAY;
+            item->first_body = sqlite_text(turn->arena, s, 2);
+            if (item->first_body == NULL)
+                failed = error_set(err, ERR_NOMEM, "answer");
         }
     } else if (rc != SQLITE_DONE) {
-        sqlite_error(err, store->db, "look up idempotency key");
-        verdict = STORE_SUBMIT_FAILED;
+        failed = sqlite_error(err, store->db, "look up idempotency key");
     }
     sqlite3_reset(s);
-    return verdict;
+    return failed;
 }
 
 static void bind_wishes(sqlite3_stmt *s, int at, const struct submission *submission)
@@ -139,56 +135,32 @@ static int add_parts(struct store *store, const struct submission *submission, i
     return sqlite_run(store, SQL_ADD_KEY, err);
 }
 
-enum store_submitted sqlite_submit(struct store *store, const struct submission *submission,
-                                   bool claimed, int64_t *seq_out, struct store_seen *seen,
-                                   struct error *err)
+int sqlite_submit(struct store *store, struct store_turn *turn, struct store_submission *item,
+                  struct error *err)
 {
-    /* After some failures SQLite has rolled the whole transaction back: what follows would commit
-     * by itself, though the client is told that it was refused. */
-    if (sqlite3_get_autocommit(store->db)) {
-        error_set(err, ERR_STORE_UNAVAILABLE, "store: the transaction was rolled back");
-        return STORE_SUBMIT_FAILED;
-    }
+    const struct submission *submission = item->submission;
+    item->result = STORE_SUBMIT_NEW;
     if (submission->idempotency_key != NULL) {
-        enum store_submitted known = look_up_key(store, submission, seen, err);
-        if (known != STORE_SUBMIT_NEW)
-            return known;
+        if (look_up_key(store, turn, item, err) < 0)
+            return -1;
+        if (item->result != STORE_SUBMIT_NEW)
+            return 0;
     }
-    if (sqlite3_exec(store->db, "SAVEPOINT one", NULL, NULL, NULL) != SQLITE_OK) {
-        sqlite_error(err, store->db, "savepoint");
-        return STORE_SUBMIT_FAILED;
-    }
-    int64_t seq;
-    int rc = add_message(store, submission, claimed, &seq, err);
-    if (rc == 0)
-        rc = add_parts(store, submission, seq, err);
-    if (rc < 0)
-        sqlite3_exec(store->db, "ROLLBACK TO one", NULL, NULL, NULL);
-    sqlite3_exec(store->db, "RELEASE one", NULL, NULL, NULL);
-    if (rc < 0)
-        return STORE_SUBMIT_FAILED;
+    if (add_message(store, submission, item->claimed, &item->seq, err) < 0 ||
+        add_parts(store, submission, item->seq, err) < 0)
+        return -1;
     store->n_open_here[RECIPIENT_QUEUED] += (int64_t)submission->n_recipients;
-    *seq_out = seq;
-    return STORE_SUBMIT_NEW;
+    return 0;
 }
 
-int sqlite_answer(struct store *store, const char *api_key, const char *key, int status,
-                  const char *body, struct error *err)
+int sqlite_answer(struct store *store, const struct store_answer *answer, struct error *err)
 {
     sqlite3_stmt *s = store->statements[SQL_ANSWER_KEY];
-    bind_text(s, 1, api_key);
-    bind_text(s, 2, key);
-    sqlite3_bind_int(s, 3, status);
-    bind_text(s, 4, body);
+    bind_text(s, 1, answer->api_key);
+    bind_text(s, 2, answer->key);
+    sqlite3_bind_int(s, 3, answer->status);
+    bind_text(s, 4, answer->body);
     return sqlite_run(store, SQL_ANSWER_KEY, err);
-}
-
-int sqlite_forget(struct store *store, const char *api_key, const char *key, struct error *err)
-{
-    sqlite3_stmt *s = store->statements[SQL_FORGET_KEY];
-    bind_text(s, 1, api_key);
-    bind_text(s, 2, key);
-    return sqlite_run(store, SQL_FORGET_KEY, err);
 }
 
 /* --- settle ------------------------------------------------------------------------------- */
@@ -214,38 +186,47 @@ static int event_of(enum recipient_status status)
     return -1;
 }
 
-static int settle_recipient(struct store *store, const struct settlement *settlement, size_t i,
-                            struct error *err)
+static int settle_recipient(struct store *store, int64_t now_ms,
+                            const struct store_outcome *outcome, size_t i, struct error *err)
 {
-    const struct delivery *delivery = settlement->delivery;
+    const struct delivery *delivery = outcome->delivery;
     const struct delivery_recipient *recipient = &delivery->recipients[i];
-    int event = event_of(settlement->status[i]);
+    int event = event_of(outcome->status[i]);
     if (event < 0) /* nothing became of it */
         return 0;
     sqlite3_stmt *s = store->statements[SQL_UPDATE_RECIPIENT];
     sqlite3_bind_int64(s, 1, delivery->seq);
     sqlite3_bind_int64(s, 2, (sqlite3_int64)recipient->index);
-    sqlite3_bind_int(s, 3, (int)settlement->status[i]);
+    sqlite3_bind_int(s, 3, (int)outcome->status[i]);
     sqlite3_bind_int64(s, 4, recipient->attempts + (recipient->verdict != DELIVERY_UNTRIED));
     bind_text(s, 5, delivery->relay);
     bind_reply(s, 6, &recipient->reply);
-    sqlite3_bind_int64(s, 9, settlement->next_ms[i]);
-    sqlite3_bind_int64(s, 10, settlement->now_ms);
+    sqlite3_bind_int64(s, 9, outcome->next_ms[i]);
+    sqlite3_bind_int64(s, 10, now_ms);
     if (sqlite_run(store, SQL_UPDATE_RECIPIENT, err) < 0)
         return -1;
-    return sqlite_add_event(store, delivery->seq, recipient->index, (enum event_type)event,
-                            settlement->now_ms, &recipient->reply, err);
+    return sqlite_add_event(store, delivery->seq, recipient->index, (enum event_type)event, now_ms,
+                            &recipient->reply, err);
+}
+
+/* The counts go along when a recipient that is open changes. */
+static void count_change(struct store *store, int before, enum recipient_status after)
+{
+    if (before >= 0 && before < N_OPEN)
+        store->n_open_here[before]--;
+    if (!recipient_status_is_final(after))
+        store->n_open_here[after]++;
 }
 
 /*
  * How the message stands when it is settled, from what is open now: is any recipient, and when is
- * the first wanted again? The counts go along. Held recipients (in doubt, next 0) keep the message
- * open but are not wanted by time.
+ * the first wanted again? Held recipients (in doubt, next 0) keep the message open but are not
+ * wanted by time.
  */
-static int weigh(struct store *store, const struct settlement *settlement, bool *open_out,
+static int weigh(struct store *store, const struct store_outcome *outcome, bool *open_out,
                  int64_t *due_ms_out, struct error *err)
 {
-    const struct delivery *delivery = settlement->delivery;
+    const struct delivery *delivery = outcome->delivery;
     sqlite3_stmt *s = store->statements[SQL_OPEN_RECIPIENTS];
     size_t i = 0; /* in the delivery, which has some of them in the same order */
     int rc;
@@ -259,14 +240,12 @@ static int weigh(struct store *store, const struct settlement *settlement, bool 
         while (i < delivery->n_recipients && delivery->recipients[i].index < n)
             i++;
         if (i < delivery->n_recipients && delivery->recipients[i].index == n &&
-            event_of(settlement->status[i]) >= 0) {
-            if (status >= 0 && status < N_STATUS)
-                store->n_open_here[status]--;
-            status = (int)settlement->status[i];
-            next_ms = settlement->next_ms[i];
-            if (recipient_status_is_final(settlement->status[i]))
+            event_of(outcome->status[i]) >= 0) {
+            count_change(store, status, outcome->status[i]);
+            status = (int)outcome->status[i];
+            next_ms = outcome->next_ms[i];
+            if (recipient_status_is_final(outcome->status[i]))
                 continue;
-            store->n_open_here[status]++;
         }
         *open_out = true;
         bool held = status == RECIPIENT_IN_DOUBT && next_ms == 0;
@@ -279,13 +258,15 @@ static int weigh(struct store *store, const struct settlement *settlement, bool 
     return rc == SQLITE_DONE ? 0 : -1;
 }
 
+/* `ended_ms` 0: it is open. `kept`: its body stays nevertheless. */
 static int update_message(struct store *store, int64_t seq, int64_t due_ms, int64_t ended_ms,
-                          struct error *err)
+                          bool kept, struct error *err)
 {
     sqlite3_stmt *s = store->statements[SQL_UPDATE_MESSAGE];
     sqlite3_bind_int64(s, 1, seq);
     bind_time_or_null(s, 2, due_ms);
     bind_time_or_null(s, 3, ended_ms);
+    sqlite3_bind_int(s, 4, kept);
     return sqlite_run(store, SQL_UPDATE_MESSAGE, err);
 }
 
@@ -295,30 +276,7 @@ static int drop_body(struct store *store, int64_t seq, struct error *err)
     return sqlite_run(store, SQL_DROP_BODY, err);
 }
 
-int sqlite_settle(struct store *store, const struct settlement *settlement, int64_t *due_ms_out,
-                  struct error *err)
-{
-    const struct delivery *delivery = settlement->delivery;
-    bool open;
-    int64_t due_ms;
-    if (weigh(store, settlement, &open, &due_ms, err) < 0)
-        return -1;
-    for (size_t i = 0; i < delivery->n_recipients; i++)
-        if (settle_recipient(store, settlement, i, err) < 0)
-            return -1;
-    if (open) {
-        if (due_ms == 0) /* some are still as they were queued */
-            due_ms = settlement->now_ms;
-        *due_ms_out = due_ms;
-        return update_message(store, delivery->seq, due_ms == INT64_MAX ? 0 : due_ms, 0, err);
-    }
-    *due_ms_out = INT64_MAX;
-    if (update_message(store, delivery->seq, 0, settlement->now_ms, err) < 0)
-        return -1;
-    return settlement->keep_content ? 0 : drop_body(store, delivery->seq, err);
-}
-
-int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct error *err)
+static int release(struct store *store, int64_t seq, int64_t due_ms, struct error *err)
 {
     sqlite3_stmt *s = store->statements[SQL_RELEASE];
     sqlite3_bind_int64(s, 1, seq);
@@ -326,219 +284,179 @@ int sqlite_release(struct store *store, int64_t seq, int64_t due_ms, struct erro
     return sqlite_run(store, SQL_RELEASE, err);
 }
 
-int sqlite_add_usage(struct store *store, const struct usage_record *usage, struct error *err)
+/* --- usage -------------------------------------------------------------------------------- */
+
+int sqlite_write_tally(struct store *store, struct error *err)
 {
     sqlite3_stmt *s = store->statements[SQL_ADD_USAGE];
-    bind_text(s, 1, usage->relay);
-    sqlite3_bind_int64(s, 2, usage->hour_ms);
-    sqlite3_bind_int64(s, 3, usage->n_messages);
-    sqlite3_bind_int64(s, 4, usage->n_recipients);
-    return sqlite_run(store, SQL_ADD_USAGE, err);
-}
-
-/* --- at start, and the broom -------------------------------------------------------------- */
-
-static int exec_with(struct store *store, const char *text, const int64_t *values, int n_values,
-                     struct error *err)
-{
-    sqlite3_stmt *s;
-    if (sqlite3_prepare_v2(store->db, text, -1, &s, NULL) != SQLITE_OK)
-        return sqlite_error(err, store->db, text);
-    for (int i = 0; i < n_values; i++)
-        sqlite3_bind_int64(s, i + 1, values[i]);
-    int rc = sqlite3_step(s);
-    if (rc != SQLITE_DONE)
-        sqlite_error(err, store->db, "write");
-    sqlite3_finalize(s);
-    return rc == SQLITE_DONE ? 0 : -1;
-}
-
-/* The unfinished recipients of the messages in table `flying` are canceled, or become in doubt,
- * wanted again at `due_ms` unless they are to be held: those of them that could have been under
- * way. */
-static int change_those_flying(struct store *store, enum recipient_status status, int64_t now_ms,
-                               int64_t due_ms, struct error *err)
-{
-    const int64_t event[] = {now_ms, event_of(status), store->last_event};
-    const int64_t state[] = {status, due_ms, now_ms};
-    if (exec_with(store,
-                  "INSERT INTO event SELECT ?3 + row_number() OVER (ORDER BY r.seq, r.n), r.seq,"
-                  " r.n, ?2, ?1, 0, '', '' FROM recipient r JOIN flying f ON f.seq = r.seq"
-                  " WHERE r.status NOT IN (3, 4, 5) AND (?2 = 5 OR (r.next_ms <= ?1"
-                  " AND NOT (r.status = 6 AND r.next_ms = 0)))",
-                  event, 3, err) < 0)
-        return -1;
-    store->last_event += sqlite3_changes64(store->db);
-    return exec_with(
-        store,
-        "UPDATE recipient SET status = ?1, at_ms = ?3, attempts = attempts + (?1 = 6),"
-        " next_ms = (SELECT iif(hold, 0, ?2) FROM flying f WHERE f.seq = recipient.seq)"
-        " WHERE seq IN (SELECT seq FROM flying) AND status NOT IN (3, 4, 5)"
-        " AND (?1 = 5 OR (next_ms <= ?3 AND NOT (status = 6 AND next_ms = 0)))",
-        state, 3, err);
-}
-
-static int empty_flying(struct store *store, struct error *err)
-{
-    if (exec_with(store,
-                  "CREATE TEMP TABLE IF NOT EXISTS flying(seq INTEGER PRIMARY KEY,"
-                  " hold INTEGER NOT NULL DEFAULT 0)",
-                  NULL, 0, err) < 0)
-        return -1;
-    return exec_with(store, "DELETE FROM flying", NULL, 0, err);
-}
-
-/* Of several flights of a message one that holds decides: it may be the one that arrived. */
-static int add_flying(struct store *store, int64_t seq, bool hold, struct error *err)
-{
-    const int64_t values[] = {seq, hold};
-    return exec_with(store,
-                     "INSERT INTO flying VALUES(?1, ?2) ON CONFLICT DO UPDATE"
-                     " SET hold = max(hold, ?2)",
-                     values, 2, err);
-}
-
-/* None of its recipients will be open. */
-static int uncount(struct store *store, int64_t seq, struct error *err)
-{
-    sqlite3_stmt *s = store->statements[SQL_OPEN_RECIPIENTS];
-    int rc;
-    sqlite3_bind_int64(s, 1, seq);
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        int status = sqlite3_column_int(s, 1);
-        if (status >= 0 && status < N_STATUS)
-            store->n_open_here[status]--;
-    }
-    if (rc != SQLITE_DONE)
-        sqlite_error(err, store->db, "read recipients");
-    sqlite3_reset(s);
-    return rc == SQLITE_DONE ? 0 : -1;
-}
-
-int sqlite_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err)
-{
-    if (uncount(store, seq, err) < 0 || empty_flying(store, err) < 0 ||
-        add_flying(store, seq, false, err) < 0 ||
-        change_those_flying(store, RECIPIENT_CANCELED, now_ms, 0, err) < 0 ||
-        update_message(store, seq, 0, now_ms, err) < 0)
-        return -1;
-    return drop_body(store, seq, err);
-}
-
-static int fill_flying(struct store *store, const struct flight *flights, size_t n_flights,
-                       struct error *err)
-{
-    if (empty_flying(store, err) < 0)
-        return -1;
-    if (n_flights == STORE_ALL_CLAIMED)
-        return exec_with(store, "INSERT INTO flying(seq) SELECT seq FROM message WHERE claimed = 1",
-                         NULL, 0, err);
-    for (size_t i = 0; i < n_flights; i++)
-        if (add_flying(store, flights[i].seq, flights[i].hold, err) < 0)
+    for (size_t i = 0; i < store->n_tally; i++) {
+        const struct usage_record *usage = &store->tally[i];
+        bind_text(s, 1, usage->relay);
+        sqlite3_bind_int64(s, 2, usage->hour_ms);
+        sqlite3_bind_int64(s, 3, usage->n_messages);
+        sqlite3_bind_int64(s, 4, usage->n_recipients);
+        if (sqlite_run(store, SQL_ADD_USAGE, err) < 0)
             return -1;
+    }
+    store->n_tally = 0;
     return 0;
 }
 
-int sqlite_recover(struct store *store, const struct flight *flights, size_t n_flights,
-                   int64_t now_ms, int64_t due_ms, struct error *err)
+static int add_to_tally(struct store *store, const struct delivery *delivery, int64_t now_ms,
+                        struct error *err)
 {
-    const int64_t now[] = {now_ms, RECIPIENT_IN_DOUBT};
-    if (fill_flying(store, flights, n_flights, err) < 0 ||
-        change_those_flying(store, RECIPIENT_IN_DOUBT, now_ms, due_ms, err) < 0 ||
-        exec_with(store,
-                  "UPDATE message SET claimed = 0, due_ms ="
-                  " (SELECT nullif(max(?1, min(next_ms)), 0) FROM recipient r"
-                  "  WHERE r.seq = message.seq AND status NOT IN (3, 4, 5)"
-                  "  AND NOT (status = ?2 AND next_ms = 0))"
-                  " WHERE claimed = 1 OR seq IN (SELECT seq FROM flying)",
-                  now, 2, err) < 0)
-        return -1;
-    if (exec_with(store, "UPDATE idempotency SET status = 202 WHERE status = 0", NULL, 0, err) < 0)
-        return -1;
-    return sqlite_count(store, err);
+    size_t i = 0;
+    if (delivery->n_sent == 0)
+        return 0;
+    while (i < store->n_tally && strcmp(store->tally[i].relay, delivery->relay) != 0)
+        i++;
+    if (i == sizeof(store->tally) / sizeof(store->tally[0])) {
+        if (sqlite_write_tally(store, err) < 0)
+            return -1;
+        i = 0;
+    }
+    if (i == store->n_tally)
+        store->tally[store->n_tally++] = (struct usage_record){
+            .relay = delivery->relay, .hour_ms = now_ms - now_ms % USAGE_HOUR_MS};
+    store->tally[i].n_messages++;
+    store->tally[i].n_recipients += (int64_t)delivery->n_sent;
+    return 0;
 }
 
-/* Messages whose times are moved are gathered in the temporary table `moved`. Empties it. */
-static int empty_moved(struct store *store, struct error *err)
-{
-    if (exec_with(store,
-                  "CREATE TEMP TABLE IF NOT EXISTS moved(seq INTEGER PRIMARY KEY,"
-                  " by_ms INTEGER NOT NULL)",
-                  NULL, 0, err) < 0)
-        return -1;
-    return exec_with(store, "DELETE FROM moved", NULL, 0, err);
-}
+/* --- the outcome as a whole --------------------------------------------------------------- */
 
-/* Events stay: they say what the clock said. */
-static int move(struct store *store, struct error *err)
-{
-    if (exec_with(store,
-                  "UPDATE recipient SET at_ms = at_ms + by_ms,"
-                  " next_ms = iif(next_ms = 0, 0, max(1, next_ms + by_ms))"
-                  " FROM moved WHERE moved.seq = recipient.seq",
-                  NULL, 0, err) < 0)
-        return -1;
-    return exec_with(store,
-                     "UPDATE message SET created_ms = created_ms + by_ms,"
-                     " expires_ms = expires_ms + by_ms, due_ms = max(1, due_ms + by_ms),"
-                     " ended_ms = ended_ms + by_ms FROM moved WHERE moved.seq = message.seq",
-                     NULL, 0, err);
-}
-
-int sqlite_shift(struct store *store, int64_t from_ms, int64_t to_ms, int64_t by_ms,
-                 struct error *err)
-{
-    const int64_t values[] = {from_ms, to_ms, by_ms};
-    if (empty_moved(store, err) < 0 || exec_with(store,
-                                                 "INSERT INTO moved SELECT seq, ?3 FROM message"
-                                                 " WHERE created_ms BETWEEN ?1 AND ?2",
-                                                 values, 3, err) < 0)
-        return -1;
-    return move(store, err);
-}
-
-int sqlite_redate(struct store *store, int64_t before_ms, int64_t after_ms, int64_t now_ms,
+int sqlite_settle(struct store *store, const struct store_turn *turn, struct store_outcome *outcome,
                   struct error *err)
 {
-    const int64_t values[] = {before_ms, after_ms, now_ms};
-    if (empty_moved(store, err) < 0 ||
-        exec_with(store,
-                  "INSERT INTO moved SELECT seq, ?3 - created_ms FROM message WHERE seq IN"
-                  " (SELECT seq FROM recipient INDEXED BY recipient_open"
-                  "  WHERE status NOT IN (3, 4, 5)) AND (created_ms < ?1 OR created_ms > ?2)",
-                  values, 3, err) < 0)
+    const struct delivery *delivery = outcome->delivery;
+    bool open;
+    int64_t due_ms;
+    if (outcome->status == NULL)
+        return release(store, delivery->seq, outcome->due_ms, err);
+    if (weigh(store, outcome, &open, &due_ms, err) < 0)
         return -1;
-    return move(store, err);
+    for (size_t i = 0; i < delivery->n_recipients; i++)
+        if (settle_recipient(store, turn->now_ms, outcome, i, err) < 0)
+            return -1;
+    if (add_to_tally(store, delivery, turn->now_ms, err) < 0)
+        return -1;
+    if (open) {
+        if (due_ms == 0) /* some are still as they were queued */
+            due_ms = turn->now_ms;
+        outcome->due_ms = due_ms;
+        return update_message(store, delivery->seq, due_ms == INT64_MAX ? 0 : due_ms, 0, false,
+                              err);
+    }
+    outcome->due_ms = INT64_MAX;
+    if (update_message(store, delivery->seq, 0, turn->now_ms, turn->keep_content, err) < 0)
+        return -1;
+    return turn->keep_content ? 0 : drop_body(store, delivery->seq, err);
 }
 
-int sqlite_purge(struct store *store, const struct store_purge *purge, size_t *n_out,
-                 struct error *err)
+/* --- cancel ------------------------------------------------------------------------------- */
+
+static int forget_key(struct store *store, const char *api_key, const char *key, struct error *err)
 {
-    static const char *const tables[] = {
-        "DELETE FROM event WHERE seq IN (SELECT seq FROM flying)",
-        "DELETE FROM recipient WHERE seq IN (SELECT seq FROM flying)",
-        "DELETE FROM idempotency WHERE seq IN (SELECT seq FROM flying)",
-        "DELETE FROM body WHERE seq IN (SELECT seq FROM flying)",
-        "DELETE FROM message WHERE seq IN (SELECT seq FROM flying)",
-    };
-    const int64_t records[] = {purge->record_before_ms, (int64_t)purge->max_n};
-    const int64_t contents[] = {purge->content_before_ms, (int64_t)purge->max_n};
-    if (empty_flying(store, err) < 0 ||
-        exec_with(store,
-                  "INSERT INTO flying(seq) SELECT seq FROM message WHERE ended_ms IS NOT NULL"
-                  " AND ended_ms < ?1 ORDER BY ended_ms LIMIT ?2",
-                  records, 2, err) < 0)
+    sqlite3_stmt *s = store->statements[SQL_FORGET_KEY];
+    bind_text(s, 1, api_key);
+    bind_text(s, 2, key);
+    return sqlite_run(store, SQL_FORGET_KEY, err);
+}
+
+/* An event for each recipient that is open; they are counted off. */
+static int cancel_recipients(struct store *store, int64_t seq, int64_t now_ms, struct error *err)
+{
+    static const struct reply_record none = {0};
+    sqlite3_stmt *s = store->statements[SQL_OPEN_RECIPIENTS];
+    int rc, failed = 0;
+    sqlite3_bind_int64(s, 1, seq);
+    while (failed == 0 && (rc = sqlite3_step(s)) != SQLITE_DONE) {
+        if (rc != SQLITE_ROW) {
+            failed = sqlite_error(err, store->db, "read recipients");
+            break;
+        }
+        count_change(store, sqlite3_column_int(s, 1), RECIPIENT_CANCELED);
+        failed = sqlite_add_event(store, seq, (size_t)sqlite3_column_int64(s, 0),
+                                  EVENT_MESSAGE_CANCELED, now_ms, &none, err);
+    }
+    sqlite3_reset(s);
+    if (failed < 0)
         return -1;
-    *n_out = (size_t)sqlite3_changes64(store->db);
-    for (size_t i = 0; *n_out > 0 && i < sizeof(tables) / sizeof(tables[0]); i++)
-        if (exec_with(store, tables[i], NULL, 0, err) < 0)
+    s = store->statements[SQL_CANCEL_RECIPIENTS];
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int64(s, 2, now_ms);
+    return sqlite_run(store, SQL_CANCEL_RECIPIENTS, err);
+}
+
+int sqlite_cancel(struct store *store, struct store_turn *turn, const struct store_cancel *cancel,
+                  struct error *err)
+{
+    if (cancel_recipients(store, cancel->seq, turn->now_ms, err) < 0 ||
+        update_message(store, cancel->seq, 0, turn->now_ms, false, err) < 0 ||
+        drop_body(store, cancel->seq, err) < 0)
+        return -1;
+    return cancel->key != NULL ? forget_key(store, cancel->api_key, cancel->key, err) : 0;
+}
+
+/* --- purge -------------------------------------------------------------------------------- */
+
+/* Up to `max_n` messages that ended before, the oldest first. */
+static int list_ended(struct store *store, enum statement which, int64_t before_ms, size_t max_n,
+                      struct arena *arena, int64_t **seqs_out, size_t *n_out, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[which];
+    int64_t *seqs = arena_alloc_array(arena, max_n, sizeof(*seqs));
+    size_t n = 0;
+    int rc;
+    if (seqs == NULL)
+        return error_set(err, ERR_NOMEM, "old records");
+    sqlite3_bind_int64(s, 1, before_ms);
+    sqlite3_bind_int64(s, 2, (sqlite3_int64)max_n);
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW && n < max_n)
+        seqs[n++] = sqlite3_column_int64(s, 0);
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW)
+        sqlite_error(err, store->db, "look for old records");
+    sqlite3_reset(s);
+    *seqs_out = seqs;
+    *n_out = n;
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : -1;
+}
+
+static int run_for(struct store *store, const enum statement *which, size_t n, int64_t seq,
+                   struct error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        sqlite3_bind_int64(store->statements[which[i]], 1, seq);
+        if (sqlite_run(store, which[i], err) < 0)
             return -1;
-    if (exec_with(store,
-                  "DELETE FROM body WHERE seq IN (SELECT b.seq FROM body b JOIN message m"
-                  " ON m.seq = b.seq WHERE m.ended_ms IS NOT NULL AND m.ended_ms < ?1 LIMIT ?2)",
-                  contents, 2, err) < 0)
+    }
+    return 0;
+}
+
+int sqlite_purge(struct store *store, struct store_turn *turn, struct error *err)
+{
+    static const enum statement drop_all[] = {SQL_DROP_EVENTS, SQL_DROP_RECIPIENTS, SQL_DROP_KEYS,
+                                              SQL_DROP_BODY, SQL_DROP_MESSAGE};
+    static const enum statement drop_content[] = {SQL_DROP_BODY, SQL_UNKEEP};
+    struct store_purge *purge = &turn->purge;
+    int64_t *seqs;
+    size_t n;
+    purge->n = 0;
+    if (list_ended(store, SQL_ENDED, purge->record_before_ms, purge->max_n, turn->arena, &seqs, &n,
+                   err) < 0)
         return -1;
-    *n_out += (size_t)sqlite3_changes64(store->db);
-    return exec_with(store, "DELETE FROM usage WHERE hour_ms < ?1", &purge->usage_before_ms, 1,
-                     err);
+    for (size_t i = 0; i < n; i++)
+        if (run_for(store, drop_all, sizeof(drop_all) / sizeof(drop_all[0]), seqs[i], err) < 0)
+            return -1;
+    purge->n = n;
+    if (list_ended(store, SQL_KEPT, purge->content_before_ms, purge->max_n, turn->arena, &seqs, &n,
+                   err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if (run_for(store, drop_content, sizeof(drop_content) / sizeof(drop_content[0]), seqs[i],
+                    err) < 0)
+            return -1;
+    purge->n += n;
+    sqlite3_bind_int64(store->statements[SQL_DROP_USAGE], 1, purge->usage_before_ms);
+    return sqlite_run(store, SQL_DROP_USAGE, err);
 }

@@ -2,8 +2,8 @@
 #define POSTERN_QUEUE_STORE_H
 
 /*
- * Where messages are kept: a table of functions, one implementation each for SQLite and memory
- * (PostgreSQL later), and one conformance suite for all.
+ * Where messages are kept: a turn goes in whole, a result for each item comes out. One
+ * implementation each for SQLite and memory (PostgreSQL later), and one conformance suite for all.
  *
  *            submit               claim                 settle
  *   (client) ──────► queued ─────────────► (claimed) ─────────────► sent | failed      bodies
@@ -14,10 +14,10 @@
  * before its 2xx; an outcome before a waiting client hears of it. A claim needs no durability:
  * recover() releases all of them at start.
  *
- * All functions but find() and usage() run on the queue's thread, the changing ones between begin()
- * and commit(); find() runs on the reader's thread, at the same time. Errors: ERR_STORE_FULL,
- * ERR_STORE_UNAVAILABLE (rolled back, try again later), ERR_STORE_BROKEN (a failed sync or a
- * corrupt file: stop taking mail and end), ERR_NOMEM. Times are wall-clock milliseconds.
+ * All functions but find() and usage() run on the queue's thread; find() runs on the reader's, at
+ * the same time. Errors: ERR_STORE_FULL, ERR_STORE_UNAVAILABLE (nothing of it stands, try again
+ * later), ERR_STORE_BROKEN (a failed sync or a corrupt file: stop taking mail and end), ERR_NOMEM.
+ * Times are wall-clock milliseconds.
  */
 
 #include <stdbool.h>
@@ -33,16 +33,10 @@ struct store;
 #define STORE_ALL_CLAIMED SIZE_MAX
 
 enum store_submitted {
-    STORE_SUBMIT_FAILED = -1, /* `err` */
     STORE_SUBMIT_NEW,
-    STORE_SUBMIT_REPLAY,      /* same key, same request: `seen` has the first answer */
+    STORE_SUBMIT_REPLAY,      /* same key, same request: `first_*` is the first answer */
     STORE_SUBMIT_MISMATCH,    /* same key, other request */
     STORE_SUBMIT_IN_PROGRESS, /* same key, the first is not answered yet */
-};
-
-struct store_seen {
-    int status;
-    char *body; /* owned by the caller */
 };
 
 struct queue_answer;
@@ -53,9 +47,7 @@ struct intake {
     void (*answer)(void *arg, const struct queue_answer *answer);
     void *arg;
     int64_t deadline_ms; /* until when the client waits for an outcome, monotonic; 0: it does not */
-    enum store_submitted submitted;
     int64_t seq;
-    struct store_seen seen;
     struct delivery *delivery; /* until the commit, if it was claimed */
     struct claim *claim;       /* a reference; NULL: it cannot be withdrawn */
     size_t n_open, n_sent;     /* recipients, while the client waits */
@@ -100,25 +92,90 @@ struct delivery_wishes submission_wishes(const struct submission *submission);
 void submission_free(struct submission *submission);
 DEFINE_CLEANUP(struct submission *, submission_free)
 
-/* What became of a delivery; the verdicts are in it. The queue has decided the next times. */
-struct settlement {
+/*
+ * --- a turn ---
+ *
+ * `fault` of an item: NULL if it was recorded, else why it alone was not; the turn's arena owns it.
+ * What is marked "out" is the store's to fill in, the rest is the caller's.
+ */
+
+/* What became of a delivery; the verdicts are in it. The queue has decided the next times. What its
+ * relay took (`n_sent`) is added to its usage of the hour. */
+struct store_outcome {
     const struct delivery *delivery;
-    int64_t now_ms;
-    /* per recipient of the delivery, same order */
+    /* Per recipient of the delivery, same order. NULL: nothing became of it, the claim is given
+     * back and the message is due at `due_ms`. */
     const enum recipient_status *status;
     const int64_t *next_ms; /* 0: final, or held */
-    bool keep_content;      /* it stays after the end (retention.content > 0) */
+    int64_t due_ms;         /* out: when the message is wanted again; INT64_MAX: not by time */
+    const struct error *fault;
+};
+
+/* What a waiting client was told, for its idempotency key (api_key, key). */
+struct store_answer {
+    const char *api_key, *key;
+    int status;
+    const char *body;
+    const struct error *fault;
+};
+
+/* What is not finished of a message is canceled; the message ends. */
+struct store_cancel {
+    int64_t seq;
+    const char *api_key, *key; /* `key` is forgotten: its request was refused after all; or NULL */
+    const struct error *fault;
+};
+
+struct store_submission {
+    const struct submission *submission;
+    bool claimed;                /* the caller delivers it at once: it is not to be loaded */
+    enum store_submitted result; /* out */
+    int64_t seq;                 /* out, NEW: the store's key of it */
+    int first_status;            /* out, REPLAY; the text is the turn's arena's */
+    const char *first_body;
+    const struct error *fault;
+};
+
+/*
+ * Claims messages that are due, up to `max_n` and about `max_bytes` of content. High priority comes
+ * first and low last, oldest due first within each, but a share of what is handed out is the
+ * oldest due of all: nothing starves. A delivery holds only the recipients that are due.
+ */
+struct store_load {
+    size_t max_n; /* 0: nothing is wanted */
+    size_t max_bytes;
+    struct delivery *list; /* out: the caller's, through `next` */
+    int64_t next_due_ms;   /* out: when the next unclaimed message is due; INT64_MAX: none */
+    const struct error *fault;
+};
+
+struct store_purge {                             /* what is to go */
+    size_t max_n;                                /* records, and contents; 0: nothing */
+    int64_t record_before_ms, content_before_ms; /* of messages that ended before */
+    int64_t usage_before_ms;                     /* of hours that began before */
+    size_t n;                                    /* out: records and contents that went */
+    const struct error *fault;
+};
+
+struct store_turn {
+    struct arena *arena; /* for what comes out; the caller's */
+    int64_t now_ms;      /* what is recorded is dated by it */
+    bool keep_content;   /* it stays after a message has ended (retention.content > 0) */
+    struct store_outcome *outcomes;
+    size_t n_outcomes;
+    struct store_answer *answers;
+    size_t n_answers;
+    struct store_cancel *cancels;
+    size_t n_cancels;
+    struct store_submission *submissions;
+    size_t n_submissions;
+    struct store_load load; /* last, so that what is due again now comes at once */
+    struct store_purge purge;
 };
 
 struct store_stats {
     int64_t n_queued, n_deferred, n_in_doubt;     /* recipients not finished, by status */
     int64_t oldest_queued_ms, oldest_deferred_ms; /* created_ms; 0: none */
-};
-
-struct store_purge {                             /* what is to go */
-    int64_t record_before_ms, content_before_ms; /* of messages that ended before */
-    int64_t usage_before_ms;                     /* of hours that began before */
-    size_t max_n;                                /* records, and contents: in one transaction */
 };
 
 struct store_ops {
@@ -130,37 +187,11 @@ struct store_ops {
     int (*open)(const char *location, struct store **store_out, struct error *err);
     void (*close)(struct store *store);
 
-    int (*begin)(struct store *store, struct error *err);
-    int (*commit)(struct store *store, struct error *err); /* synced when it returns 0 */
-    void (*rollback)(struct store *store);
-
-    /* Keep a message. `claimed`: the caller delivers it at once and load() must not return it.
-     * `*seq_out` is its key. A failure leaves the transaction usable without this submission. */
-    enum store_submitted (*submit)(struct store *store, const struct submission *submission,
-                                   bool claimed, int64_t *seq_out, struct store_seen *seen,
-                                   struct error *err);
-    /* The answer a waiting client got, for its idempotency key (api_key, key). */
-    int (*answer)(struct store *store, const char *api_key, const char *key, int status,
-                  const char *body, struct error *err);
-    /* Forget a key whose request was refused after all (store memory: withdrawn). */
-    int (*forget)(struct store *store, const char *api_key, const char *key, struct error *err);
-    /* `*due_ms_out`: when the message is wanted again, all its recipients considered; INT64_MAX:
-     * not by time. */
-    int (*settle)(struct store *store, const struct settlement *settlement, int64_t *due_ms_out,
-                  struct error *err);
-    /* What is not finished of it is canceled; the message ends. */
-    int (*cancel)(struct store *store, int64_t seq, int64_t now_ms, struct error *err);
-    /* Give back a claim unchanged (the delivery could not stay in memory). */
-    int (*release)(struct store *store, int64_t seq, int64_t due_ms, struct error *err);
-
-    /* Claim messages due at `now_ms`, up to `max_n` and about `max_bytes` of content; a list
-     * through `next`. High priority comes first and low last, oldest due first within each, but a
-     * share of what is handed out is the oldest due of all: nothing starves. A delivery holds only
-     * the recipients that are due. */
-    int (*load)(struct store *store, int64_t now_ms, size_t max_n, size_t max_bytes,
-                struct delivery **list_out, struct error *err);
-    /* When the next unclaimed message is due; INT64_MAX: none. */
-    int (*next_due)(struct store *store, int64_t *due_ms_out, struct error *err);
+    /*
+     * All of the turn, durable when it returns 0. What fails by itself is left out: its `fault`
+     * says why. -1: nothing of it stands.
+     */
+    int (*commit)(struct store *store, struct store_turn *turn, struct error *err);
 
     /* At start, in one transaction: release every claim; the unfinished recipients of the messages
      * that were in flight become in doubt, wanted again at `due_ms` (0: held) or held if the flight
@@ -168,19 +199,15 @@ struct store_ops {
      * were claimed (the list did not survive), by `due_ms` alone. */
     int (*recover)(struct store *store, const struct flight *flights, size_t n_flights,
                    int64_t now_ms, int64_t due_ms, struct error *err);
-    /* The wall clock was set: the times of messages created from `from_ms` to `to_ms`, by the clock
-     * as it was, go along by `by_ms`. */
+    /* Both by themselves, durable when they return 0. The wall clock was set: the times of messages
+     * created from `from_ms` to `to_ms`, by the clock as it was, go along by `by_ms`. */
     int (*shift)(struct store *store, int64_t from_ms, int64_t to_ms, int64_t by_ms,
                  struct error *err);
     /* Messages not finished that were created before or after what can be true count from now. */
     int (*redate)(struct store *store, int64_t before_ms, int64_t after_ms, int64_t now_ms,
                   struct error *err);
-    /* `*n_out`: how many records and contents were dropped. */
-    int (*purge)(struct store *store, const struct store_purge *purge, size_t *n_out,
-                 struct error *err);
 
-    /* A store on a disk keeps some of it in reserve, so that outcomes can always be recorded.
-     * Outside of transactions: */
+    /* A store on a disk keeps some of it in reserve, so that outcomes can always be recorded. */
     /* Can content of about so many octets be taken in and all of it come to its outcome? */
     bool (*has_room)(struct store *store, uint64_t bytes);
     /* The disk is full: what was in reserve is given up. 0: trying again is worth while. */
@@ -189,8 +216,6 @@ struct store_ops {
      * the reserve is made again. true: there is more to do. */
     bool (*tidy)(struct store *store);
 
-    /* Add to what a relay took in an hour. */
-    int (*add_usage)(struct store *store, const struct usage_record *usage, struct error *err);
     /* What was taken in the hours that had not ended at `since_ms`; the caller clears it.
      * Thread-safe against all the others. */
     int (*usage)(struct store *store, int64_t since_ms, struct usage_list *list_out,

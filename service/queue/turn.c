@@ -1,12 +1,12 @@
 /*
- * One turn of the queue's thread: take what has gathered, commit it in one transaction, tell
+ * One turn of the queue's thread: take what has gathered, give it to the store whole, tell
  * everybody concerned. What gathers while a turn syncs is the next one's, so batches grow with the
  * load by themselves.
  *
  * If it fails, its submissions are refused, and its outcomes are kept and tried again: what a relay
  * has accepted must never be forgotten for want of disk. If it is the disk that is full, the store
- * gives up what it has in reserve, and outcomes go on at once, few at a time. An outcome or a load
- * that fails by itself is put off, and the rest goes on without it.
+ * gives up what it has in reserve, and outcomes go on at once, few at a time. What fails by itself
+ * is put off (outcomes, loads, withdrawals) or refused (submissions), and the rest stands.
  */
 
 #include <assert.h>
@@ -24,14 +24,9 @@ enum {
 };
 
 struct turn {
-    struct inbox in;
-    struct delivery_list loaded;
-    bool load;               /* what is due is wanted */
-    bool loading;            /* that is what failed */
-    bool put_off;            /* some outcomes were put off */
-    bool relieved;           /* the disk was full once already */
-    struct delivery *failed; /* the outcome that did */
-    size_t n;
+    struct inbox in;         /* whose items stand in `store` in the same order */
+    struct store_turn store; /* what the store is given, and gives */
+    bool idle;               /* nothing came in */
 };
 
 void turn_failed(struct queue *queue, const char *what, const struct error *err)
@@ -41,68 +36,46 @@ void turn_failed(struct queue *queue, const char *what, const struct error *err)
     log_error(what, LOG_STR("code", error_word(err->code)), LOG_STR("detail", err->detail));
 }
 
-/* --- the transaction ---------------------------------------------------------------------- */
+/* --- what the store is given -------------------------------------------------------------- */
 
-static int write_remarks(struct queue *queue, struct turn *turn, struct error *err)
+static int gather_answers(const struct remark_list *list, struct store_turn *turn,
+                          struct error *err)
 {
-    for (const struct remark *r = turn->in.remarks.first; r != NULL; r = r->next, turn->n++)
-        if (queue->ops->answer(queue->store, r->api_key, r->key, r->status, r->body, err) < 0)
-            return -1;
+    size_t n = 0;
+    for (const struct remark *r = list->first; r != NULL; r = r->next)
+        n++;
+    turn->answers = arena_alloc_array(turn->arena, n, sizeof(*turn->answers));
+    if (turn->answers == NULL)
+        return error_set(err, ERR_NOMEM, "turn");
+    for (const struct remark *r = list->first; r != NULL; r = r->next)
+        turn->answers[turn->n_answers++] = (struct store_answer){
+            .api_key = r->api_key, .key = r->key, .status = r->status, .body = r->body};
     return 0;
 }
 
-static int commit(struct queue *queue, const struct turn *turn, struct error *err)
+static int gather(struct queue *queue, struct turn *turn, struct error *err)
 {
-    int64_t begun_us = clock_mono_us();
-    if (queue->ops->commit(queue->store, err) < 0)
+    struct arena *arena = queue->own.arena;
+    arena_reset(arena);
+    turn->store = (struct store_turn){
+        .arena = arena,
+        .now_ms = schedule_now(queue),
+        .keep_content = queue->settings.retain_content_ms > 0,
+    };
+    if (settle_gather(queue, &turn->in.outcomes, &turn->store, err) < 0 ||
+        gather_answers(&turn->in.remarks, &turn->store, err) < 0 ||
+        withdraw_gather(queue, &turn->store, err) < 0 ||
+        intake_gather(queue, &turn->in.submissions, &turn->store, err) < 0)
         return -1;
-    metric_observe(queue->commit_seconds, (double)(clock_mono_us() - begun_us) / 1e6);
-    if (turn->n > 0)
-        metric_observe(queue->batch_size, (double)turn->n);
+    chores_gather(queue, &turn->store, turn->idle);
+    load_gather(queue, &turn->store);
     return 0;
 }
 
-/* Outcomes first: what is due again may be loaded in the same transaction. */
-static int attempt(struct queue *queue, struct turn *turn, struct error *err)
+static bool is_empty(const struct store_turn *turn)
 {
-    turn->n = 0;
-    turn->failed = NULL;
-    turn->loading = false;
-    if (queue->ops->begin(queue->store, err) < 0 ||
-        settle_all(queue, &turn->in.outcomes, &turn->n, &turn->failed, err) < 0 ||
-        write_remarks(queue, turn, err) < 0 ||
-        intake_submit_all(queue, &turn->in.submissions, &turn->n, err) < 0)
-        return -1;
-    turn->loading = turn->load;
-    if (turn->load && load_due(queue, &turn->loaded, err) < 0)
-        return -1;
-    turn->loading = false;
-    return commit(queue, turn, err);
-}
-
-static void undo(struct queue *queue, struct turn *turn)
-{
-    queue->ops->rollback(queue->store);
-    load_undo(queue, &turn->loaded);
-    intake_undo(queue, &turn->in.submissions);
-}
-
-/* Outcomes from the failed one on wait for better times, the failed one behind the others, so that
- * one which never goes holds none up for ever. */
-static void put_off_from(struct queue *queue, struct turn *turn)
-{
-    struct delivery *failed = turn->failed;
-    struct delivery_list *outcomes = &turn->in.outcomes;
-    struct delivery_list rest = {.first = failed->next, .end = outcomes->end};
-    struct delivery **at = &outcomes->first;
-    while (*at != failed)
-        at = &(*at)->next;
-    *at = NULL;
-    outcomes->end = at;
-    if (rest.first != NULL)
-        LIST_JOIN(&queue->own.kept.outcomes, &rest);
-    LIST_APPEND(&queue->own.kept.outcomes, failed);
-    turn->put_off = true;
+    return turn->n_outcomes + turn->n_answers + turn->n_cancels + turn->n_submissions == 0 &&
+           turn->purge.max_n == 0 && turn->load.max_n == 0;
 }
 
 /* The first few stay; the rest is the next turn's. */
@@ -120,63 +93,71 @@ static void take_few(struct queue *queue, struct turn *turn)
     LIST_JOIN(&queue->own.kept.outcomes, &rest);
 }
 
-/* Once a turn: the disk is full, and the outcomes at least shall be recorded. */
-static bool relieve(struct queue *queue, struct turn *turn, const struct error *err)
+static int commit(struct queue *queue, struct turn *turn, struct error *err)
 {
-    if (err->code != ERR_STORE_FULL || turn->relieved)
-        return false;
-    turn->relieved = true;
-    bool relieved = chores_relieve(queue);
-    intake_refuse_all(queue, &turn->in.submissions, err);
-    if (relieved)
-        take_few(queue, turn);
-    return relieved;
+    size_t n = turn->store.n_outcomes + turn->store.n_answers + turn->store.n_submissions;
+    int64_t begun_us = clock_mono_us();
+    if (queue->ops->commit(queue->store, &turn->store, err) < 0)
+        return -1;
+    metric_observe(queue->commit_seconds, (double)(clock_mono_us() - begun_us) / 1e6);
+    if (n > 0)
+        metric_observe(queue->batch_size, (double)n);
+    return 0;
 }
 
+/* Once more if the disk was full and there was something in reserve: then the outcomes at least,
+ * few of them. */
 static int write(struct queue *queue, struct turn *turn, struct error *err)
 {
-    for (;;) {
-        if (attempt(queue, turn, err) == 0)
-            return 0;
-        undo(queue, turn);
-        if (err->code == ERR_STORE_BROKEN)
-            return -1;
-        if (relieve(queue, turn, err))
-            continue;
-        if (turn->failed != NULL) {
-            turn_failed(queue, "outcome not recorded yet", err);
-            put_off_from(queue, turn);
-        } else if (turn->loading) {
-            turn_failed(queue, "messages not loaded yet", err);
-            queue->own.load_again_ms = clock_mono_ms() + TROUBLE_MS;
-            turn->load = false;
-        } else {
-            return -1;
-        }
-    }
+    if (gather(queue, turn, err) == 0 && (is_empty(&turn->store) || commit(queue, turn, err) == 0))
+        return 0;
+    intake_undo(queue, &turn->in.submissions);
+    if (err->code != ERR_STORE_FULL)
+        return -1;
+    bool relieved = chores_relieve(queue);
+    intake_refuse_all(queue, &turn->in.submissions, err);
+    if (!relieved)
+        return -1;
+    take_few(queue, turn);
+    return gather(queue, turn, err) == 0 ? commit(queue, turn, err) : -1;
 }
 
 /* --- and then ----------------------------------------------------------------------------- */
 
-static void free_remarks(struct remark_list *list)
+/* False: some could not be recorded, and wait for better times. */
+static bool conclude_answers(struct queue *queue, struct remark_list *list,
+                             const struct store_turn *turn)
 {
+    bool all = true;
+    size_t i = 0;
     for (struct remark *remark = list->first, *next; remark != NULL; remark = next) {
+        const struct store_answer *answer = &turn->answers[i++];
         next = remark->next;
-        free(remark);
+        if (answer->fault == NULL) {
+            free(remark);
+            continue;
+        }
+        turn_failed(queue, "answer not recorded yet", answer->fault);
+        LIST_APPEND(&queue->own.kept.remarks, remark);
+        all = false;
     }
     LIST_INIT(list);
+    return all;
 }
 
 /* Waiters enter the table before loaded deliveries look for theirs, and those before outcomes end
- * a wait. */
-static void conclude(struct queue *queue, struct turn *turn)
+ * a wait. What a wait's end leaves to be canceled is the next turn's. */
+static bool conclude(struct queue *queue, struct turn *turn)
 {
     queue->own.uncounted = true;
     chores_note_commit(queue);
-    intake_conclude(queue, &turn->in.submissions);
-    load_conclude(queue, &turn->loaded);
-    settle_conclude(queue, &turn->in.outcomes);
-    free_remarks(&turn->in.remarks);
+    withdraw_conclude(queue, &turn->store);
+    intake_conclude(queue, &turn->in.submissions, &turn->store);
+    load_conclude(queue, &turn->store);
+    bool all = settle_conclude(queue, &turn->in.outcomes, &turn->store);
+    all &= conclude_answers(queue, &turn->in.remarks, &turn->store);
+    chores_conclude(queue, &turn->store, NULL);
+    return all;
 }
 
 /* Nothing of it stands. Nor is what is due looked for at once: that would fail just the same, and
@@ -184,7 +165,9 @@ static void conclude(struct queue *queue, struct turn *turn)
 static void give_up(struct queue *queue, struct turn *turn, const struct error *err)
 {
     turn_failed(queue, "commit failed", err);
-    queue->own.load_again_ms = clock_mono_ms() + TROUBLE_MS;
+    load_undo(queue);
+    withdraw_undo(queue, err);
+    chores_conclude(queue, &turn->store, err);
     intake_refuse_all(queue, &turn->in.submissions, err);
     inbox_join(&queue->own.kept, &turn->in);
 }
@@ -237,27 +220,22 @@ static void add_kept(struct queue *queue, struct inbox *in)
 static void work(struct queue *queue, struct turn *turn)
 {
     struct error err = {0};
-    turn->load = load_wanted(queue);
-    if (inbox_is_empty(&turn->in) && !turn->load)
-        return;
-    if (write(queue, turn, &err) == 0) {
-        conclude(queue, turn);
-        if (turn->put_off || queue->own.trouble_until_ms <= clock_mono_ms())
-            note_trouble(queue, turn->put_off);
-    } else {
+    if (write(queue, turn, &err) < 0) {
         give_up(queue, turn, &err);
         note_trouble(queue, true);
+    } else if (!is_empty(&turn->store)) {
+        bool all = conclude(queue, turn);
+        if (!all || queue->own.trouble_until_ms <= clock_mono_ms())
+            note_trouble(queue, !all);
     }
 }
 
 void turn_take(struct queue *queue, struct inbox *in)
 {
-    struct turn turn = {0};
+    struct turn turn = {.idle = inbox_is_empty(in)};
     struct error err = {0};
-    bool idle = inbox_is_empty(in);
     inbox_init(&turn.in);
     inbox_join(&turn.in, in);
-    LIST_INIT(&turn.loaded);
 
     calendar_look(queue, &turn.in.submissions);
     chores_look_at_disk(queue);
@@ -268,10 +246,11 @@ void turn_take(struct queue *queue, struct inbox *in)
     add_kept(queue, &turn.in);
     if (queue->own.narrow)
         take_few(queue, &turn);
-    work(queue, &turn);
-    hand_out(queue);
     waits_end_due(queue);
-    chores_do(queue, idle);
+    if (!atomic_load(&queue->broken))
+        work(queue, &turn);
+    hand_out(queue);
+    chores_do(queue, turn.idle);
 }
 
 /* --- the thread --------------------------------------------------------------------------- */

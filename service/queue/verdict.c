@@ -2,33 +2,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/id.h"
 #include "queue/retry.h"
-
-int verdicts_reserve(struct verdicts *verdicts, size_t n_recipients, struct error *err)
-{
-    if (n_recipients <= verdicts->size)
-        return 0;
-    enum recipient_status *status = calloc(n_recipients, sizeof(*status));
-    int64_t *next_ms = calloc(n_recipients, sizeof(*next_ms));
-    if (status == NULL || next_ms == NULL) {
-        free(status);
-        free(next_ms);
-        return error_set(err, ERR_NOMEM, "outcome of %zu recipients", n_recipients);
-    }
-    verdicts_clear(verdicts);
-    *verdicts = (struct verdicts){.status = status, .next_ms = next_ms, .size = n_recipients};
-    return 0;
-}
-
-void verdicts_clear(struct verdicts *verdicts)
-{
-    free(verdicts->status);
-    free(verdicts->next_ms);
-    *verdicts = (struct verdicts){0};
-}
 
 bool verdicts_untouched(const struct delivery *delivery, int64_t now_ms)
 {
@@ -102,14 +78,12 @@ static enum recipient_status decide_one(const struct delivery *delivery,
 }
 
 void verdicts_decide(struct delivery *delivery, const struct queue_settings *settings,
-                     int64_t now_ms, struct verdicts *verdicts)
+                     int64_t now_ms, enum recipient_status *status, int64_t *next_ms)
 {
     delivery->n_ended = delivery->n_sent = 0;
     for (size_t i = 0; i < delivery->n_recipients; i++) {
-        enum recipient_status status =
-            decide_one(delivery, &delivery->recipients[i], settings, now_ms, &verdicts->next_ms[i]);
-        verdicts->status[i] = status;
-        delivery->n_ended += recipient_status_is_final(status);
-        delivery->n_sent += status == RECIPIENT_SENT;
+        status[i] = decide_one(delivery, &delivery->recipients[i], settings, now_ms, &next_ms[i]);
+        delivery->n_ended += recipient_status_is_final(status[i]);
+        delivery->n_sent += status[i] == RECIPIENT_SENT;
     }
 }

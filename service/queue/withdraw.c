@@ -4,45 +4,64 @@
  * that leaves open is canceled.
  */
 
+#include <assert.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/internal.h"
 
-static int cancel_in(struct queue *queue, const struct submission *submission, struct error *err)
+/* Its claim is withdrawn already: no session will take it, whatever becomes of the canceling. */
+int withdraw_gather(struct queue *queue, struct store_turn *turn, struct error *err)
 {
-    const struct intake *intake = &submission->intake;
-    if (queue->ops->cancel(queue->store, intake->seq, schedule_now(queue), err) < 0)
-        return -1;
-    if (submission->idempotency_key == NULL || intake->n_sent > 0)
+    size_t n = 0;
+    if (clock_mono_ms() < queue->own.withdraw_again_ms)
         return 0;
-    return queue->ops->forget(queue->store, submission->api_key, submission->idempotency_key, err);
-}
-
-static int cancel(struct queue *queue, const struct submission *submission, struct error *err)
-{
-    if (queue->ops->begin(queue->store, err) < 0)
-        return -1;
-    if (cancel_in(queue, submission, err) < 0 || queue->ops->commit(queue->store, err) < 0) {
-        queue->ops->rollback(queue->store);
-        return -1;
-    }
-    queue->own.uncounted = true;
+    for (const struct submission *s = queue->own.unwanted.first; s != NULL; s = s->next)
+        n++;
+    turn->cancels = arena_alloc_array(turn->arena, n, sizeof(*turn->cancels));
+    if (turn->cancels == NULL)
+        return error_set(err, ERR_NOMEM, "turn");
+    for (const struct submission *s = queue->own.unwanted.first; s != NULL; s = s->next)
+        turn->cancels[turn->n_cancels++] = (struct store_cancel){
+            .seq = s->intake.seq,
+            .api_key = s->api_key,
+            .key = s->intake.n_sent > 0 ? NULL : s->idempotency_key,
+        };
     return 0;
 }
 
-/* Its claim is withdrawn already: no session will take it, whatever happens here. */
-static void withdraw(struct queue *queue, struct submission *submission)
+static void try_later(struct queue *queue, const struct error *err)
 {
-    struct intake *intake = &submission->intake;
-    struct error err;
-    if (cancel(queue, submission, &err) == 0) {
-        reader_answer(queue->reader, submission, intake->n_sent > 0 ? QUEUE_DONE : QUEUE_WITHDRAWN);
-        return;
-    }
-    turn_failed(queue, "withdrawal failed", &err);
-    intake->overdue = false;
+    turn_failed(queue, "withdrawal failed", err);
     queue->own.withdraw_again_ms = clock_mono_ms() + TROUBLE_MS;
-    waiters_add(&queue->own.waiters, submission);
+}
+
+void withdraw_undo(struct queue *queue, const struct error *err)
+{
+    if (queue->own.unwanted.first != NULL)
+        try_later(queue, err);
+}
+
+void withdraw_conclude(struct queue *queue, const struct store_turn *turn)
+{
+    if (turn->n_cancels == 0)
+        return;
+    struct submission *list = queue->own.unwanted.first;
+    LIST_INIT(&queue->own.unwanted);
+    for (size_t i = 0; i < turn->n_cancels; i++) {
+        struct submission *submission = list;
+        assert(submission->intake.seq == turn->cancels[i].seq);
+        list = list->next;
+        submission->next = NULL;
+        if (turn->cancels[i].fault != NULL) {
+            try_later(queue, turn->cancels[i].fault);
+            LIST_APPEND(&queue->own.unwanted, submission);
+            continue;
+        }
+        reader_answer(queue->reader, submission,
+                      submission->intake.n_sent > 0 ? QUEUE_DONE : QUEUE_WITHDRAWN);
+    }
+    assert(list == NULL);
 }
 
 static bool can_withdraw(struct claim *claim)
@@ -56,7 +75,7 @@ static void run_out(struct queue *queue, struct submission *submission)
     if (intake->claim == NULL) {
         reader_answer(queue->reader, submission, QUEUE_STORED);
     } else if (can_withdraw(intake->claim)) {
-        withdraw(queue, submission);
+        LIST_APPEND(&queue->own.unwanted, submission);
     } else {
         intake->overdue = true;
         waiters_add(&queue->own.waiters, submission);
@@ -76,8 +95,6 @@ void wait_go_on(struct queue *queue, struct submission *submission)
 void waits_end_due(struct queue *queue)
 {
     int64_t now_ms = clock_mono_ms();
-    if (now_ms < queue->own.withdraw_again_ms)
-        return;
     /* Nobody waits for what will not be sent now. */
     struct submission *due = waiters_take_due(
         &queue->own.waiters, atomic_load(&queue->draining) ? INT64_MAX - 1 : now_ms);
@@ -92,16 +109,18 @@ int64_t waits_wake_ms(const struct queue *queue)
 {
     const struct queue_own *own = &queue->own;
     int64_t next_ms = own->waiters.next_deadline_ms;
-    if (next_ms == INT64_MAX)
-        return INT64_MAX;
-    if (atomic_load(&queue->draining) || next_ms < own->withdraw_again_ms)
-        return own->withdraw_again_ms;
-    return next_ms;
+    if (own->unwanted.first != NULL && own->withdraw_again_ms < next_ms)
+        next_ms = own->withdraw_again_ms;
+    return own->waiters.next_deadline_ms != INT64_MAX && atomic_load(&queue->draining) ? 0
+                                                                                       : next_ms;
 }
 
 void waits_end_all(struct queue *queue)
 {
     struct submission *all = waiters_take_all(&queue->own.waiters);
+    *queue->own.unwanted.end = all;
+    all = queue->own.unwanted.first;
+    LIST_INIT(&queue->own.unwanted);
     for (struct submission *next; all != NULL; all = next) {
         next = all->next;
         all->next = NULL;
