@@ -36,17 +36,7 @@ static bool fails(atomic_int *times, struct error *err)
     return true;
 }
 
-static int n_in_batch; /* both of the queue's thread */
-static bool in_purge;
 static atomic_int n_purges;
-
-static int faulty_begin(struct store *store, struct error *err)
-{
-    atomic_fetch_add(&n_begun, 1);
-    n_in_batch = 0;
-    in_purge = false;
-    return fails(&fault.begin, err) ? -1 : real->begin(store, err);
-}
 
 static void pass_gate(void)
 {
@@ -59,58 +49,100 @@ static void pass_gate(void)
     lock_drop(&gate.lock);
 }
 
-static int faulty_commit(struct store *store, struct error *err)
+/* A disk that is full or broken fails no item alone. */
+static bool fails_all(void)
 {
+    int code = atomic_load(&fault.code);
+    return code == ERR_STORE_FULL || code == ERR_STORE_BROKEN;
+}
+
+/* Items that are told to fail are left out of what the real store sees: `NAME` of the turn, of
+ * which `kept` says where each of them is now. -1: the whole turn is to fail. */
+#define LEAVE_OUT(turn, NAME, times)                                                               \
+    do {                                                                                           \
+        size_t n_kept = 0;                                                                         \
+        for (size_t i = 0; i < (turn)->n_##NAME; i++) {                                            \
+            struct error *why = arena_alloc((turn)->arena, sizeof(*why));                          \
+            if (!fails(times, why)) {                                                              \
+                real_turn.NAME[n_kept] = (turn)->NAME[i];                                          \
+                kept_##NAME[n_kept++] = i;                                                         \
+            } else if (fails_all()) {                                                              \
+                *err = *why;                                                                       \
+                return -1;                                                                         \
+            } else {                                                                               \
+                (turn)->NAME[i].fault = why;                                                       \
+            }                                                                                      \
+        }                                                                                          \
+        real_turn.n_##NAME = n_kept;                                                               \
+    } while (0)
+
+#define COPY_OF(turn, NAME)                                                                        \
+    real_turn.NAME =                                                                               \
+        arena_alloc_array((turn)->arena, (turn)->n_##NAME + 1, sizeof(*real_turn.NAME));           \
+    size_t *kept_##NAME =                                                                          \
+        arena_alloc_array((turn)->arena, (turn)->n_##NAME + 1, sizeof(*kept_##NAME))
+
+#define GIVE_BACK(turn, NAME)                                                                      \
+    for (size_t i = 0; i < real_turn.n_##NAME; i++)                                                \
+    (turn)->NAME[kept_##NAME[i]] = real_turn.NAME[i]
+
+/* Submissions that rig_sync() makes are answered, and leave nothing behind. */
+static void leave_out_syncs(struct store_turn *turn, struct store_turn *real_turn, size_t *kept)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < real_turn->n_submissions; i++)
+        if (strcmp(real_turn->submissions[i].submission->subject, SYNC) != 0) {
+            kept[n] = kept[i];
+            real_turn->submissions[n++] = real_turn->submissions[i];
+        } else {
+            turn->submissions[kept[i]].result = STORE_SUBMIT_MISMATCH;
+        }
+    real_turn->n_submissions = n;
+}
+
+static int faulty_commit(struct store *store, struct store_turn *turn, struct error *err)
+{
+    struct store_turn real_turn = *turn;
+    COPY_OF(turn, outcomes);
+    COPY_OF(turn, answers);
+    COPY_OF(turn, cancels);
+    COPY_OF(turn, submissions);
+    size_t n = turn->n_outcomes + turn->n_answers + turn->n_cancels + turn->n_submissions;
+    if (turn->purge.max_n > 0) {
+        atomic_fetch_add(&n_purges, 1);
+        if (n == 0 && turn->load.max_n == 0) /* it comes by the clock: failures are for others */
+            return real->commit(store, turn, err);
+    }
+    atomic_fetch_add(&n_begun, 1);
+    LEAVE_OUT(turn, outcomes, &fault.settle);
+    LEAVE_OUT(turn, answers, &fault.answer);
+    LEAVE_OUT(turn, cancels, &fault.cancel);
+    atomic_int never = 0;
+    bool only_syncs = true;
+    for (size_t i = 0; i < turn->n_submissions; i++)
+        only_syncs &= strcmp(turn->submissions[i].submission->subject, SYNC) == 0;
+    LEAVE_OUT(turn, submissions, only_syncs ? &never : &fault.submit);
+    leave_out_syncs(turn, &real_turn, kept_submissions);
+    struct error why;
+    if (turn->load.max_n > 0 && fails(&fault.load, &why)) {
+        real_turn.load.max_n = 0;
+        struct error *copy = arena_alloc(turn->arena, sizeof(*copy));
+        *copy = why;
+        turn->load.fault = copy;
+    }
     pass_gate();
-    if ((!in_purge && fails(&fault.commit, err)) || real->commit(store, err) < 0)
+    if (fails(&fault.commit, err) || real->commit(store, &real_turn, err) < 0)
         return -1;
-    if (n_in_batch > atomic_load(&max_batch))
-        atomic_store(&max_batch, n_in_batch);
+    GIVE_BACK(turn, outcomes);
+    GIVE_BACK(turn, answers);
+    GIVE_BACK(turn, cancels);
+    GIVE_BACK(turn, submissions);
+    if (turn->load.fault == NULL)
+        turn->load = real_turn.load;
+    turn->purge = real_turn.purge;
+    if ((int)real_turn.n_submissions > atomic_load(&max_batch))
+        atomic_store(&max_batch, (int)real_turn.n_submissions);
     return 0;
-}
-
-static enum store_submitted faulty_submit(struct store *store, const struct submission *submission,
-                                          bool claimed, int64_t *seq_out, struct store_seen *seen,
-                                          struct error *err)
-{
-    if (strcmp(submission->subject, SYNC) == 0)
-        return STORE_SUBMIT_MISMATCH;
-    n_in_batch++;
-    return fails(&fault.submit, err) ? STORE_SUBMIT_FAILED
-                                     : real->submit(store, submission, claimed, seq_out, seen, err);
-}
-
-static int faulty_answer(struct store *store, const char *api_key, const char *key, int status,
-                         const char *body, struct error *err)
-{
-    return fails(&fault.answer, err) ? -1 : real->answer(store, api_key, key, status, body, err);
-}
-
-static int faulty_cancel(struct store *store, int64_t seq, int64_t now_ms, struct error *err)
-{
-    return fails(&fault.cancel, err) ? -1 : real->cancel(store, seq, now_ms, err);
-}
-
-static int faulty_settle(struct store *store, const struct settlement *settlement,
-                         int64_t *due_ms_out, struct error *err)
-{
-    return fails(&fault.settle, err) ? -1 : real->settle(store, settlement, due_ms_out, err);
-}
-
-static int faulty_load(struct store *store, int64_t now_ms, size_t max_n, size_t max_bytes,
-                       struct delivery **list_out, struct error *err)
-{
-    return fails(&fault.load, err) ? -1
-                                   : real->load(store, now_ms, max_n, max_bytes, list_out, err);
-}
-
-/* It comes by the clock: it is not to take the failures that were meant for others. */
-static int watched_purge(struct store *store, const struct store_purge *purge, size_t *n_out,
-                         struct error *err)
-{
-    in_purge = true;
-    atomic_fetch_add(&n_purges, 1);
-    return real->purge(store, purge, n_out, err);
 }
 
 static const struct store_ops *faulty(bool memory)
@@ -118,14 +150,7 @@ static const struct store_ops *faulty(bool memory)
     static struct store_ops ops;
     real = memory ? &store_memory : &store_sqlite;
     ops = *real;
-    ops.begin = faulty_begin;
     ops.commit = faulty_commit;
-    ops.submit = faulty_submit;
-    ops.answer = faulty_answer;
-    ops.settle = faulty_settle;
-    ops.cancel = faulty_cancel;
-    ops.load = faulty_load;
-    ops.purge = watched_purge;
     return &ops;
 }
 

@@ -79,11 +79,11 @@ void rig_does_not_hurry(void);
 
 /* How often a function of the store fails from now on, and with what. */
 struct fault {
-    atomic_int begin, submit, answer, settle, cancel, load, commit;
+    atomic_int submit, answer, settle, cancel, load, commit;
     atomic_int code; /* enum error_code */
 };
 extern struct fault fault;
-extern atomic_int n_begun;   /* transactions */
+extern atomic_int n_begun;   /* turns given to the store */
 extern atomic_int max_batch; /* most submissions in a transaction that was committed */
 
 void gate_close(void); /* a commit waits from now on, before it does anything */

@@ -106,16 +106,6 @@ Test(turn, refuses_what_was_not_committed)
     cr_assert_eq(rig.queue->own.held_bytes, 0);
 }
 
-Test(turn, refuses_when_none_can_begin)
-{
-    struct told told;
-    atomic_store(&fault.begin, 1);
-    rig_send(&rig, &one, &told);
-    cr_assert_eq(told.kind, QUEUE_REFUSED);
-    rig_send(&rig, &one, &told);
-    cr_assert_eq(told.kind, QUEUE_STORED);
-}
-
 Test(turn, refuses_alone_what_failed_by_itself)
 {
     struct told first, rest[3];
@@ -164,11 +154,6 @@ static void settle_three_with(atomic_int *which, int times)
 Test(turn, keeps_outcomes_that_were_not_committed)
 {
     settle_three_with(&fault.commit, 2);
-}
-
-Test(turn, keeps_outcomes_when_none_can_begin)
-{
-    settle_three_with(&fault.begin, 2);
 }
 
 Test(turn, puts_off_an_outcome_that_failed_by_itself)
