@@ -93,17 +93,10 @@ static int set_url(CURLU *url, const char *text, struct error *err)
     return 0;
 }
 
-int http_check_url(const char *text, struct error *err)
-{
-    CURLU *url = curl_url();
-    int rc = url != NULL ? set_url(url, text, err) : error_set(err, ERR_NOMEM, "URL");
-    curl_url_cleanup(url);
-    return rc;
-}
-
 /* --- what comes ---------------------------------------------------------------------------- */
 
-int64_t http_retry_after_ms(const char *value, int64_t now_s)
+/* The value of a Retry-After (RFC 9110, 10.2.3), from `now_s` on; -1: neither of its forms. */
+static int64_t retry_after_ms(const char *value, int64_t now_s)
 {
     size_t n_digits = strspn(value, "0123456789");
     int64_t s = 0;
@@ -137,7 +130,7 @@ static void note_header(struct http_exchange *e, const char *line, size_t len)
         return;
     memcpy(value, line, len);
     value[len] = '\0';
-    e->retry_after_ms = http_retry_after_ms(value, clock_wall_ms() / 1000);
+    e->retry_after_ms = retry_after_ms(value, clock_wall_ms() / 1000);
 }
 
 /* A number other than `len` ends the transfer. */

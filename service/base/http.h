@@ -81,11 +81,4 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
 /* `done` is not called any more. Not for one whose `done` has been called. */
 void http_cancel(struct http_exchange *exchange);
 
-/* Whether a request to it would be made: https to anywhere, http to loopback only. -1 with
- * ERR_INVALID. For checking settings. */
-int http_check_url(const char *url, struct error *err);
-
-/* The value of a Retry-After (RFC 9110, 10.2.3), from `now_s` on; -1: neither of its forms. */
-int64_t http_retry_after_ms(const char *value, int64_t now_s);
-
 #endif

@@ -134,7 +134,8 @@ bool config_host_is_local(const char *host)
            (inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127);
 }
 
-bool config_address_is_local(const char *listen)
+/* Can nobody but this machine reach it? "127.0.0.1:8080", "[::1]:80", "localhost:80", "unix:/p". */
+static bool is_local(const char *listen)
 {
     char host[256];
     if (strncmp(listen, "unix:", 5) == 0)
@@ -579,8 +580,7 @@ static void check_listen(const struct config *config, struct error_list *errors)
         if (!is_address(address))
             error_list_add(errors, "listen", "%s is none of host:port, [::1]:port, unix:/path",
                            address);
-        else if (config->n_api_keys == 0 && !config->allow_anonymous &&
-                 !config_address_is_local(address))
+        else if (config->n_api_keys == 0 && !config->allow_anonymous && !is_local(address))
             error_list_add(errors, "listen",
                            "others can reach %s: set an API key (POSTERN_API_KEY, or api_keys; "
                            "postern key NAME makes one), or allow_anonymous: true",

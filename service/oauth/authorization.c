@@ -10,7 +10,7 @@
 #include "oauth/form.h"
 #include "oauth/query.h"
 
-enum { WORD_SIZE = 64, DESCRIPTION_SIZE = 256 };
+enum { WORD_SIZE = 64, DESCRIPTION_SIZE = 256, CHALLENGE_SIZE = 44 };
 
 static void random_hex(char *out, size_t size)
 {
@@ -31,7 +31,8 @@ int authorization_init(struct authorization *a, const char *redirect_uri, struct
     return 0;
 }
 
-void authorization_challenge(const char *verifier, char out[AUTHORIZATION_CHALLENGE_SIZE])
+/* RFC 7636, 4.2: the S256 challenge of a verifier. */
+static void make_challenge(const char *verifier, char out[CHALLENGE_SIZE])
 {
     unsigned char digest[SHA256_DIGEST_LENGTH], base64[4 * ((sizeof(digest) + 2) / 3) + 1];
     SHA256((const unsigned char *)verifier, strlen(verifier), digest);
@@ -49,9 +50,9 @@ int authorization_url(const struct authorization *a, const struct config_oauth *
 {
     const struct provider *provider = provider_find(oauth);
     const char *extra = provider != NULL ? provider->authorize_extra : "";
-    char challenge[AUTHORIZATION_CHALLENGE_SIZE];
+    char challenge[CHALLENGE_SIZE];
     struct form form = {0};
-    authorization_challenge(a->verifier, challenge);
+    make_challenge(a->verifier, challenge);
     form_add(&form, "response_type", "code");
     form_add(&form, "client_id", oauth->client_id);
     form_add(&form, "redirect_uri", a->redirect_uri);

@@ -15,7 +15,6 @@
 enum {
     AUTHORIZATION_CODE_SIZE = 8192, /* Microsoft's have more than a thousand characters */
     AUTHORIZATION_VERIFIER_SIZE = 65,
-    AUTHORIZATION_CHALLENGE_SIZE = 44,
 };
 
 struct authorization {
@@ -44,8 +43,5 @@ int authorization_read(const struct authorization *a, const char *query,
  * origin only the verifier vouches for). */
 int authorization_read_pasted(const struct authorization *a, const char *line,
                               char code_out[AUTHORIZATION_CODE_SIZE], struct error *err);
-
-/* RFC 7636, 4.2: the S256 challenge of a verifier. */
-void authorization_challenge(const char *verifier, char out[AUTHORIZATION_CHALLENGE_SIZE]);
 
 #endif

@@ -165,8 +165,8 @@ static int raw_of_der(unsigned char *signature, size_t *len)
                : -1;
 }
 
-int jwt_sign_octets(const char *octets, size_t len, EVP_PKEY *key, bool pss, struct arena *arena,
-                    char **signature_out, struct error *err)
+static int sign(const char *octets, size_t len, EVP_PKEY *key, bool pss, struct arena *arena,
+                char **signature_out, struct error *err)
 {
     CLEANUP(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
     size_t n = (size_t)EVP_PKEY_get_size(key);
@@ -218,10 +218,10 @@ int jwt_sign(const struct jwt *jwt, EVP_PKEY *key, struct arena *arena, char **t
     if (header == NULL || payload == NULL)
         return error_set(err, ERR_NOMEM, "assertion");
     const char *octets = arena_printf(arena, "%s.%s", header, payload);
-    char *signature;
+    char *signature = NULL;
     if (octets == NULL)
         return error_set(err, ERR_NOMEM, "assertion");
-    if (jwt_sign_octets(octets, strlen(octets), key, jwt->pss, arena, &signature, err) < 0)
+    if (sign(octets, strlen(octets), key, jwt->pss, arena, &signature, err) < 0)
         return -1;
     char *token = arena_printf(arena, "%s.%s", octets, signature);
     if (token == NULL)

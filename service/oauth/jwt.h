@@ -38,8 +38,4 @@ struct jwt {
 int jwt_sign(const struct jwt *jwt, EVP_PKEY *key, struct arena *arena, char **token_out,
              struct error *err);
 
-/* The signature of any octets, in base64url, the arena's; what jwt_sign() is made of. */
-int jwt_sign_octets(const char *octets, size_t len, EVP_PKEY *key, bool pss, struct arena *arena,
-                    char **signature_out, struct error *err);
-
 #endif
