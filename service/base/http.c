@@ -19,14 +19,16 @@
 enum {
     HEADERS_MAX = 64 * 1024, /* octets of them; libcurl keeps them all */
     RETRY_AFTER_MAX_S = 24 * 3600,
+    LATE_TURNS_MAX = 1000, /* of the loop, for what was in the socket at the deadline */
 };
 
 struct http_client {
     uv_loop_t *loop;
-    CURLM *multi;     /* NULL: freed, only its handles are still closing */
-    uv_timer_t timer; /* libcurl's */
-    uv_timer_t late;  /* tells those whose request was refused that it was */
-    size_t n_handles; /* of the two, not closed yet */
+    CURLM *multi;        /* NULL: freed, only its handles are still closing */
+    uv_timer_t timer;    /* libcurl's */
+    uv_timer_t late;     /* tells those whose request was refused that it was */
+    uv_timer_t deadline; /* the next of the exchanges' */
+    size_t n_handles;    /* of the three, not closed yet */
     struct http_exchange *exchanges;
     struct reload *trust, *own_trust; /* the same; the second is owned, or NULL */
     char *proxy;                      /* owned */
@@ -50,7 +52,10 @@ struct http_exchange {
     size_t headers_len;
     bool too_large;
     int64_t retry_after_ms;
-    struct error refused; /* ERR_NONE: it is on its way */
+    struct error refused;            /* ERR_NONE: it is on its way */
+    int64_t timeout_ms, deadline_ms; /* the second on the monotonic clock */
+    unsigned n_late_turns;           /* of the loop, since the deadline */
+    size_t n_late_octets;            /* how much had come at the last of them */
     http_done_fn *done;
     void *arg;
     char why[CURL_ERROR_SIZE];
@@ -296,6 +301,56 @@ static void end_all(struct http_client *client, enum error_code code, const char
         end_with(client, client->exchanges, &why);
 }
 
+/* --- deadlines ----------------------------------------------------------------------------- */
+
+/*
+ * libcurl would judge its own timeout before it reads. A process that was frozen would throw the
+ * answer away that waits in its socket, and with it a refresh token that was rotated. So from the
+ * request on the deadline is ours. It is judged after one more turn of the loop, and after each
+ * further one that brought octets.
+ */
+static bool is_late(struct http_exchange *e, int64_t now_ms)
+{
+    size_t n_octets = e->headers_len + e->body_len;
+    if (e->refused.code != ERR_NONE || now_ms < e->deadline_ms)
+        return false;
+    bool waits =
+        e->n_late_turns == 0 || (n_octets > e->n_late_octets && e->n_late_turns < LATE_TURNS_MAX);
+    e->n_late_turns++;
+    e->n_late_octets = n_octets;
+    return !waits;
+}
+
+static void on_deadline(uv_timer_t *timer);
+
+static void await_deadline(struct http_client *client)
+{
+    int64_t next_ms = INT64_MAX, now_ms = clock_mono_ms();
+    for (const struct http_exchange *e = client->exchanges; e != NULL; e = e->next)
+        if (e->refused.code == ERR_NONE && e->deadline_ms < next_ms)
+            next_ms = e->deadline_ms;
+    if (next_ms == INT64_MAX)
+        uv_timer_stop(&client->deadline);
+    else /* at least 1 ms, or libuv runs it again before it looks at sockets */
+        uv_timer_start(&client->deadline, on_deadline,
+                       next_ms > now_ms ? (uint64_t)(next_ms - now_ms) : 1, 0);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct http_client *client = timer->data;
+    struct http_exchange *e = client->exchanges;
+    int64_t now_ms = clock_mono_ms();
+    struct error why;
+    while (e != NULL && !is_late(e, now_ms))
+        e = e->next;
+    await_deadline(client); /* for the next; this one may free the client */
+    if (e == NULL)
+        return;
+    error_set(&why, ERR_TIMEOUT, "no whole answer within %lld ms", (long long)e->timeout_ms);
+    end_with(client, e, &why);
+}
+
 /* --- libcurl on the loop ------------------------------------------------------------------- */
 
 static bool is_closing(const struct http_client *client)
@@ -509,8 +564,9 @@ static void attach(struct http_client *client)
 {
     uv_timer_init(client->loop, &client->timer);
     uv_timer_init(client->loop, &client->late);
-    client->timer.data = client->late.data = client;
-    client->n_handles = 2;
+    uv_timer_init(client->loop, &client->deadline);
+    client->timer.data = client->late.data = client->deadline.data = client;
+    client->n_handles = 3;
     curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
@@ -548,6 +604,7 @@ void http_client_free(struct http_client *client)
         return;
     uv_close((uv_handle_t *)&client->timer, on_handle_closed);
     uv_close((uv_handle_t *)&client->late, on_handle_closed);
+    uv_close((uv_handle_t *)&client->deadline, on_handle_closed);
     end_all(client, ERR_CONNECTION_LOST, "we are closing");
     curl_multi_cleanup(client->multi);
     client->multi = NULL;
@@ -639,7 +696,6 @@ static int set_numbers(CURL *easy, const struct http_request *request)
         {CURLOPT_QUICK_EXIT, 1},          /* a cancelled one does not wait for its name's lookup */
         {CURLOPT_FRESH_CONNECT, request->once},
         {CURLOPT_FORBID_REUSE, request->once},
-        {CURLOPT_TIMEOUT_MS, (long)request->timeout_ms},
         {CURLOPT_CONNECTTIMEOUT_MS, (long)request->timeout_ms},
         {is_get(request) ? CURLOPT_HTTPGET : CURLOPT_POST, 1},
     };
@@ -770,8 +826,11 @@ struct http_exchange *http_start(struct http_client *client, const struct http_r
         exchange_free(e);
         return NULL;
     }
+    e->timeout_ms = request->timeout_ms;
+    e->deadline_ms = clock_mono_ms() + request->timeout_ms;
     e->next = client->exchanges;
     client->exchanges = e;
+    await_deadline(client);
     return e;
 }
 

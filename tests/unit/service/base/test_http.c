@@ -2,12 +2,14 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/unit/support/fake_dns.h"
 #include "tests/unit/support/http_peer.h"
 #include "tests/unit/support/tls_peer.h"
@@ -427,6 +429,37 @@ Test(http, socks_proxy)
     cr_expect_eq(memcmp(socks.asked, "\5\1\0\3\11fail.test\0\54", 16), 0, "the name is told");
     rig_clear(&rig);
     close(socks.fd);
+}
+
+/* Stopped between the request and the end of its time, with the answer in the socket. false: the
+ * request did not get so far in time, or the answer was read before. */
+static bool answered_while_stopped(int64_t timeout_ms)
+{
+    struct rig rig;
+    struct ask ask;
+    const struct http_request request = {.timeout_ms = timeout_ms};
+    rig_init(&rig, &none, NULL);
+    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+    start(&rig, &ask, "/html", &request);
+    while (ask.n_done == 0 && http_peer_requests(rig.peer) == 0)
+        uv_run(&rig.loop, UV_RUN_NOWAIT);
+    while (ask.n_done == 0 && http_peer_written(rig.peer) == 0)
+        poll(NULL, 0, 1);
+    bool stopped = ask.n_done == 0 && clock_mono_ms() < deadline_ms;
+    while (stopped && clock_mono_ms() <= deadline_ms)
+        poll(NULL, 0, 1);
+    run(&rig, &ask);
+    if (stopped)
+        cr_expect_str_eq(ask.body, "<html>", "%s", ask.err.detail);
+    rig_clear(&rig);
+    return stopped;
+}
+
+Test(http, what_came_before_the_deadline_counts)
+{
+    int64_t timeout_ms = 50;
+    while (!answered_while_stopped(timeout_ms))
+        timeout_ms += timeout_ms / 5;
 }
 
 static int64_t retry_after_of(const char *value)
