@@ -186,7 +186,9 @@ static int read_account(const char *path, struct arena *arena, struct issuer *is
     char *text;
     if (read_file(path, arena, ERR_CONFIG, &text, err) < 0)
         return -1;
-    json_auto_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    size_t len = strlen(text);
+    const char *json = bytes_behind_mark(text, &len);
+    json_auto_t *root = json_loadb(json, len, JSON_REJECT_DUPLICATES, NULL);
     return take_account(root, path, arena, issuer, err);
 }
 

@@ -18,7 +18,8 @@ Test(device, codes)
          60000},
         {"{" CODES ",\"expires_in\":\"soon\",\"interval\":1.5}", 900000, 5000},
         {"{\"device_code\":\"D\",\"user_code\":\"AB-CD\",\"verification_url\":\"https://x/y\"}",
-         900000, 5000}, /* Google's spelling */
+         900000, 5000},                            /* Google's spelling */
+        {"\xef\xbb\xbf{" CODES "}", 900000, 5000}, /* a byte order mark (RFC 8259, 8.1) */
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct device d;
@@ -92,6 +93,7 @@ Test(device, polls)
         {429, "{\"error\":\"x\"}", DEVICE_PENDING, 10000},
         {302, "", DEVICE_PENDING, 10000},
         {400, "<html>", DEVICE_PENDING, 10000},
+        {400, "\xef\xbb\xbf{\"error\":\"access_denied\"}", DEVICE_FAILED, 5000},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct device d = {.interval_ms = 5000};

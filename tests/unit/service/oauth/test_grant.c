@@ -249,15 +249,19 @@ Test(oauth_grant, service_account)
     static const struct {
         const char *token_url, *subject;
         const char *url, *sub;
+        const char *mark; /* in front of the file */
     } rows[] = {
-        {NULL, "user@example.com", "https://in.the.file/token", "user@example.com"},
-        {URL, NULL, URL, "svc@project.iam.example"},
+        {NULL, "user@example.com", "https://in.the.file/token", "user@example.com", ""},
+        {URL, NULL, URL, "svc@project.iam.example", ""},
+        {URL, NULL, URL, "svc@project.iam.example", "\xef\xbb\xbf"},
     };
-    CLEANUP(file_clear) struct file file;
-    char *json = account_json("service_account", rsa_pem, "https://in.the.file/token");
-    file_write(&file, json, strlen(json));
-    free(json);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        CLEANUP(file_clear) struct file file;
+        char *json = account_json("service_account", rsa_pem, "https://in.the.file/token"), *text;
+        cr_assert_gt(asprintf(&text, "%s%s", rows[i].mark, json), 0);
+        file_write(&file, text, strlen(text));
+        free(text);
+        free(json);
         CLEANUP(arena_free) struct arena *arena = arena_new_wiping();
         const struct config_oauth oauth = {.provider = CONFIG_OAUTH_GOOGLE,
                                            .grant = CONFIG_OAUTH_JWT_BEARER,
@@ -389,6 +393,7 @@ Test(oauth_grant, token_file)
     } rows[] = {
         {"ya29.abc", 8, "ya29.abc"},
         {" ya29.abc\r\n", 11, "ya29.abc"},
+        {"\xef\xbb\xbfya29.abc\r\n", 13, "ya29.abc"}, /* as some editors save it */
         {"", 0, NULL},
         {"\n", 1, NULL},
         {"s3cret\ns3cret\n", 14, NULL},
