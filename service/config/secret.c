@@ -36,8 +36,7 @@ int config_secret_line(const char *name, const char *text, size_t len, const cha
     if (wide && memchr(text, '\0', len) != NULL)
         return error_set(err, ERR_CONFIG, "%s is UTF-16: save it as UTF-8", name);
     text = bytes_behind_mark(text, &len);
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-        len--;
+    len = bytes_len_without_line_end(text, len);
     if (len == 0)
         return error_set(err, ERR_CONFIG, "%s is empty", name);
     if (memchr(text, '\0', len) != NULL || memchr(text, '\n', len) != NULL)

@@ -1190,7 +1190,7 @@ Test(config, who_can_reach_an_address)
         {"[::1]:1", true},     {"unix:/x", true},       {"128.0.0.1:1", false},
         {"0.0.0.0:1", false},  {":1", false},           {"[::]:1", false},
         {"h:1", false},        {"127.1:1", false},      {"0127.0.0.1:1", false},
-        {"UNIX:/x", false},    {"::1:1", false},        {"[::ffff:127.0.0.1]:1", false},
+        {"UNIX:/x", false},    {"::1:1", true},         {"[::ffff:127.0.0.1]:1", false},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char yaml[128];
