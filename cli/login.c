@@ -17,10 +17,10 @@
 #include "cli/load.h"
 #include "config/provider.h"
 #include "config/secret.h"
-#include "oauth/cache.h"
-#include "oauth/grants.h"
-#include "oauth/handover.h"
-#include "oauth/login.h"
+#include "oauth/login/login.h"
+#include "oauth/login/upload.h"
+#include "oauth/tokens/cache.h"
+#include "oauth/vault/configured.h"
 #include "relay/verify.h"
 
 /*

@@ -10,7 +10,7 @@
 #include "api/render_verify.h"
 #include "cli/commands.h"
 #include "cli/load.h"
-#include "oauth/grants.h"
+#include "oauth/vault/configured.h"
 #include "relay/connect.h"
 #include "relay/verify.h"
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "oauth/grants.h"
+#include "oauth/vault/configured.h"
 
 enum { WORKERS_MAX = 4, SANDBOX_MESSAGES_MAX = 1000, SANDBOX_BYTES_MAX = 64 << 20 };
 
