@@ -10,7 +10,7 @@
 
 enum { TIMEOUT_MS = 30 * 1000, ANSWER_MAX = 64 * 1024 };
 
-struct handover {
+struct upload {
     int rc;
     struct error *err;
 };
@@ -30,7 +30,7 @@ static int judge(const struct http_response *response, struct error *err)
 
 static void on_done(void *arg, const struct http_response *response, const struct error *why)
 {
-    struct handover *h = arg;
+    struct upload *h = arg;
     if (response != NULL)
         h->rc = judge(response, h->err);
     else
@@ -39,7 +39,7 @@ static void on_done(void *arg, const struct http_response *response, const struc
 
 static int run(const struct http_request *request, struct error *err)
 {
-    struct handover h = {.rc = -1, .err = err};
+    struct upload h = {.rc = -1, .err = err};
     struct http_client *client = NULL;
     uv_loop_t loop;
     if (uv_loop_init(&loop) < 0)
@@ -91,8 +91,8 @@ static char *make_url(const char *gateway, const char *name, struct arena *arena
                            : NULL;
 }
 
-int oauth_hand_over(const char *gateway, const char *key, const char *name,
-                    const char *refresh_token, struct error *err)
+int oauth_upload_grant(const char *gateway, const char *key, const char *name,
+                       const char *refresh_token, struct error *err)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new_wiping();
     if (arena == NULL)

@@ -11,7 +11,7 @@
  * durable there. ERR_FORBIDDEN, ERR_NOT_FOUND (no entry of that name there), ERR_PROTOCOL with the
  * status, those of http.h.
  */
-int oauth_hand_over(const char *gateway, const char *key, const char *name,
-                    const char *refresh_token, struct error *err);
+int oauth_upload_grant(const char *gateway, const char *key, const char *name,
+                       const char *refresh_token, struct error *err);
 
 #endif

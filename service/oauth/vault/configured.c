@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int grants_open(const struct config *config, struct vault **vault_out, struct error *err)
+int vault_open_configured(const struct config *config, struct vault **vault_out, struct error *err)
 {
     char path[4096];
     const char *store = config->queue.store;

@@ -7,6 +7,6 @@
 #include "oauth/vault/vault.h"
 
 /* A queue that is not on disk keeps its grants in memory. Errors as of vault_open(). */
-int grants_open(const struct config *config, struct vault **vault_out, struct error *err);
+int vault_open_configured(const struct config *config, struct vault **vault_out, struct error *err);
 
 #endif
