@@ -7,6 +7,4 @@
  * in what follows from other settings. */
 void config_check(struct config *config, struct error_list *errors);
 
-bool config_host_is_local(const char *host); /* "127.0.0.1", "::1", "localhost" */
-
 #endif

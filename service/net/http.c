@@ -1,6 +1,5 @@
 #include "net/http.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
@@ -15,6 +14,7 @@
 
 #include "base/authorities.h"
 #include "base/clock.h"
+#include "base/loopback.h"
 
 enum {
     HEADERS_MAX = 64 * 1024, /* octets of them; libcurl keeps them all */
@@ -63,14 +63,6 @@ struct http_exchange {
 
 /* --- which URLs ---------------------------------------------------------------------------- */
 
-static bool is_loopback(const char *host)
-{
-    struct in_addr v4;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
-}
-
 /* By the parser that will be obeyed too, so that both see the same host. */
 static bool is_allowed(CURLU *url)
 {
@@ -79,7 +71,7 @@ static bool is_allowed(CURLU *url)
     if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
         curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK)
         allowed =
-            strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && is_loopback(host));
+            strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && loopback_is(host));
     curl_free(scheme);
     curl_free(host);
     return allowed;

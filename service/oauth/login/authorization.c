@@ -1,23 +1,29 @@
 #include "oauth/login/authorization.h"
 
-#include <openssl/evp.h>
+#include <assert.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "base/id.h"
 #include "config/provider.h"
 #include "oauth/login/query.h"
 #include "oauth/tokens/form.h"
 
-enum { WORD_SIZE = 64, DESCRIPTION_SIZE = 256, CHALLENGE_SIZE = 44 };
+enum {
+    WORD_SIZE = 64,
+    DESCRIPTION_SIZE = 256,
+    CHALLENGE_SIZE = ENCODE_BASE64URL_SIZE(SHA256_DIGEST_LENGTH)
+};
 
 static void random_hex(char *out, size_t size)
 {
     unsigned char random[32];
+    size_t n = (size - 1) / 2;
+    assert(n <= sizeof(random));
     id_random(random, sizeof(random));
-    for (size_t i = 0; 2 * i + 1 < size; i++)
-        snprintf(out + 2 * i, 3, "%02x", random[i]);
+    encode_hex(random, n, out);
     explicit_bzero(random, sizeof(random));
 }
 
@@ -34,13 +40,9 @@ int authorization_init(struct authorization *a, const char *redirect_uri, struct
 /* RFC 7636, 4.2: the S256 challenge of a verifier. */
 static void make_challenge(const char *verifier, char out[CHALLENGE_SIZE])
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH], base64[4 * ((sizeof(digest) + 2) / 3) + 1];
+    unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA256((const unsigned char *)verifier, strlen(verifier), digest);
-    EVP_EncodeBlock(base64, digest, sizeof(digest));
-    size_t n = strcspn((char *)base64, "="); /* RFC 4648, 5: the URL's alphabet, without padding */
-    for (size_t i = 0; i < n; i++)
-        out[i] = base64[i] == '+' ? '-' : base64[i] == '/' ? '_' : (char)base64[i];
-    out[n] = '\0';
+    encode_base64url(digest, sizeof(digest), out);
 }
 
 /* --- the question ------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/id.h"
+#include "base/jitter.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -59,13 +59,6 @@ struct oauth_cache {
     size_t n_slots;
     struct slot slots[];
 };
-
-static uint32_t dice(void)
-{
-    uint32_t number;
-    id_random(&number, sizeof(number));
-    return number;
-}
 
 /* --- life --------------------------------------------------------------------------------- */
 
@@ -456,7 +449,7 @@ static void refuse_expired(struct fetch_outcome *outcome, int64_t now_ms)
 static void take_token(struct slot *slot, struct oauth_token *token, int64_t now_ms)
 {
     cache_entry_got(&slot->entry, now_ms, oauth_token_obtained_ms(token),
-                    oauth_token_expires_ms(token), dice());
+                    oauth_token_expires_ms(token), jitter_dice());
     oauth_token_unref(slot->token);
     slot->token = token;
     slot->last_error.code = ERR_NONE;
@@ -466,7 +459,7 @@ static void take_failure(struct slot *slot, const struct fetch_outcome *outcome,
 {
     bool refused = outcome->err.code == ERR_TOKEN_REFUSED;
     cache_entry_failed(&slot->entry, now_ms, refused ? CACHE_REFUSAL : CACHE_OUTAGE,
-                       outcome->retry_after_ms, dice());
+                       outcome->retry_after_ms, jitter_dice());
     shed(slot);
     slot->last_error = outcome->err;
 }

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/background.h"
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/thread.h"
 #include "oauth/tokens/grant.h"
 
@@ -37,9 +38,9 @@ struct fetch {
     bool ending;
     struct reload *trust;
     bool attached;
-    struct background_job errand; /* to the vault's thread */
-    uv_async_t back;              /* from there */
-    bool dropped;                 /* it did not get there */
+    struct background_job job; /* to the vault's thread */
+    uv_async_t back;           /* from there */
+    bool dropped;              /* it did not get there */
     uv_work_cb run;
     uv_after_work_cb ran;
     uv_work_t work; /* while it is away, what follows is not the loop's */
@@ -149,21 +150,21 @@ bool fetch_keeps(const struct fetch *fetch)
     return fetch->stage == IDLE && fetch->rotated != NULL;
 }
 
-static struct fetch *of_errand(struct background_job *errand)
+static struct fetch *of_job(struct background_job *job)
 {
-    return (struct fetch *)((char *)errand - offsetof(struct fetch, errand));
+    return (struct fetch *)((char *)job - offsetof(struct fetch, job));
 }
 
-static void run_errand(struct background_job *errand)
+static void run_job(struct background_job *job)
 {
-    struct fetch *fetch = of_errand(errand);
+    struct fetch *fetch = of_job(job);
     fetch->run(&fetch->work);
     uv_async_send(&fetch->back);
 }
 
-static void drop_errand(struct background_job *errand)
+static void drop_job(struct background_job *job)
 {
-    struct fetch *fetch = of_errand(errand);
+    struct fetch *fetch = of_job(job);
     fetch->dropped = true;
     uv_async_send(&fetch->back);
 }
@@ -200,8 +201,8 @@ static void go_away(struct fetch *fetch, enum stage stage, uv_work_cb run, uv_af
     fetch->run = run;
     fetch->ran = ran;
     fetch->dropped = false;
-    fetch->errand = (struct background_job){.run = run_errand, .drop = drop_errand};
-    if (!has_refresh_token(fetch) || vault_run(fetch->vault, &fetch->errand, NULL) < 0)
+    fetch->job = (struct background_job){.run = run_job, .drop = drop_job};
+    if (!has_refresh_token(fetch) || vault_run(fetch->vault, &fetch->job, NULL) < 0)
         go_to_pool(fetch);
 }
 
@@ -242,8 +243,7 @@ static void hash(const char *secret, char out[2 * MARK_SIZE + 1])
 {
     unsigned char digest[MARK_SIZE] = {0};
     EVP_Digest(secret, strlen(secret), digest, NULL, EVP_sha256(), NULL);
-    for (size_t i = 0; i < MARK_SIZE; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    encode_hex(digest, MARK_SIZE, out);
 }
 
 static bool was_exchanged(const struct fetch *fetch, const char *secret)

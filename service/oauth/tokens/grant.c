@@ -1,13 +1,12 @@
 #include "oauth/tokens/grant.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/id.h"
 #include "config/provider.h"
 #include "config/secret.h"
@@ -36,19 +35,6 @@ static int no_memory(struct error *err)
 
 /* --- files --------------------------------------------------------------------------------- */
 
-static long read_all(int fd, char *to, size_t size)
-{
-    size_t len = 0;
-    for (;;) {
-        ssize_t n = read(fd, to + len, size - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -1 : (long)len;
-        len += (size_t)n;
-    }
-}
-
 /* Its text, the arena's, NUL-terminated; no part of it is told. */
 static int read_file(const char *path, struct arena *arena, enum error_code code, char **text_out,
                      struct error *err)
@@ -56,14 +42,9 @@ static int read_file(const char *path, struct arena *arena, enum error_code code
     char *text = arena_alloc(arena, FILE_MAX + 1);
     if (text == NULL)
         return no_memory(err);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set(err, code, "%s: %s", path, strerror(errno));
-    long len = read_all(fd, text, FILE_MAX + 1);
-    int errnum = errno;
-    close(fd);
+    ssize_t len = file_read(path, text, FILE_MAX + 1);
     if (len < 0)
-        return error_set(err, code, "%s: %s", path, strerror(errnum));
+        return error_set(err, code, "%s: %s", path, strerror(errno));
     if (len > FILE_MAX)
         return error_set(err, code, "%s: too large", path);
     if (strlen(text) != (size_t)len)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/encode.h"
 
 enum {
     RSA_BITS_MIN = 2048, /* RFC 7518, 3.3 */
@@ -94,28 +95,7 @@ int jwt_parse_key(const char *pem, const char *name, EVP_PKEY **key_out, struct 
     return read_key(bio, name, key_out, err);
 }
 
-/* --- base64url (RFC 4648, 5), without padding ---------------------------------------------- */
-
-static size_t base64url_len(size_t len)
-{
-    return (len * 4 + 2) / 3;
-}
-
-/* Writes base64url_len(len) characters and a NUL. */
-static void base64url(const unsigned char *octets, size_t len, char *to)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    unsigned held = 0, n_bits = 0;
-    for (size_t i = 0; i < len; i++) {
-        held = (held << 8) | octets[i];
-        for (n_bits += 8; n_bits >= 6; n_bits -= 6)
-            *to++ = alphabet[(held >> (n_bits - 6)) & 63];
-    }
-    if (n_bits > 0)
-        *to++ = alphabet[(held << (6 - n_bits)) & 63];
-    *to = '\0';
-}
+/* --- certificates -------------------------------------------------------------------------- */
 
 int jwt_read_thumbprint(const char *path, char thumbprint_out[JWT_THUMBPRINT_SIZE],
                         struct error *err)
@@ -131,7 +111,7 @@ int jwt_read_thumbprint(const char *path, char thumbprint_out[JWT_THUMBPRINT_SIZ
         return error_set(err, ERR_CONFIG, "%s: no certificate in PEM", path);
     if (X509_digest(certificate, EVP_sha256(), digest, NULL) != 1)
         return error_set(err, ERR_NOMEM, "%s", path);
-    base64url(digest, sizeof(digest), thumbprint_out);
+    encode_base64url(digest, sizeof(digest), thumbprint_out);
     return 0;
 }
 
@@ -172,7 +152,7 @@ static int sign(const char *octets, size_t len, EVP_PKEY *key, bool pss, struct 
     size_t n = (size_t)EVP_PKEY_get_size(key);
     n = n > 2 * P256_OCTETS ? n : 2 * P256_OCTETS;
     unsigned char *signature = arena_alloc(arena, n);
-    char *text = arena_alloc(arena, base64url_len(n) + 1);
+    char *text = arena_alloc(arena, ENCODE_BASE64URL_SIZE(n));
     if (context == NULL || signature == NULL || text == NULL)
         return error_set(err, ERR_NOMEM, "signature");
     if (begin(context, key, pss) < 0 ||
@@ -181,7 +161,7 @@ static int sign(const char *octets, size_t len, EVP_PKEY *key, bool pss, struct 
         ERR_clear_error();
         return error_set(err, ERR_INTERNAL, "OpenSSL did not sign");
     }
-    base64url(signature, n, text);
+    encode_base64url(signature, n, text);
     *signature_out = text;
     return 0;
 }
@@ -196,9 +176,9 @@ static const char *algorithm(EVP_PKEY *key, bool pss)
 static char *encode_json(const json_t *json, struct arena *arena)
 {
     char *text = json_dumps(json, JSON_COMPACT);
-    char *encoded = text != NULL ? arena_alloc(arena, base64url_len(strlen(text)) + 1) : NULL;
+    char *encoded = text != NULL ? arena_alloc(arena, ENCODE_BASE64URL_SIZE(strlen(text))) : NULL;
     if (encoded != NULL)
-        base64url((const unsigned char *)text, strlen(text), encoded);
+        encode_base64url(text, strlen(text), encoded);
     free(text);
     return encoded;
 }

@@ -12,9 +12,10 @@
 #include <stddef.h>
 
 #include "base/arena.h"
+#include "base/encode.h"
 #include "base/error.h"
 
-enum { JWT_THUMBPRINT_SIZE = 43 + 1 }; /* 32 octets in base64url, and a NUL */
+enum { JWT_THUMBPRINT_SIZE = ENCODE_BASE64URL_SIZE(32) };
 
 /*
  * A private key: RSA of 2048 bits and more, or of the curve P-256; PEM, without a passphrase. The

@@ -1,10 +1,12 @@
 #include "oauth/vault/key.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "base/id.h"
 #include "config/secret.h"
 #include "oauth/vault/file.h"
@@ -14,19 +16,13 @@ enum {
     BASE64_LEN = 44, /* of 32 octets, the last of them padding */
 };
 
-static int hex_digit(char c)
-{
-    const char *digits = "0123456789abcdef";
-    const char *at = c != '\0' ? strchr(digits, c | 0x20) : NULL;
-    return at != NULL ? (int)(at - digits) : -1;
-}
-
 static bool parse_hex(const char *text, unsigned char key[VAULT_KEY_SIZE])
 {
     if (strlen(text) != HEX_LEN)
         return false;
     for (size_t i = 0; i < VAULT_KEY_SIZE; i++) {
-        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+        int high = OPENSSL_hexchar2int((unsigned char)text[2 * i]),
+            low = OPENSSL_hexchar2int((unsigned char)text[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         key[i] = (unsigned char)(high << 4 | low);
@@ -80,8 +76,7 @@ int vault_key_make(const char *path, unsigned char key_out[VAULT_KEY_SIZE], stru
     unsigned char key[VAULT_KEY_SIZE];
     char text[HEX_LEN + 2];
     id_random(key, sizeof(key));
-    for (size_t i = 0; i < VAULT_KEY_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", key[i]);
+    encode_hex(key, sizeof(key), text);
     memcpy(text + HEX_LEN, "\n", 2);
     int rc = vault_file_replace(path, text, HEX_LEN + 1, err);
     if (rc == 0)
