@@ -50,7 +50,8 @@ struct oauth_cache {
     struct client *clients; /* as many as are needed, at most one an entry */
     size_t n_clients;
 
-    struct lock lock; /* guards the three below, `wake`, and what its slots say */
+    struct lock lock; /* guards the three below, `wake`, and what its slots say; uv_async_send() may
+                         be called under it, nothing is taken */
     bool attached, ending;
     struct error gone; /* why nobody need wait any more; ERR_NONE: they may */
     uv_async_t wake;
@@ -174,6 +175,7 @@ static void tell(struct oauth_ask *list)
 
 static void wait_in_line(struct slot *slot, struct oauth_ask *ask)
 {
+    assert(lock_held_by_me(&slot->cache->lock));
     ask->waiting = true;
     ask->next = NULL;
     *slot->waiting_end = ask;
@@ -187,6 +189,7 @@ static void wait_in_line(struct slot *slot, struct oauth_ask *ask)
 /* true: it is answered. */
 static bool answer(struct slot *slot, int64_t now_ms, int64_t need_ms, struct oauth_ask *ask)
 {
+    assert(lock_held_by_me(&slot->cache->lock));
     enum cache_answer how = cache_entry_ask(&slot->entry, now_ms, need_ms);
     shed(slot);
     if (how != CACHE_WAIT) {

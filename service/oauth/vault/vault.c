@@ -39,9 +39,12 @@ struct vault {
     struct background *background;
     atomic_bool ended;
     atomic_uint holders; /* the owner, and each put that was posted */
-    struct lock writing; /* whose turn it is to change the file: held while it is written */
-    struct lock lock;    /* guards what follows; no file is touched under it */
-    bool has_key;        /* false: none is needed before something is stored */
+    /* Whose turn it is to change the file. Held while it is read and written, by threads that may
+     * wait; `lock` may be taken under it. */
+    struct lock writing;
+    /* Guards what follows. No file is touched and nothing taken under it. */
+    struct lock lock;
+    bool has_key;                      /* false: none is needed before something is stored */
     unsigned char key[VAULT_KEY_SIZE]; /* never another once there is one */
     struct image *image;               /* the newest; NULL: there is no file */
     struct put *under_way;             /* of those that were posted */
