@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "config/check.h"
+#include "base/loopback.h"
 
 /* By the very parser that will find the host for the request. */
 static bool split(const char *url, bool *https_out, char host_out[256])
@@ -32,7 +32,7 @@ bool cli_gateway_is_local(const char *url)
 {
     bool https;
     char host[256];
-    return split(url, &https, host) && config_host_is_local(host);
+    return split(url, &https, host) && loopback_is(host);
 }
 
 bool cli_gateway_allowed(const char *url, bool allow_plaintext)
@@ -44,7 +44,7 @@ bool cli_gateway_allowed(const char *url, bool allow_plaintext)
                         "http://127.0.0.1:8080\n");
         return false;
     }
-    if (https || allow_plaintext || config_host_is_local(host))
+    if (https || allow_plaintext || loopback_is(host))
         return true;
     fprintf(stderr,
             "postern: the API key, and what is sent, would go to %s in the clear: write https://, "

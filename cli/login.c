@@ -17,10 +17,10 @@
 #include "cli/load.h"
 #include "config/provider.h"
 #include "config/secret.h"
-#include "oauth/cache.h"
-#include "oauth/grants.h"
-#include "oauth/handover.h"
-#include "oauth/login.h"
+#include "oauth/login/login.h"
+#include "oauth/login/upload.h"
+#include "oauth/tokens/cache.h"
+#include "oauth/vault/configured.h"
 #include "relay/verify.h"
 
 /*
@@ -333,7 +333,7 @@ static int open_vault(const struct config *config, struct arena *arena, struct v
     result->place = arena_printf(arena, "%s.grants", config->queue.store + strlen(scheme));
     if (result->place == NULL)
         return out_of_memory();
-    if (grants_open(config, vault_out, &err) == 0)
+    if (vault_open_configured(config, vault_out, &err) == 0)
         return EXIT_SUCCESS;
     fprintf(stderr, "postern: %s\n", err.detail);
     return err.code == ERR_CONFIG ? EXIT_CONFIG : EXIT_FAILURE;
@@ -345,8 +345,8 @@ static int store(struct vault *vault, const struct arguments *a, const char *ref
     char key[CONFIG_SECRET_SIZE] = "";
     if (a->gateway != NULL && cli_gateway_key(key) < 0)
         return -1;
-    int rc = a->gateway != NULL ? oauth_hand_over(a->gateway, key[0] != '\0' ? key : NULL, a->name,
-                                                  refresh_token, &err)
+    int rc = a->gateway != NULL ? oauth_upload_grant(a->gateway, key[0] != '\0' ? key : NULL,
+                                                     a->name, refresh_token, &err)
                                 : vault_put(vault, a->name, refresh_token, &err);
     explicit_bzero(key, sizeof(key));
     if (rc < 0)

@@ -10,7 +10,7 @@
 #include "api/render_verify.h"
 #include "cli/commands.h"
 #include "cli/load.h"
-#include "oauth/grants.h"
+#include "oauth/vault/configured.h"
 #include "relay/connect.h"
 #include "relay/verify.h"
 
@@ -160,7 +160,7 @@ static int run(const struct config *config, const struct config_relay *relay,
 {
     struct verify_options options = {0};
     CLEANUP(vault_close) struct vault *vault = NULL;
-    if (relay->auth.oauth != NULL && (grants_open(config, &vault, err) < 0 ||
+    if (relay->auth.oauth != NULL && (vault_open_configured(config, &vault, err) < 0 ||
                                       oauth_cache_new(config, vault, &options.tokens, err) < 0))
         return -1;
     int rc = verify_run(relay, &options, report_out, err);

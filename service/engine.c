@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "oauth/grants.h"
+#include "oauth/vault/configured.h"
 
 enum { WORKERS_MAX = 4, SANDBOX_MESSAGES_MAX = 1000, SANDBOX_BYTES_MAX = 64 << 20 };
 
@@ -108,7 +108,7 @@ static int start_tokens(struct engine *engine, struct error *err)
 {
     if (engine->config->n_oauth == 0)
         return 0;
-    if (grants_open(engine->config, &engine->vault, err) < 0 ||
+    if (vault_open_configured(engine->config, &engine->vault, err) < 0 ||
         oauth_cache_new(engine->config, engine->vault, &engine->tokens, err) < 0)
         return -1;
     engine->attach = (struct engine_job){.job.run = on_attach, .engine = engine};

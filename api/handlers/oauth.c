@@ -3,7 +3,7 @@
 #include "api/decode.h"
 #include "api/handlers.h"
 #include "api/problem.h"
-#include "oauth/vault.h"
+#include "oauth/vault/vault.h"
 
 /* NULL after a 404. */
 static const struct config_oauth *find(struct api_request *request)

@@ -1,15 +1,19 @@
 #include "base/background.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
+#include "base/list.h"
 #include "base/lock.h"
 #include "base/thread.h"
 
 struct background {
     const char *name;
     size_t max;
-    struct lock lock; /* guards what follows */
-    struct background_job *first, **last;
+    struct lock lock; /* guards what follows; thread_start() may be called under it */
+    struct {          /* those that wait */
+        struct background_job *first, **end;
+    } jobs;
     size_t n_waiting;
     unsigned holders; /* the owner, and the thread */
     bool running, ended;
@@ -23,7 +27,7 @@ struct background *background_new(const char *name, size_t max)
     b->name = name;
     b->max = max;
     lock_init(&b->lock);
-    b->last = &b->first;
+    LIST_INIT(&b->jobs);
     b->holders = 1;
     return b;
 }
@@ -43,14 +47,14 @@ static void let_go(struct background *b)
 static struct background_job *await_job(struct background *b)
 {
     lock_take(&b->lock);
-    while (b->first == NULL && !b->ended)
+    while (b->jobs.first == NULL && !b->ended)
         lock_wait(&b->lock, INT64_MAX);
-    struct background_job *job = b->first;
+    struct background_job *job = b->jobs.first;
     if (job != NULL) {
-        b->first = job->next;
+        b->jobs.first = job->next;
         b->n_waiting--;
-        if (b->first == NULL)
-            b->last = &b->first;
+        if (b->jobs.first == NULL)
+            LIST_INIT(&b->jobs);
     }
     lock_drop(&b->lock);
     return job;
@@ -67,6 +71,7 @@ static void run(void *arg)
 
 static int have_thread(struct background *b)
 {
+    assert(lock_held_by_me(&b->lock));
     if (b->running)
         return 0;
     b->holders++;
@@ -82,9 +87,7 @@ int background_post(struct background *b, struct background_job *job, struct err
     bool ended = b->ended, full = b->n_waiting >= b->max;
     bool taken = !ended && !full && have_thread(b) == 0;
     if (taken) {
-        job->next = NULL;
-        *b->last = job;
-        b->last = &job->next;
+        LIST_APPEND(&b->jobs, job);
         b->n_waiting++;
         lock_signal(&b->lock);
     }
@@ -99,10 +102,9 @@ int background_post(struct background *b, struct background_job *job, struct err
 void background_end(struct background *b)
 {
     lock_take(&b->lock);
-    struct background_job *left = b->first;
+    struct background_job *left = b->jobs.first;
     b->ended = true;
-    b->first = NULL;
-    b->last = &b->first;
+    LIST_INIT(&b->jobs);
     b->n_waiting = 0;
     lock_signal(&b->lock);
     lock_drop(&b->lock);

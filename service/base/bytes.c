@@ -66,3 +66,10 @@ const char *bytes_behind_mark(const char *text, size_t *len)
     *len -= n;
     return text + n;
 }
+
+size_t bytes_len_without_line_end(const char *text, size_t len)
+{
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        len--;
+    return len;
+}

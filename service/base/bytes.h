@@ -30,6 +30,8 @@ struct bytes *bytes_ref(struct bytes *bytes);
 /* Where a text begins behind the byte order mark that some editors and servers put before UTF-8;
  * `*len` shrinks with it. */
 const char *bytes_behind_mark(const char *text, size_t *len);
+/* How long a text is without the line ends behind it, which are nobody's intention. */
+size_t bytes_len_without_line_end(const char *text, size_t len);
 void bytes_unref(struct bytes *bytes); /* NULL is fine */
 DEFINE_CLEANUP(struct bytes *, bytes_unref)
 

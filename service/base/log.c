@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -28,7 +29,8 @@ static struct metric *dropped_total, *waiting_bytes;
 
 /* Static, so that a thread which is stuck in its write() always has what it is writing. */
 static struct {
-    struct lock lock;    /* guards all below, and what `data` holds beyond `head` */
+    struct lock lock;    /* guards all below, and what `data` holds beyond `head`; nothing is taken
+                            under it */
     uint64_t head, tail; /* octets that were ever put in, and that were ever written */
     uint64_t n_dropped;  /* lines that the log itself does not know of yet */
     bool idle;           /* the thread waits for lines */
@@ -60,6 +62,7 @@ static size_t room(void)
 
 static void put(const char *line, size_t len)
 {
+    assert(lock_held_by_me(&ring.lock));
     size_t at = ring.head % RING_OCTETS;
     size_t first = len < RING_OCTETS - at ? len : RING_OCTETS - at;
     memcpy(ring.data + at, line, first);

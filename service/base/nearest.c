@@ -7,13 +7,17 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Optimal string alignment: three rows of the table are enough, the third for the swap. */
-size_t nearest_distance(const char *a, const char *b)
+enum { SLIPS_MAX = 2 };
+
+/* How many letters to insert, drop, change or swap with their neighbour; more than SLIPS_MAX if a
+ * word is too long to compare. By optimal string alignment: three rows of the table are enough, the
+ * third for the swap. */
+static size_t distance(const char *a, const char *b)
 {
     size_t rows[3][NEAREST_WORD_MAX + 1];
     size_t len_a = strlen(a), len_b = strlen(b);
     if (len_a > NEAREST_WORD_MAX || len_b > NEAREST_WORD_MAX)
-        return NEAREST_FAR;
+        return SLIPS_MAX + 1;
     for (size_t j = 0; j <= len_b; j++)
         rows[0][j] = j;
     for (size_t i = 1; i <= len_a; i++) {
@@ -28,8 +32,6 @@ size_t nearest_distance(const char *a, const char *b)
     return rows[len_a % 3][len_b];
 }
 
-enum { SLIPS_MAX = 2 };
-
 void nearest_init(struct nearest *nearest, const char *written)
 {
     *nearest = (struct nearest){.written = written, .away = SLIPS_MAX + 1};
@@ -37,7 +39,7 @@ void nearest_init(struct nearest *nearest, const char *written)
 
 void nearest_offer(struct nearest *nearest, const char *known)
 {
-    size_t away = nearest_distance(nearest->written, known);
+    size_t away = distance(nearest->written, known);
     if (away < nearest->away && away < strlen(known)) {
         nearest->away = away;
         nearest->word = known;

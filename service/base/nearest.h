@@ -5,10 +5,7 @@
 
 #include <stddef.h>
 
-/* How many letters to insert, drop, change or swap with their neighbour. NEAREST_FAR if a word is
- * too long to compare. */
-enum { NEAREST_WORD_MAX = 32, NEAREST_FAR = 99 };
-size_t nearest_distance(const char *a, const char *b);
+enum { NEAREST_WORD_MAX = 32 }; /* a longer one is near to none */
 
 /*
  * Of the words offered the nearest that may be what was meant: at most two slips away, and not one

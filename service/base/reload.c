@@ -55,13 +55,13 @@ struct reload {
     struct error failure, told; /* the last one, and the last that was told */
     struct reload *next;        /* of the reloader's */
 
-    struct lock lock; /* guards `made`; no file is touched under it */
+    struct lock lock; /* guards `made`; no file is touched and nothing taken under it */
     void *made;
     _Atomic(uint64_t) version;
 };
 
 struct reloader {
-    struct lock lock; /* guards what follows */
+    struct lock lock; /* guards what follows; nothing is taken under it */
     struct reload *reloads;
     uint64_t n_kicks, n_seen;
     unsigned holders; /* the owner, and the thread */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/loopback.h"
 #include "base/nearest.h"
 #include "config/check_oauth.h"
 #include "config/ehlo_name.h"
@@ -127,14 +128,8 @@ static void decide_tls(struct config_relay *relay, const char *where, struct err
 
 /* --- addresses ---------------------------------------------------------------------------- */
 
-bool config_host_is_local(const char *host)
-{
-    struct in_addr v4;
-    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-           (inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127);
-}
-
-bool config_address_is_local(const char *listen)
+/* Can nobody but this machine reach it? "127.0.0.1:8080", "[::1]:80", "localhost:80", "unix:/p". */
+static bool is_local(const char *listen)
 {
     char host[256];
     if (strncmp(listen, "unix:", 5) == 0)
@@ -144,7 +139,7 @@ bool config_address_is_local(const char *listen)
     if (n >= 2 && listen[0] == '[' && listen[n - 1] == ']')
         listen++, n -= 2;
     snprintf(host, sizeof(host), "%.*s", (int)n, listen);
-    return config_host_is_local(host);
+    return loopback_is(host);
 }
 
 /* What the server can listen on; whether it exists shows when it starts. */
@@ -301,7 +296,7 @@ static const char *auth_fault(const struct config_relay *relay)
 /* The refusals of contract section 2 that concern one relay's login. */
 static void check_login(struct config_relay *relay, const char *where, struct error_list *errors)
 {
-    bool local = config_host_is_local(relay->host), token = relay->auth.oauth != NULL;
+    bool local = loopback_is(relay->host), token = relay->auth.oauth != NULL;
     bool secret = relay->auth.password != NULL || token;
     if (relay->port == 25 && !relay->allow_port_25)
         error_list_add(errors, where,
@@ -579,8 +574,7 @@ static void check_listen(const struct config *config, struct error_list *errors)
         if (!is_address(address))
             error_list_add(errors, "listen", "%s is none of host:port, [::1]:port, unix:/path",
                            address);
-        else if (config->n_api_keys == 0 && !config->allow_anonymous &&
-                 !config_address_is_local(address))
+        else if (config->n_api_keys == 0 && !config->allow_anonymous && !is_local(address))
             error_list_add(errors, "listen",
                            "others can reach %s: set an API key (POSTERN_API_KEY, or api_keys; "
                            "postern key NAME makes one), or allow_anonymous: true",

@@ -7,8 +7,4 @@
  * in what follows from other settings. */
 void config_check(struct config *config, struct error_list *errors);
 
-/* Can nobody but this machine reach it? "127.0.0.1:8080", "[::1]:80", "localhost:80", "unix:/p". */
-bool config_address_is_local(const char *listen);
-bool config_host_is_local(const char *host); /* "127.0.0.1", "::1", "localhost" */
-
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/loopback.h"
 #include "base/nearest.h"
 #include "config/check.h"
 #include "config/pem.h"
@@ -94,7 +95,7 @@ static bool is_endpoint(const char *url)
     if (n == 0 || n >= sizeof(host) || memchr(authority, '@', len) != NULL || strchr(url, '#'))
         return false;
     snprintf(host, sizeof(host), "%.*s", (int)n, authority + in_brackets);
-    return https || config_host_is_local(host);
+    return https || loopback_is(host);
 }
 
 static bool has_space_or_control(const char *text)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/bytes.h"
 #include "base/nearest.h"
 #include "config/environment.h"
 #include "config/secret.h"
@@ -51,9 +52,8 @@ static const char *expand_name(struct decoder *d, const char *path, const char *
         return NULL;
     }
     const char *value = environment_get(d->environ_, name);
-    size_t line_end = value != NULL ? environment_line_end(value) : 0;
-    if (line_end > 0) /* of who wrote it there from a file; in no setting it is wanted */
-        value = arena_strndup(d->arena, value, strlen(value) - line_end);
+    if (value != NULL) /* whoever wrote it there from a file left its line end */
+        value = arena_strndup(d->arena, value, bytes_len_without_line_end(value, strlen(value)));
     if (has_default && (value == NULL || value[0] == '\0'))
         return arena_strndup(d->arena, text + n + 2, len - n - 2);
     if (value == NULL)

@@ -1,29 +1,12 @@
 #include "config/ehlo_name.h"
 
 #include <arpa/inet.h>
-#include <idn2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-enum { DOMAIN_MAX = 253, LABEL_MAX = 63 };
-
-/* Letters, digits and hyphens (RFC 1123, 2.1); an underscore is what servers refuse first. */
-static bool is_domain(const char *name)
-{
-    if (strlen(name) > DOMAIN_MAX)
-        return false;
-    for (const char *label = name;; label++) {
-        size_t n = strcspn(label, ".");
-        if (n == 0 || n > LABEL_MAX || label[0] == '-' || label[n - 1] == '-' ||
-            strspn(label, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") < n)
-            return false;
-        label += n;
-        if (*label == '\0')
-            return true;
-    }
-}
+#include "config/domain.h"
 
 /* "192.0.2.1", "2001:db8::1", either in brackets, "[IPv6:2001:db8::1]". */
 static bool literal_of(const char *name, char out[INET6_ADDRSTRLEN + 8])
@@ -56,22 +39,18 @@ static bool is_numeric(const char *name)
 
 const char *config_ehlo_name(const char *name, struct arena *arena)
 {
-    char literal[INET6_ADDRSTRLEN + 8], *ascii = NULL;
+    char literal[INET6_ADDRSTRLEN + 8];
     if (literal_of(name, literal))
         return arena_strdup(arena, literal);
     if (is_numeric(name))
         return NULL;
-    if (is_domain(name))
-        return arena_strdup(arena, name);
-    if (idn2_to_ascii_8z(name, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK)
-        return NULL;
-    const char *domain = is_domain(ascii) ? arena_strdup(arena, ascii) : NULL;
-    idn2_free(ascii);
-    return domain;
+    const char *why, *ascii = domain_to_ascii(name, arena, &why);
+    return ascii != NULL && domain_is(ascii, DOMAIN_STRICT) ? ascii : NULL;
 }
 
 const char *config_ehlo_name_of_machine(const char *machine, struct arena *arena)
 {
-    bool usable = strchr(machine, '.') != NULL && is_domain(machine) && !is_numeric(machine);
+    bool usable =
+        strchr(machine, '.') != NULL && domain_is(machine, DOMAIN_STRICT) && !is_numeric(machine);
     return usable ? arena_strdup(arena, machine) : NULL;
 }

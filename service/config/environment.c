@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bytes.h"
 #include "config/secret.h"
 #include "config/url.h"
 #include "config/yaml.h"
@@ -24,14 +25,6 @@ static const char *given(const char *const *environ_, const char *name)
 {
     const char *value = environment_get(environ_, name);
     return value != NULL && value[0] != '\0' ? value : NULL;
-}
-
-size_t environment_line_end(const char *value)
-{
-    size_t len = strlen(value), n = 0;
-    while (n < len && (value[len - 1 - n] == '\n' || value[len - 1 - n] == '\r'))
-        n++;
-    return n;
 }
 
 /* The object at `key`, made if it is not there. */
@@ -67,7 +60,7 @@ static json_t *literal(const char *text, size_t len)
 static void set(json_t *object, const char *key, const char *text, const char *variable,
                 struct error_list *errors)
 {
-    size_t len = strlen(text) - environment_line_end(text);
+    size_t len = bytes_len_without_line_end(text, strlen(text));
     if (json_object_set_new(object, key, literal(text, len)) < 0)
         error_list_add(errors, variable, "is not UTF-8");
 }
@@ -184,7 +177,7 @@ static void set_secret(json_t *object, const char *key, const char *variable,
 static void apply_relay(json_t *tree, const char *const *environ_, struct error_list *errors)
 {
     const char *text = given(environ_, "POSTERN_RELAY");
-    char *url = text != NULL ? strndup(text, strlen(text) - environment_line_end(text)) : NULL;
+    char *url = text != NULL ? strndup(text, bytes_len_without_line_end(text, strlen(text))) : NULL;
     bool password = given(environ_, "POSTERN_RELAY_PASSWORD") != NULL ||
                     given(environ_, "POSTERN_RELAY_PASSWORD_FILE") != NULL;
     json_t *relay = json_array_get(json_object_get(tree, "relays"), 0);

@@ -12,7 +12,4 @@ const char *environment_get(const char *const *environ_, const char *name); /* N
 /* POSTERN_RELAY and its like, written into the tree as the file would have said them. */
 void environment_apply(json_t *tree, const char *const *environ_, struct error_list *errors);
 
-/* How many octets of line ends it ends with, which are nobody's intention. */
-size_t environment_line_end(const char *value);
-
 #endif

@@ -1,15 +1,13 @@
 #include "config/host.h"
 
 #include <arpa/inet.h>
-#include <idn2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "config/domain.h"
 #include "config/url.h"
-
-enum { NAME_MAX_LEN = 253 }; /* RFC 1035, 2.3.4, as it is written */
 
 static const char *refuse(const char *written, struct error *err)
 {
@@ -22,7 +20,7 @@ static const char *refuse_url(const char *written, struct error *err)
 {
     struct url url;
     char port[16] = "", tls[24] = "";
-    if (url_split(written, &url) < 0 || url.host.len > NAME_MAX_LEN) {
+    if (url_split(written, &url) < 0 || url.host.len > DOMAIN_MAX) {
         error_set(err, ERR_CONFIG, "a host name alone is wanted, without \"://\"");
         return NULL;
     }
@@ -38,7 +36,7 @@ static const char *refuse_url(const char *written, struct error *err)
 static const char *refuse_with_port(const char *written, const char *colon, struct error *err)
 {
     size_t digits = strspn(colon + 1, "0123456789");
-    if (digits == 0 || digits > 5 || colon[1 + digits] != '\0' || colon - written > NAME_MAX_LEN)
+    if (digits == 0 || digits > 5 || colon[1 + digits] != '\0' || colon - written > DOMAIN_MAX)
         return refuse(written, err);
     error_set(err, ERR_CONFIG, "the port stands apart: write host: %.*s, port: %s",
               (int)(colon - written), written, colon + 1);
@@ -64,30 +62,6 @@ static const char *unbracketed(const char *written, struct arena *arena, struct 
                             : arena_strndup(arena, written + 1, (size_t)(end - written - 1));
 }
 
-/* Names in DNS may have underscores, as the inside of clusters shows. */
-static bool is_name(const char *text)
-{
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
-    size_t len = strlen(text);
-    len -= len > 0 && text[len - 1] == '.';
-    return len > 0 && len <= NAME_MAX_LEN && text[0] != '.' && text[0] != '-' &&
-           text[strspn(text, letters)] == '\0' && strstr(text, "..") == NULL;
-}
-
-static const char *to_ascii(const char *written, struct arena *arena, struct error *err)
-{
-    char *ascii = NULL;
-    int rc = idn2_to_ascii_8z(written, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT);
-    if (rc != IDN2_OK) {
-        error_set(err, ERR_CONFIG, "\"%.200s\" is no host name: %s", written, idn2_strerror(rc));
-        return NULL;
-    }
-    const char *name = is_name(ascii) ? arena_strdup(arena, ascii) : refuse(written, err);
-    idn2_free(ascii);
-    return name;
-}
-
 const char *config_host_of(const char *written, struct arena *arena, struct error *err)
 {
     bool ascii = true;
@@ -104,7 +78,8 @@ const char *config_host_of(const char *written, struct arena *arena, struct erro
         return unbracketed(written, arena, err);
     if (colon != NULL)
         return is_v6(written, strlen(written)) ? written : refuse_with_port(written, colon, err);
-    if (!ascii)
-        return to_ascii(written, arena, err);
-    return is_name(written) ? written : refuse(written, err);
+    const char *why, *name = ascii ? written : domain_to_ascii(written, arena, &why);
+    if (name == NULL)
+        error_set(err, ERR_CONFIG, "\"%.200s\" is no host name: %s", written, why);
+    return name == NULL || domain_is(name, DOMAIN_LOOKED_UP) ? name : refuse(written, err);
 }

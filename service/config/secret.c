@@ -1,28 +1,11 @@
 #include "config/secret.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
-
-/* How many octets the file holds, of which at most `size` are in `text`; -1: see errno. */
-static ssize_t read_all(const char *path, char *text, size_t size)
-{
-    size_t n = 0;
-    ssize_t got;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    while ((got = read(fd, text + n, size - n)) > 0)
-        n += (size_t)got;
-    int errnum = errno;
-    close(fd);
-    errno = errnum;
-    return got < 0 ? -1 : (ssize_t)n;
-}
+#include "base/file.h"
 
 static bool begins_with(const char *text, size_t n, const char *mark)
 {
@@ -36,8 +19,7 @@ int config_secret_line(const char *name, const char *text, size_t len, const cha
     if (wide && memchr(text, '\0', len) != NULL)
         return error_set(err, ERR_CONFIG, "%s is UTF-16: save it as UTF-8", name);
     text = bytes_behind_mark(text, &len);
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-        len--;
+    len = bytes_len_without_line_end(text, len);
     if (len == 0)
         return error_set(err, ERR_CONFIG, "%s is empty", name);
     if (memchr(text, '\0', len) != NULL || memchr(text, '\n', len) != NULL)
@@ -65,7 +47,7 @@ int config_read_secret_file(const char *path, char secret_out[CONFIG_SECRET_SIZE
                             struct error *err)
 {
     char text[CONFIG_SECRET_SIZE];
-    ssize_t n = read_all(path, text, sizeof(text));
+    ssize_t n = file_read(path, text, sizeof(text));
     int rc = n < 0 ? error_set(err, ERR_CONFIG, "%s: %s", path, strerror(errno))
                    : take_line(path, text, (size_t)n, secret_out, err);
     explicit_bzero(text, sizeof(text));

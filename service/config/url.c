@@ -1,5 +1,6 @@
 #include "config/url.h"
 
+#include <openssl/crypto.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,14 +67,6 @@ int url_split(const char *text, struct url *url_out)
     return 0;
 }
 
-static int hex(char c)
-{
-    const char *at = c != '\0' ? strchr("0123456789abcdefABCDEF", c) : NULL;
-    if (at == NULL)
-        return -1;
-    return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
-}
-
 int url_decode(struct url_part part, char *out)
 {
     size_t n = 0;
@@ -82,8 +75,8 @@ int url_decode(struct url_part part, char *out)
             out[n++] = part.at[i];
             continue;
         }
-        int high = i + 2 < part.len ? hex(part.at[i + 1]) : -1;
-        int low = high >= 0 ? hex(part.at[i + 2]) : -1;
+        int high = i + 2 < part.len ? OPENSSL_hexchar2int((unsigned char)part.at[i + 1]) : -1;
+        int low = high >= 0 ? OPENSSL_hexchar2int((unsigned char)part.at[i + 2]) : -1;
         if (low < 0 || high + low == 0)
             return -1;
         out[n++] = (char)(high * 16 + low);

@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/list.h"
 #include "base/lock.h"
 #include "base/metric.h"
 #include "queue/claim.h"
@@ -108,19 +109,6 @@ int queue_open_with(const struct store_ops *ops, const char *location,
 bool queue_unwilling(const struct queue *queue, struct error *err);
 
 /* --- lists -------------------------------------------------------------------------------- */
-
-/* Append `item` or a whole list to a {first, end} list, or empty one. */
-#define LIST_INIT(list) ((list)->first = NULL, (list)->end = &(list)->first)
-#define LIST_APPEND(list, item)                                                                    \
-    ((item)->next = NULL, *(list)->end = (item), (list)->end = &(item)->next)
-#define LIST_JOIN(list, other)                                                                     \
-    do {                                                                                           \
-        if ((other)->first != NULL) {                                                              \
-            *(list)->end = (other)->first;                                                         \
-            (list)->end = (other)->end;                                                            \
-        }                                                                                          \
-        LIST_INIT(other);                                                                          \
-    } while (0)
 
 void inbox_init(struct inbox *inbox);
 bool inbox_is_empty(const struct inbox *inbox);

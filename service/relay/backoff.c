@@ -1,5 +1,7 @@
 #include "relay/backoff.h"
 
+#include "base/jitter.h"
+
 static int64_t doubled(unsigned times, int64_t max_ms)
 {
     int64_t pause_ms = BACKOFF_FIRST_MS;
@@ -13,7 +15,7 @@ int64_t backoff_failed(struct backoff *backoff, int64_t now_ms, bool login, uint
     if (!backoff_open(backoff, now_ms))
         return backoff->until_ms - now_ms;
     int64_t pause_ms = doubled(backoff->n_failures, login ? BACKOFF_LOGIN_MAX_MS : BACKOFF_MAX_MS);
-    pause_ms += pause_ms * ((int64_t)(dice % 401) - 200) / 1000;
+    pause_ms = jitter(pause_ms, dice);
     backoff->n_failures++;
     backoff->until_ms = now_ms + pause_ms;
     return pause_ms;

@@ -9,7 +9,7 @@
 
 #include <uv.h>
 
-#include "oauth/cache.h"
+#include "oauth/tokens/cache.h"
 #include "smtp/session.h"
 
 struct bearer_query;

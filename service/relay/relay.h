@@ -14,7 +14,7 @@
 
 #include "base/metric.h"
 #include "config/config.h"
-#include "oauth/cache.h"
+#include "oauth/tokens/cache.h"
 #include "queue/queue.h"
 #include "relay/rate.h"
 #include "relay/transcript.h"

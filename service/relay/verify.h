@@ -13,7 +13,7 @@
 #include <uv.h>
 
 #include "config/config.h"
-#include "oauth/cache.h"
+#include "oauth/tokens/cache.h"
 #include "smtp/diagnosis.h"
 #include "smtp/extensions.h"
 #include "smtp/session.h"

@@ -388,17 +388,12 @@ bool transport_pending(const struct transport *transport)
     return transport->ssl != NULL && SSL_pending(transport->ssl) > 0;
 }
 
-void transport_shutdown_tls(struct transport *transport)
-{
-    if (transport->ssl == NULL || !SSL_is_init_finished(transport->ssl))
-        return;
-    ERR_clear_error();
-    SSL_shutdown(transport->ssl);
-}
-
 void transport_hang_up(struct transport *transport)
 {
-    transport_shutdown_tls(transport);
+    if (transport->ssl != NULL && SSL_is_init_finished(transport->ssl)) {
+        ERR_clear_error();
+        SSL_shutdown(transport->ssl);
+    }
     shutdown(transport->fd, SHUT_RDWR);
 }
 

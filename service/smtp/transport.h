@@ -44,8 +44,8 @@ ssize_t transport_write(struct transport *transport, const char *data, size_t le
  * TLS may want the other direction. Before any: to become connected. */
 int transport_wants(const struct transport *transport);
 bool transport_pending(const struct transport *transport); /* decrypted octets wait to be read */
-void transport_shutdown_tls(struct transport *transport);  /* close_notify, best effort */
-void transport_hang_up(struct transport *transport);       /* that, and nothing goes either way */
+void transport_hang_up(
+    struct transport *transport); /* close_notify, then nothing goes either way */
 const char *transport_tls_version(const struct transport *transport); /* NULL: no TLS */
 
 /* Also that of a handshake which failed for it. false: none was shown. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "oauth/token.h"
+#include "oauth/tokens/token.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

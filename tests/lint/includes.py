@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Includes point one way: base <- config, message <- smtp, queue <- relay, sandbox <- engine <- api <- cli.
+"""Includes point one way: base <- config, message, net <- smtp, oauth, queue <- relay, sandbox <-
+engine <- api <- cli; within oauth: vault <- tokens <- login.
 
 Within a level folders may know each other, but never in a circle. Some libraries belong to one
 folder, or to one module of it, so that the rest of the tree does not depend on them.
@@ -10,17 +11,19 @@ import os
 import re
 import sys
 
-LEVELS = [["base"], ["config", "message"], ["smtp", "oauth", "queue"], ["relay", "notify", "sandbox"],
-          ["engine"], ["api"], ["cli"]]
+LEVELS = [["base"], ["config", "message", "net"], ["smtp", "oauth/vault", "queue"], ["oauth/tokens"],
+          ["oauth/login"], ["relay", "notify", "sandbox"], ["engine"], ["api"], ["cli"]]
 LEVEL = {folder: level for level, folders in enumerate(LEVELS) for folder in folders}
 LIBRARIES = {"microhttpd.h": {"api"}, "sqlite3.h": {"queue"}, "yaml.h": {"config"},
-             "gsasl.h": {"smtp"}, "curl/curl.h": {"base/http", "cli"},
-             "uv.h": {"base/http", "smtp", "oauth", "relay", "notify", "sandbox"},
-             "openssl/ssl.h": {"base/http", "smtp", "sandbox", "config/pem"}, "syslog.h": set()}
+             "gsasl.h": {"smtp"}, "curl/curl.h": {"net", "cli"},
+             "uv.h": {"net", "smtp", "oauth/tokens", "oauth/login", "relay", "notify", "sandbox"},
+             "openssl/ssl.h": {"net", "smtp", "sandbox", "config/pem"}, "syslog.h": set()}
 
 
 def folder_of(path):
     parts = path.split("/")
+    if parts[0] == "service" and "/".join(parts[1:3]) in LEVEL:
+        return "/".join(parts[1:3])
     if parts[0] == "service":
         return parts[1] if len(parts) > 2 else "engine"
     return parts[0]

@@ -12,7 +12,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
-#include "oauth/grant.h"
+#include "oauth/tokens/grant.h"
 
 struct outcome {
     struct oauth_token *token;

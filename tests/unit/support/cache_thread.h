@@ -8,7 +8,7 @@
 #include <semaphore.h>
 #include <uv.h>
 
-#include "oauth/cache.h"
+#include "oauth/tokens/cache.h"
 
 struct cache_thread {
     const struct fetch_wire *wire; /* NULL: TOKEN_ENDPOINT */

@@ -108,6 +108,16 @@ static bool hang_up(struct conn *c)
     return false;
 }
 
+/* With what stands in the request's body. */
+static bool retry_after(struct conn *c)
+{
+    char text[256];
+    snprintf(text, sizeof(text),
+             "HTTP/1.1 503 Later\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n",
+             strstr(c->request, "\r\n\r\n") + 4);
+    return say_text(c, text);
+}
+
 #define HTTP(status, more, body) "HTTP/1.1 " status "\r\n" more "\r\n" body
 
 static const struct {
@@ -120,6 +130,7 @@ static const struct {
     {"/gigabyte", gigabyte, NULL},
     {"/headers", headers, NULL},
     {"/drip", drip, NULL},
+    {"/retry-after", retry_after, NULL},
     {"/silent", silent, NULL},
     {"/hang-up", hang_up, NULL},
     {"/announced", NULL, HTTP("200 OK", "Content-Length: 1000000000\r\n", "x")},

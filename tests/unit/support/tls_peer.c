@@ -148,7 +148,7 @@ void tls_pair_open(struct tls_pair *pair, SSL_CTX *server, struct transport_tls 
 
 void tls_pair_close(struct tls_pair *pair)
 {
-    transport_shutdown_tls(pair->client); /* else OpenSSL takes the session for a broken one */
+    transport_hang_up(pair->client); /* else OpenSSL takes the session for a broken one */
     transport_free(pair->client);
     SSL_free(pair->server);
     close(pair->server_fd);

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "oauth/fetch.h"
+#include "oauth/tokens/fetch.h"
 
 enum { TOKEN_ENDPOINT_TEXT = 1024 };
 

@@ -2,25 +2,33 @@
 
 #include <criterion/criterion.h>
 
+/* `slips` away, or too many of them. */
 Test(nearest, distances_of_words)
 {
+    enum { TOO_MANY = 3 };
     static const struct {
         const char *a, *b;
-        size_t distance;
+        size_t slips;
     } rows[] = {
-        {"", "", 0},
-        {"a", "", 1},
-        {"", "ab", 2},
         {"from", "from", 0},
         {"form", "from", 1},
+        {"fro", "from", 1},
         {"bbc", "bcc", 1},
-        {"kitten", "sitting", 3},
+        {"kittne", "kitten", 1},
+        {"sitten", "kitten", 1},
+        {"sittin", "kitten", 2},
+        {"sitting", "kitten", TOO_MANY},
         {"abcdefghijklmnopqrstuvwxyzabcdef", "bcdefghijklmnopqrstuvwxyzabcdef", 1},
-        {"abcdefghijklmnopqrstuvwxyzabcdefg", "a", NEAREST_FAR},
+        {"abcdefghijklmnopqrstuvwxyzabcdefg", "abcdefghijklmnopqrstuvwxyzabcdef", TOO_MANY},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        cr_expect_eq(nearest_distance(rows[i].a, rows[i].b), rows[i].distance, "%s", rows[i].a);
-        cr_expect_eq(nearest_distance(rows[i].b, rows[i].a), rows[i].distance, "%s", rows[i].a);
+        for (int swapped = 0; swapped < 2; swapped++) {
+            struct nearest nearest;
+            nearest_init(&nearest, swapped ? rows[i].b : rows[i].a);
+            nearest_offer(&nearest, swapped ? rows[i].a : rows[i].b);
+            cr_expect_eq(nearest.away, rows[i].slips, "%s: %zu", rows[i].a, nearest.away);
+            cr_expect_eq(nearest.word != NULL, rows[i].slips < TOO_MANY, "%s", rows[i].a);
+        }
     }
 }
 
