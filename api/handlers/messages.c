@@ -160,14 +160,19 @@ static bool fill_submission(struct submission *s, const struct posting *p, const
            s->tags != NULL && s->metadata != NULL;
 }
 
-/* The 202's body, kept with the message if it has a key. */
-static bool fill_answer(struct submission *s, const struct posting *p)
+/* The 202, made before the commit; kept with the message if it has a key. */
+static bool fill_answer(struct submission *s, struct posting *p)
 {
-    json_t *answer = render_submission(s);
-    s->answer_body = dump(s->arena, answer, NULL);
-    json_decref(answer);
+    struct api_request *request = p->request;
+    struct json_writer w;
+    api_begin_json(request, &w);
+    render_submission(&w, s);
+    const struct buffer *text = &request->response.body;
     s->answer_status = p->wait_ms > 0 ? 0 : 202;
-    return s->answer_body != NULL;
+    if (p->key != NULL && !text->failed)
+        s->answer_body = arena_strndup(s->arena, text->data, text->len);
+    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", s->id);
+    return !text->failed && p->location != NULL && (p->key == NULL || s->answer_body != NULL);
 }
 
 static struct submission *new_submission(void)
@@ -187,34 +192,32 @@ static struct submission *new_submission(void)
 /* --- the answer --------------------------------------------------------------------------- */
 
 /* What a client that waited is told; remembered for its key. */
-static void answer_outcome(struct posting *p, int status, json_t *body)
+static void respond_outcome(struct posting *p, int status)
 {
-    const struct api_request *request = p->request;
-    char *text = p->key != NULL && body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    if (text != NULL)
+    struct api_request *request = p->request;
+    struct buffer *body = &request->response.body;
+    if (p->key != NULL && buffer_append_char(body, '\0') == 0 && !body->failed) {
+        body->len--; /* the NUL is the queue's, not the client's */
         queue_remember(request->context->queue,
                        request->api_key != NULL ? request->api_key->name : "", p->key, status,
-                       text);
-    free(text);
-    api_respond_json(p->request, status, body);
+                       body->data);
+    }
+    api_respond_json(request, status);
 }
 
-static json_t *with_recipients(json_t *problem, const struct message_record *record)
+static void answer_with_record(struct posting *p, int status, const struct message_record *record)
 {
-    json_t *full = render_record(record);
-    json_object_set(problem, "id", json_object_get(full, "id"));
-    json_object_set(problem, "recipients", json_object_get(full, "recipients"));
-    json_decref(full);
-    return problem;
+    struct json_writer w;
+    api_begin_json(p->request, &w);
+    json_begin_object(&w);
+    render_record(&w, record);
+    json_end_object(&w);
+    respond_outcome(p, status);
 }
 
-static void answer_done(struct posting *p, const struct message_record *record)
+/* Refused by all: the problem, with what each was told. */
+static void answer_refused(struct posting *p, const struct message_record *record)
 {
-    for (size_t i = 0; i < record->n_recipients; i++)
-        if (record->recipients[i].status == RECIPIENT_SENT) {
-            answer_outcome(p, 200, render_record(record));
-            return;
-        }
     const struct reply_record *reply = &record->recipients[0].reply;
     char detail[320];
     if (reply->code > 0)
@@ -222,19 +225,32 @@ static void answer_done(struct posting *p, const struct message_record *record)
                  reply->enhanced[0] != '\0' ? " " : "", reply->text);
     else
         snprintf(detail, sizeof(detail), "%s", reply->text);
-    json_t *problem =
-        problem_document(PROBLEM_REJECTED_BY_RELAY, detail[0] != '\0' ? detail : NULL, NULL);
-    answer_outcome(p, 502, with_recipients(problem, record));
+    struct json_writer w;
+    api_begin_json(p->request, &w);
+    json_begin_object(&w);
+    problem_members(&w, PROBLEM_REJECTED_BY_RELAY, detail[0] != '\0' ? detail : NULL, NULL);
+    render_outcome(&w, record);
+    json_end_object(&w);
+    respond_outcome(p, problem_status(PROBLEM_REJECTED_BY_RELAY));
+}
+
+static void answer_done(struct posting *p, const struct message_record *record)
+{
+    for (size_t i = 0; i < record->n_recipients; i++)
+        if (record->recipients[i].status == RECIPIENT_SENT) {
+            answer_with_record(p, 200, record);
+            return;
+        }
+    answer_refused(p, record);
 }
 
 static void answer_stored(struct posting *p, const struct queue_answer *answer)
 {
     api_add_header(p->request, "Location", p->location);
     if (answer->record != NULL)
-        answer_outcome(p, 202, render_record(answer->record));
-    else /* its text was made before the commit */
-        api_respond_text(p->request, 202, "application/json", p->request->body.data,
-                         p->request->body.len);
+        answer_with_record(p, 202, answer->record);
+    else
+        api_respond_json(p->request, 202); /* its text was made before the commit */
 }
 
 /* The first answer again, its Location with it. */
@@ -299,16 +315,6 @@ static int compose(struct api_request *request, const struct message *message, s
     s->smtputf8 = composed.smtputf8;
     s->message_id = arena_strdup(s->arena, composed.message_id);
     return s->message_id != NULL ? 0 : error_set(err, ERR_NOMEM, "submission");
-}
-
-/* From here on the body's memory serves the 202's text. */
-static bool keep_answer(struct posting *p, const struct submission *s)
-{
-    struct api_request *request = p->request;
-    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", s->id);
-    buffer_reset(&request->body);
-    buffer_append_str(&request->body, s->answer_body);
-    return p->location != NULL && !request->body.failed;
 }
 
 /* A relay that is named must be there. */
@@ -384,8 +390,6 @@ void messages_post(struct api_request *request)
         problem_respond_errors(request, PROBLEM_INVALID_MESSAGE, &errors);
         return;
     }
-    if (err.code == ERR_NONE && !keep_answer(p, s))
-        error_set(&err, ERR_NOMEM, "answer");
     if (err.code != ERR_NONE) {
         problem_respond_error(request, &err);
         return;
@@ -398,17 +402,24 @@ void messages_post(struct api_request *request)
 /* --- GET /v1/messages/{id} ---------------------------------------------------------------- */
 
 /* `?transcript=1`: what was said at the last attempt, if that is still known. */
-static json_t *find_transcript(const struct api_request *request, const char *id)
+static void render_transcript(struct json_writer *w, const struct api_request *request,
+                              const char *id)
 {
     const char *relay;
     int64_t at_ms;
     char *text = transcripts_find(relays_transcripts(request->context->relays), id, &relay, &at_ms);
-    if (text == NULL)
-        return json_null();
-    json_t *json = json_pack("{s:s, s:o, s:o}", "relay", relay, "at", render_time(at_ms), "lines",
-                             render_lines(text));
+    json_key(w, "transcript");
+    if (text == NULL) {
+        json_put_null(w);
+        return;
+    }
+    json_begin_object(w);
+    json_member_string(w, "relay", relay);
+    json_member_time(w, "at", at_ms);
+    json_key(w, "lines");
+    render_lines(w, text);
+    json_end_object(w);
     free(text);
-    return json;
 }
 
 static void on_found(void *arg, const struct message_record *record, const struct error *err)
@@ -418,11 +429,15 @@ static void on_found(void *arg, const struct message_record *record, const struc
         problem_respond_error(request, err);
         return;
     }
-    json_t *json = render_record(record);
+    struct json_writer w;
     const char *wanted = request->query(request, "transcript");
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    render_record(&w, record);
     if (wanted != NULL && strcmp(wanted, "1") == 0)
-        json_object_set_new(json, "transcript", find_transcript(request, record->id));
-    api_respond_json(request, 200, json);
+        render_transcript(&w, request, record->id);
+    json_end_object(&w);
+    api_respond_json(request, 200);
 }
 
 void messages_get(struct api_request *request)

@@ -22,11 +22,17 @@ static const struct config_oauth *find(struct api_request *request)
 static void on_stored(void *arg, const struct error *err)
 {
     struct api_request *request = arg;
-    if (err->code != ERR_NONE)
+    struct json_writer w;
+    if (err->code != ERR_NONE) {
         problem_respond_error(request, err);
-    else
-        api_respond_json(request, 200,
-                         json_pack("{s:s, s:b}", "name", request->param, "stored", 1));
+        return;
+    }
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    json_member_string(&w, "name", request->param);
+    json_member_bool(&w, "stored", true);
+    json_end_object(&w);
+    api_respond_json(request, 200);
 }
 
 static void store(struct api_request *request, const struct config_oauth *oauth, const char *token)

@@ -1,5 +1,5 @@
-#ifndef POSTERN_BASE_JSON_H
-#define POSTERN_BASE_JSON_H
+#ifndef POSTERN_BASE_JSON_WRITE_H
+#define POSTERN_BASE_JSON_WRITE_H
 
 /*
  * JSON (RFC 8259) written forward: straight into a buffer, compact, no tree. Commas are set by the
@@ -13,8 +13,7 @@
  * or shorter, for a member: json_member_string(&w, "status", "queued").
  *
  * A writer never fails by itself. What the buffer could not take is remembered in
- * `out->failed`, to be looked at once, at the end. Names begin with json_begin, json_end, json_key,
- * json_put and json_member; the other json_ names are jansson's, which reads.
+ * `out->failed`, to be looked at once, at the end.
  */
 
 #include <stdbool.h>
@@ -25,7 +24,9 @@
 
 struct json_writer {
     struct buffer *out; /* borrowed */
+    bool indented;      /* for a person: each value on a line of its own; set behind init */
     bool follows;       /* a value stands before: a comma is due */
+    bool behind_key;    /* its value is due */
     unsigned int depth; /* of open objects and arrays */
 };
 
@@ -35,13 +36,13 @@ void json_begin_object(struct json_writer *w);
 void json_end_object(struct json_writer *w);
 void json_begin_array(struct json_writer *w);
 void json_end_array(struct json_writer *w);
-void json_key(struct json_writer *w, const char *key); /* ASCII that needs no escape */
+void json_key(struct json_writer *w, const char *key);
 
 /* Octets that are not UTF-8 become U+FFFD: a relay may say anything. NULL is null. */
 void json_put_string(struct json_writer *w, const char *s);
 void json_put_stringn(struct json_writer *w, const char *s, size_t len);
 void json_put_integer(struct json_writer *w, int64_t value);
-void json_put_number(struct json_writer *w, double value); /* finite; nine digits */
+void json_put_number(struct json_writer *w, double value); /* finite; nine digits, 2.0 for 2 */
 void json_put_bool(struct json_writer *w, bool value);
 void json_put_null(struct json_writer *w);
 void json_put_time(struct json_writer *w, int64_t wall_ms); /* RFC 3339; 0 is null */

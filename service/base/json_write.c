@@ -1,8 +1,9 @@
-#include "base/json.h"
+#include "base/json_write.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -13,10 +14,19 @@ void json_writer_init(struct json_writer *w, struct buffer *out)
     *w = (struct json_writer){.out = out};
 }
 
+static void begin_line(struct json_writer *w)
+{
+    if (w->indented)
+        buffer_printf(w->out, "\n%*s", (int)(2 * w->depth), "");
+}
+
 static void begin_value(struct json_writer *w)
 {
-    if (w->follows)
+    if (!w->behind_key && w->follows)
         buffer_append_char(w->out, ',');
+    if (!w->behind_key && w->depth > 0)
+        begin_line(w);
+    w->behind_key = false;
     w->follows = true;
 }
 
@@ -32,8 +42,10 @@ static void begin(struct json_writer *w, char bracket)
 
 static void end(struct json_writer *w, char bracket)
 {
-    assert(w->depth > 0);
+    assert(w->depth > 0 && !w->behind_key);
     w->depth--;
+    if (w->follows)
+        begin_line(w);
     buffer_append_char(w->out, bracket);
     w->follows = true;
 }
@@ -58,26 +70,11 @@ void json_end_array(struct json_writer *w)
     end(w, ']');
 }
 
-void json_key(struct json_writer *w, const char *key)
-{
-    assert(w->depth > 0);
-    size_t len = strlen(key);
-    begin_value(w);
-    char *to = buffer_reserve(w->out, len + 3);
-    if (to != NULL) {
-        to[0] = '"';
-        memcpy(to + 1, key, len);
-        memcpy(to + 1 + len, "\":", 2);
-        buffer_grown(w->out, len + 3);
-    }
-    w->follows = false;
-}
-
 /* --- strings ------------------------------------------------------------------------------ */
 
 static bool is_plain(unsigned char c)
 {
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
 static void put_escape(struct buffer *out, unsigned char c)
@@ -88,32 +85,46 @@ static void put_escape(struct buffer *out, unsigned char c)
     if (letter != '\0')
         buffer_append(out, (char[]){'\\', letter}, 2);
     else
-        buffer_printf(out, "\\u%04x", c);
+        buffer_printf(out, "\\u%04X", c);
 }
 
-void json_put_stringn(struct json_writer *w, const char *s, size_t len)
+static void put_quoted(struct buffer *out, const char *s, size_t len)
 {
-    begin_value(w);
-    buffer_append_char(w->out, '"');
+    buffer_append_char(out, '"');
     for (size_t i = 0; i < len;) {
         size_t run = i;
         while (run < len && is_plain((unsigned char)s[run]))
             run++;
-        buffer_append(w->out, s + i, run - i);
+        buffer_append(out, s + i, run - i);
         i = run;
         if (i == len)
             break;
         uint32_t c;
         size_t taken = utf8_code_point(s + i, len - i, &c);
         if (taken == 1)
-            put_escape(w->out, (unsigned char)s[i]);
+            put_escape(out, (unsigned char)s[i]);
         else if (taken > 1)
-            buffer_append(w->out, s + i, taken);
+            buffer_append(out, s + i, taken);
         else
-            buffer_append_str(w->out, "\xef\xbf\xbd");
+            buffer_append_str(out, "\xef\xbf\xbd");
         i += taken > 0 ? taken : 1;
     }
-    buffer_append_char(w->out, '"');
+    buffer_append_char(out, '"');
+}
+
+void json_key(struct json_writer *w, const char *key)
+{
+    assert(w->depth > 0 && !w->behind_key);
+    begin_value(w);
+    put_quoted(w->out, key, strlen(key));
+    buffer_append_str(w->out, w->indented ? ": " : ":");
+    w->behind_key = true;
+}
+
+void json_put_stringn(struct json_writer *w, const char *s, size_t len)
+{
+    begin_value(w);
+    put_quoted(w->out, s, len);
 }
 
 void json_put_string(struct json_writer *w, const char *s)
@@ -150,9 +161,13 @@ void json_put_integer(struct json_writer *w, int64_t value)
 
 void json_put_number(struct json_writer *w, double value)
 {
+    char text[32];
     assert(isfinite(value));
+    snprintf(text, sizeof(text), "%.9g", value);
     begin_value(w);
-    buffer_printf(w->out, "%.9g", value);
+    buffer_append_str(w->out, text);
+    if (strpbrk(text, ".e") == NULL) /* a reader is not to take it for an integer */
+        buffer_append_str(w->out, ".0");
 }
 
 void json_put_time(struct json_writer *w, int64_t wall_ms)

@@ -2,7 +2,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/json_write.h"
 
 /* jansson is the judge: what is written is read back as the value that was given. */
 
@@ -26,9 +26,9 @@ static void expect_text(const char *wanted)
               (int)text.len, text.data);
 }
 
-TestSuite(json, .init = begin, .fini = end);
+TestSuite(json_write, .init = begin, .fini = end);
 
-Test(json, commas_stand_between_values_and_nowhere_else)
+Test(json_write, commas_stand_between_values_and_nowhere_else)
 {
     json_begin_object(&w);
     json_key(&w, "empty");
@@ -46,7 +46,7 @@ Test(json, commas_stand_between_values_and_nowhere_else)
     expect_text("{\"empty\":[],\"list\":[1,{},null],\"last\":true}");
 }
 
-Test(json, each_kind_of_member)
+Test(json_write, each_kind_of_member)
 {
     json_begin_object(&w);
     json_member_string(&w, "s", "x");
@@ -60,12 +60,41 @@ Test(json, each_kind_of_member)
     json_member_time(&w, "never", 0);
     json_member_json(&w, "as_it_is", "[\"t\"]");
     json_end_object(&w);
-    expect_text("{\"s\":\"x\",\"none\":null,\"i\":-9223372036854775808,\"n\":1.25,\"whole\":3,"
+    expect_text("{\"s\":\"x\",\"none\":null,\"i\":-9223372036854775808,\"n\":1.25,\"whole\":3.0,"
                 "\"b\":false,\"null\":null,\"at\":\"2026-11-23T12:00:00.123Z\",\"never\":null,"
                 "\"as_it_is\":[\"t\"]}");
 }
 
-Test(json, a_string_comes_back_as_it_was)
+Test(json_write, a_key_is_escaped)
+{
+    json_begin_object(&w);
+    json_member_integer(&w, "a\"\n\xc3\xb6", 1);
+    json_end_object(&w);
+    expect_text("{\"a\\\"\\n\xc3\xb6\":1}");
+}
+
+/* As jansson's JSON_INDENT(2), which those who look at it know. */
+Test(json_write, for_a_person_it_is_indented)
+{
+    static const char wanted[] =
+        "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": [],\n  \"c\": null\n}";
+    w.indented = true;
+    json_begin_object(&w);
+    json_key(&w, "a");
+    json_begin_array(&w);
+    json_put_integer(&w, 1);
+    json_begin_object(&w);
+    json_end_object(&w);
+    json_end_array(&w);
+    json_key(&w, "b");
+    json_begin_array(&w);
+    json_end_array(&w);
+    json_member_null(&w, "c");
+    json_end_object(&w);
+    expect_text(wanted);
+}
+
+Test(json_write, a_string_comes_back_as_it_was)
 {
     static const struct {
         const char *given;
@@ -92,7 +121,7 @@ Test(json, a_string_comes_back_as_it_was)
     }
 }
 
-Test(json, octets_that_are_not_utf8_are_replaced)
+Test(json_write, octets_that_are_not_utf8_are_replaced)
 {
     static const struct {
         const char *given, *wanted;
@@ -110,7 +139,7 @@ Test(json, octets_that_are_not_utf8_are_replaced)
     }
 }
 
-Test(json, what_finds_no_room_is_remembered)
+Test(json_write, what_finds_no_room_is_remembered)
 {
     struct buffer small;
     buffer_init(&small, 4);
