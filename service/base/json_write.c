@@ -2,11 +2,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "base/utf8.h"
 
 void json_writer_init(struct json_writer *w, struct buffer *out)
@@ -72,37 +71,20 @@ void json_end_array(struct json_writer *w)
 
 /* --- strings ------------------------------------------------------------------------------ */
 
-static bool is_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
-
-static void put_escape(struct buffer *out, unsigned char c)
-{
-    static const char short_forms[0x20] = {
-        ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    char letter = c == '"' || c == '\\' ? (char)c : c < 0x20 ? short_forms[c] : '\0';
-    if (letter != '\0')
-        buffer_append(out, (char[]){'\\', letter}, 2);
-    else
-        buffer_printf(out, "\\u%04X", c);
-}
-
 static void put_quoted(struct buffer *out, const char *s, size_t len)
 {
     buffer_append_char(out, '"');
     for (size_t i = 0; i < len;) {
-        size_t run = i;
-        while (run < len && is_plain((unsigned char)s[run]))
-            run++;
-        buffer_append(out, s + i, run - i);
-        i = run;
+        size_t run = json_plain_run(s + i, len - i);
+        buffer_append(out, s + i, run);
+        i += run;
         if (i == len)
             break;
+        char escape[JSON_ESCAPE_MAX];
         uint32_t c;
         size_t taken = utf8_code_point(s + i, len - i, &c);
         if (taken == 1)
-            put_escape(out, (unsigned char)s[i]);
+            buffer_append(out, escape, json_escape((unsigned char)s[i], escape));
         else if (taken > 1)
             buffer_append(out, s + i, taken);
         else
@@ -161,13 +143,9 @@ void json_put_integer(struct json_writer *w, int64_t value)
 
 void json_put_number(struct json_writer *w, double value)
 {
-    char text[32];
-    assert(isfinite(value));
-    snprintf(text, sizeof(text), "%.9g", value);
-    begin_value(w);
-    buffer_append_str(w->out, text);
-    if (strpbrk(text, ".e") == NULL) /* a reader is not to take it for an integer */
-        buffer_append_str(w->out, ".0");
+    char text[JSON_NUMBER_SIZE];
+    json_format_real(value, 9, text);
+    json_put_json(w, text);
 }
 
 void json_put_time(struct json_writer *w, int64_t wall_ms)
