@@ -251,7 +251,7 @@ static struct json_value *new_value(struct reading *r)
 
 static bool read_key(struct reading *r, struct json_value *member)
 {
-    size_t len;
+    size_t len = 0;
     const char *begin = r->at;
     if (!next_is(r, '"'))
         return unexpected(r);
