@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/json_write.h"
 #include "base/nearest.h"
 #include "config/units.h"
 #include "message/header.h"
@@ -16,6 +17,8 @@ enum {
     TAG_MAX = 128,
     METADATA_MAX = 50,
     METADATA_VALUE_MAX = 1024,
+    /* each octet may need an escape of six */
+    METADATA_TEXT_MAX = METADATA_MAX * (6 * 2 * METADATA_VALUE_MAX + sizeof("\"\":\"\",")) + 3,
     ENVID_MAX = 100, /* octets on the wire: RFC 3461, 4.4 */
     POINTER_SIZE = sizeof(((struct error *)NULL)->where),
 };
@@ -26,7 +29,8 @@ struct decoding {
     bool no_memory;
 };
 
-typedef void decode_fn(struct decoding *d, const json_t *value, const char *where, void *out);
+typedef void decode_fn(struct decoding *d, const struct json_value *value, const char *where,
+                       void *out);
 
 /* A field of an object in JSON, and where it goes in a struct. */
 struct field {
@@ -53,6 +57,12 @@ static void point_to(char out[POINTER_SIZE], const char *parent, const char *key
         out[n] = '\0';
 }
 
+/* `parent`/`index` */
+static void point_at(char out[POINTER_SIZE], const char *parent, size_t index)
+{
+    snprintf(out, POINTER_SIZE, "%s/%zu", parent, index);
+}
+
 static void tell_unknown(struct decoding *d, const char *where, const char *key,
                          const struct field *fields, size_t n_fields)
 {
@@ -70,42 +80,38 @@ static void tell_unknown(struct decoding *d, const char *where, const char *key,
         error_list_add(d->errors, where, "is not a field here");
 }
 
-static void decode_field(struct decoding *d, const char *where, const char *key,
-                         const json_t *value, const struct field *fields, size_t n_fields,
-                         void *out)
+static void decode_field(struct decoding *d, const char *where, const struct json_value *member,
+                         const struct field *fields, size_t n_fields, void *out)
 {
     size_t i = 0;
-    while (i < n_fields && strcmp(fields[i].name, key) != 0)
+    while (i < n_fields && strcmp(fields[i].name, member->key) != 0)
         i++;
     if (i == n_fields)
-        tell_unknown(d, where, key, fields, n_fields);
+        tell_unknown(d, where, member->key, fields, n_fields);
     else if (fields[i].decode == NULL)
         error_list_add(d->errors, where, "is not supported yet in this version");
     else
-        fields[i].decode(d, value, where, (char *)out + fields[i].offset);
+        fields[i].decode(d, member, where, (char *)out + fields[i].offset);
 }
 
 /* Every field of `object` to its place in `out`. null is the same as absent. */
-static void decode_object(struct decoding *d, const json_t *object, const char *where,
+static void decode_object(struct decoding *d, const struct json_value *object, const char *where,
                           const struct field *fields, size_t n_fields, void *out)
 {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)object, key, value)
-    {
+    for (const struct json_value *m = object->first; m != NULL; m = m->next) {
         char pointer[POINTER_SIZE];
-        if (json_is_null(value))
+        if (m->kind == JSON_KIND_NULL)
             continue;
-        point_to(pointer, where, key);
-        decode_field(d, pointer, key, value, fields, n_fields, out);
+        point_to(pointer, where, m->key);
+        decode_field(d, pointer, m, fields, n_fields, out);
     }
 }
 
-static bool is_given(const json_t *object, const char *name)
+static bool is_given(const struct json_value *object, const char *name)
 {
-    const json_t *value = json_object_get(object, name);
-    return value != NULL && !json_is_null(value) &&
-           !(json_is_array(value) && json_array_size(value) == 0);
+    const struct json_value *value = json_member(object, name);
+    return value != NULL && value->kind != JSON_KIND_NULL &&
+           !(value->kind == JSON_KIND_ARRAY && value->n == 0);
 }
 
 /* An array for the arena; NULL is remembered. */
@@ -119,26 +125,33 @@ static void *new_array(struct decoding *d, size_t n, size_t size)
 
 /* --- strings ------------------------------------------------------------------------------ */
 
+/* "" for what is none. */
+static const char *string_or_empty(const struct json_value *value)
+{
+    return value->kind == JSON_KIND_STRING ? value->text : "";
+}
+
 /* A string that becomes part of a header: const char *. */
-static void decode_header_text(struct decoding *d, const json_t *value, const char *where,
-                               void *out)
+static void decode_header_text(struct decoding *d, const struct json_value *value,
+                               const char *where, void *out)
 {
     const char *fault = "a string is wanted";
-    if (json_is_string(value))
-        fault = text_header_fault(json_string_value(value), json_string_length(value));
+    if (value->kind == JSON_KIND_STRING)
+        fault = text_header_fault(value->text, value->len);
     if (fault != NULL)
         error_list_add(d->errors, where, "%s", fault);
     else
-        *(const char **)out = json_string_value(value);
+        *(const char **)out = value->text;
 }
 
 /* Any string: struct text. */
-static void decode_text(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_text(struct decoding *d, const struct json_value *value, const char *where,
+                        void *out)
 {
-    if (!json_is_string(value))
+    if (value->kind != JSON_KIND_STRING)
         error_list_add(d->errors, where, "a string is wanted");
     else
-        *(struct text *)out = (struct text){json_string_value(value), json_string_length(value)};
+        *(struct text *)out = (struct text){value->text, value->len};
 }
 
 struct strings {
@@ -146,26 +159,26 @@ struct strings {
     size_t n_items;
 };
 
-static struct strings decode_strings(struct decoding *d, const json_t *value, const char *where,
-                                     size_t n_max, size_t len_max)
+static struct strings decode_strings(struct decoding *d, const struct json_value *value,
+                                     const char *where, size_t n_max, size_t len_max)
 {
     struct strings list = {0};
-    size_t n = json_array_size(value);
-    if (!json_is_array(value) || n > n_max) {
+    if (value->kind != JSON_KIND_ARRAY || value->n > n_max) {
         error_list_add(d->errors, where, "a list of at most %zu strings is wanted", n_max);
         return list;
     }
-    list.items = new_array(d, n, sizeof(*list.items));
-    for (size_t i = 0; list.items != NULL && i < n; i++) {
-        char item[POINTER_SIZE];
-        snprintf(item, sizeof(item), "%s/%zu", where, i);
-        const json_t *string = json_array_get(value, i);
+    list.items = new_array(d, value->n, sizeof(*list.items));
+    if (list.items == NULL)
+        return list;
+    for (const struct json_value *item = value->first; item != NULL; item = item->next) {
+        char pointer[POINTER_SIZE];
+        size_t i = list.n_items++;
+        point_at(pointer, where, i);
         list.items[i] = "";
-        if (json_string_length(string) > len_max)
-            error_list_add(d->errors, item, "has at most %zu octets", len_max);
+        if (item->kind == JSON_KIND_STRING && item->len > len_max)
+            error_list_add(d->errors, pointer, "has at most %zu octets", len_max);
         else
-            decode_header_text(d, string, item, &list.items[i]);
-        list.n_items = i + 1;
+            decode_header_text(d, item, pointer, &list.items[i]);
     }
     return list;
 }
@@ -189,16 +202,16 @@ static void take_fault(struct decoding *d, int rc, const char *where, const stru
         error_list_add(d->errors, where, "%s", err->detail);
 }
 
-static void decode_address(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_address(struct decoding *d, const struct json_value *value, const char *where,
+                           void *out)
 {
     struct error err;
-    if (json_is_string(value)) {
-        int rc =
-            address_parse(d->arena, json_string_value(value), json_string_length(value), out, &err);
+    if (value->kind == JSON_KIND_STRING) {
+        int rc = address_parse(d->arena, value->text, value->len, out, &err);
         take_fault(d, rc, where, &err);
         return;
     }
-    if (!json_is_object(value)) {
+    if (value->kind != JSON_KIND_OBJECT) {
         error_list_add(d->errors, where, "an address is wanted: a string or {name, email}");
         return;
     }
@@ -217,26 +230,29 @@ static void decode_address(struct decoding *d, const json_t *value, const char *
 }
 
 /* A list, or one that stands for a list of one. */
-static void decode_addresses(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_addresses(struct decoding *d, const struct json_value *value, const char *where,
+                             void *out)
 {
     struct address_list *list = out;
-    bool one = !json_is_array(value);
-    size_t n = one ? 1 : json_array_size(value);
-    if (n > LIST_MAX) {
+    bool one = value->kind != JSON_KIND_ARRAY;
+    if (!one && value->n > LIST_MAX) {
         error_list_add(d->errors, where, "has more than %d addresses", LIST_MAX);
         return;
     }
-    list->items = new_array(d, n, sizeof(*list->items));
-    for (size_t i = 0; list->items != NULL && i < n; i++) {
-        char item[POINTER_SIZE];
-        snprintf(item, sizeof(item), "%s/%zu", where, i);
-        decode_address(d, one ? value : json_array_get(value, i), one ? where : item,
-                       &list->items[i]);
-        list->n_items = i + 1;
+    list->items = new_array(d, one ? 1 : value->n, sizeof(*list->items));
+    if (list->items == NULL)
+        return;
+    if (one)
+        decode_address(d, value, where, &list->items[list->n_items++]);
+    for (const struct json_value *item = value->first; !one && item != NULL; item = item->next) {
+        char pointer[POINTER_SIZE];
+        point_at(pointer, where, list->n_items);
+        decode_address(d, item, pointer, &list->items[list->n_items++]);
     }
 }
 
-static void decode_sender(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_sender(struct decoding *d, const struct json_value *value, const char *where,
+                          void *out)
 {
     struct address *sender = new_array(d, 1, sizeof(*sender));
     if (sender == NULL)
@@ -247,11 +263,11 @@ static void decode_sender(struct decoding *d, const json_t *value, const char *w
 
 /* --- the rest ----------------------------------------------------------------------------- */
 
-static void decode_envelope_from(struct decoding *d, const json_t *value, const char *where,
-                                 void *out)
+static void decode_envelope_from(struct decoding *d, const struct json_value *value,
+                                 const char *where, void *out)
 {
     struct address from = {0};
-    if (json_is_string(value) && json_string_length(value) == 0) {
+    if (value->kind == JSON_KIND_STRING && value->len == 0) {
         *(const char **)out = ""; /* the null sender */
         return;
     }
@@ -264,15 +280,17 @@ static const struct field envelope_fields[] = {
     {"to", decode_addresses, offsetof(struct message, envelope_to)},
 };
 
-static void decode_envelope(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_envelope(struct decoding *d, const struct json_value *value, const char *where,
+                            void *out)
 {
-    if (json_is_object(value))
+    if (value->kind == JSON_KIND_OBJECT)
         decode_object(d, value, where, envelope_fields, 2, out);
     else
         error_list_add(d->errors, where, "an object with from and to is wanted");
 }
 
-static void decode_references(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_references(struct decoding *d, const struct json_value *value, const char *where,
+                              void *out)
 {
     struct message *message = out;
     struct strings list = decode_strings(d, value, where, MESSAGE_REFERENCES_MAX, SIZE_MAX);
@@ -280,7 +298,8 @@ static void decode_references(struct decoding *d, const json_t *value, const cha
     message->n_references = list.n_items;
 }
 
-static void decode_tags(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_tags(struct decoding *d, const struct json_value *value, const char *where,
+                        void *out)
 {
     struct message *message = out;
     struct strings list = decode_strings(d, value, where, TAGS_MAX, TAG_MAX);
@@ -288,29 +307,47 @@ static void decode_tags(struct decoding *d, const json_t *value, const char *whe
     message->n_tags = list.n_items;
 }
 
-static void decode_metadata(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_metadata_item(struct decoding *d, const struct json_value *item,
+                                 const char *where)
 {
-    const char *key;
-    json_t *item;
-    if (!json_is_object(value) || json_object_size(value) > METADATA_MAX) {
+    char pointer[POINTER_SIZE];
+    point_to(pointer, where, item->key);
+    if (item->kind != JSON_KIND_STRING || item->len > METADATA_VALUE_MAX ||
+        strlen(item->key) > METADATA_VALUE_MAX)
+        error_list_add(d->errors, pointer, "a string of at most %d octets is wanted",
+                       METADATA_VALUE_MAX);
+    else if (memchr(item->text, '\0', item->len) != NULL)
+        error_list_add(d->errors, pointer, "holds a NUL");
+}
+
+/* JSON text: it is given back as it is, and never looked into. */
+static void decode_metadata(struct decoding *d, const struct json_value *value, const char *where,
+                            void *out)
+{
+    CLEANUP(buffer_clear) struct buffer text;
+    struct json_writer w;
+    buffer_init(&text, METADATA_TEXT_MAX);
+    json_writer_init(&w, &text);
+    if (value->kind != JSON_KIND_OBJECT || value->n > METADATA_MAX) {
         error_list_add(d->errors, where, "an object of at most %d strings is wanted", METADATA_MAX);
         return;
     }
-    json_object_foreach((json_t *)value, key, item)
-    {
-        char pointer[POINTER_SIZE];
-        point_to(pointer, where, key);
-        size_t len = json_string_length(item);
-        if (!json_is_string(item) || len > METADATA_VALUE_MAX || strlen(key) > METADATA_VALUE_MAX)
-            error_list_add(d->errors, pointer, "a string of at most %d octets is wanted",
-                           METADATA_VALUE_MAX);
-        else if (memchr(json_string_value(item), '\0', len) != NULL)
-            error_list_add(d->errors, pointer, "holds a NUL");
+    json_begin_object(&w);
+    for (const struct json_value *item = value->first; item != NULL; item = item->next) {
+        size_t n_faults = d->errors->n_total;
+        decode_metadata_item(d, item, where);
+        if (d->errors->n_total == n_faults) {
+            json_key(&w, item->key);
+            json_put_stringn(&w, item->text, item->len);
+        }
     }
-    *(const json_t **)out = value;
+    json_end_object(&w);
+    const char *copy = text.failed ? NULL : arena_strndup(d->arena, text.data, text.len);
+    d->no_memory = d->no_memory || copy == NULL;
+    *(const char **)out = copy;
 }
 
-static void decode_header(struct decoding *d, const json_t *value, const char *where,
+static void decode_header(struct decoding *d, const struct json_value *value, const char *where,
                           const char *name, struct message *message)
 {
     const char *text = NULL;
@@ -326,91 +363,81 @@ static void decode_header(struct decoding *d, const json_t *value, const char *w
 }
 
 /* A header's value is a string, or a list of them for a field that stands several times. */
-static void decode_header_values(struct decoding *d, const json_t *value, const char *where,
-                                 const char *name, struct message *message)
+static void decode_header_values(struct decoding *d, const struct json_value *value,
+                                 const char *where, const char *name, struct message *message)
 {
-    if (!json_is_array(value)) {
+    if (value->kind != JSON_KIND_ARRAY) {
         decode_header(d, value, where, name, message);
         return;
     }
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        char index[24], item[POINTER_SIZE];
-        snprintf(index, sizeof(index), "%zu", i);
-        point_to(item, where, index);
-        decode_header(d, json_array_get(value, i), item, name, message);
+    size_t i = 0;
+    for (const struct json_value *item = value->first; item != NULL; item = item->next) {
+        char index[24], pointer[POINTER_SIZE];
+        snprintf(index, sizeof(index), "%zu", i++);
+        point_to(pointer, where, index);
+        decode_header(d, item, pointer, name, message);
     }
 }
 
-static size_t count_values(const json_t *headers)
+static size_t count_values(const struct json_value *headers)
 {
-    const char *name;
-    json_t *value;
     size_t n = 0;
-    json_object_foreach((json_t *)headers, name, value)
-    {
-        n += json_is_array(value) ? json_array_size(value) : 1;
-    }
+    for (const struct json_value *m = headers->first; m != NULL; m = m->next)
+        n += m->kind == JSON_KIND_ARRAY ? m->n : 1;
     return n;
 }
 
 /* Does a name before this one differ only by case? Headers are few. */
-static bool is_header_twice(const json_t *headers, const char *name)
+static bool is_header_twice(const struct json_value *headers, const struct json_value *header)
 {
-    const char *before;
-    json_t *value;
-    json_object_foreach((json_t *)headers, before, value)
-    {
-        if (strcmp(before, name) == 0)
-            return false;
-        if (strcasecmp(before, name) == 0)
+    for (const struct json_value *m = headers->first; m != header; m = m->next)
+        if (strcasecmp(m->key, header->key) == 0)
             return true;
-    }
     return false;
 }
 
-static void decode_headers(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_headers(struct decoding *d, const struct json_value *value, const char *where,
+                           void *out)
 {
     struct message *message = out;
-    const char *name;
-    json_t *item;
-    size_t n = json_is_object(value) ? count_values(value) : 0;
-    if (!json_is_object(value) || n > HEADERS_MAX || json_object_size(value) > HEADERS_MAX) {
+    size_t n = value->kind == JSON_KIND_OBJECT ? count_values(value) : 0;
+    if (value->kind != JSON_KIND_OBJECT || n > HEADERS_MAX || value->n > HEADERS_MAX) {
         error_list_add(d->errors, where, "an object of at most %d headers is wanted", HEADERS_MAX);
         return;
     }
     message->headers = new_array(d, n, sizeof(*message->headers));
     if (message->headers == NULL)
         return;
-    json_object_foreach((json_t *)value, name, item)
-    {
+    for (const struct json_value *m = value->first; m != NULL; m = m->next) {
         char pointer[POINTER_SIZE];
-        const char *fault = header_name_fault(name);
-        point_to(pointer, where, name);
-        if (fault == NULL && is_header_twice(value, name))
+        const char *fault = header_name_fault(m->key);
+        point_to(pointer, where, m->key);
+        if (fault == NULL && is_header_twice(value, m))
             fault = "stands here twice, in another case: give its values as a list";
         if (fault != NULL)
             error_list_add(d->errors, pointer, "%s", fault);
-        else if (!json_is_null(item))
-            decode_header_values(d, item, pointer, name, message);
+        else if (m->kind != JSON_KIND_NULL)
+            decode_header_values(d, m, pointer, m->key, message);
     }
 }
 
-static void decode_disposition(struct decoding *d, const json_t *value, const char *where,
-                               void *out)
+static void decode_disposition(struct decoding *d, const struct json_value *value,
+                               const char *where, void *out)
 {
     struct attachment *attachment = out;
-    const char *word = json_is_string(value) ? json_string_value(value) : "";
+    const char *word = string_or_empty(value);
     attachment->is_inline = strcmp(word, "inline") == 0;
     if (!attachment->is_inline && strcmp(word, "attachment") != 0)
         error_list_add(d->errors, where, "is attachment or inline");
 }
 
-static void decode_content(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_content(struct decoding *d, const struct json_value *value, const char *where,
+                           void *out)
 {
     struct attachment *attachment = out;
-    attachment->base64 = json_is_string(value) ? json_string_value(value) : "";
-    attachment->base64_len = json_string_length(value);
-    if (!json_is_string(value))
+    attachment->base64 = string_or_empty(value);
+    attachment->base64_len = value->kind == JSON_KIND_STRING ? value->len : 0;
+    if (value->kind != JSON_KIND_STRING)
         error_list_add(d->errors, where, "a string of base64 is wanted");
 }
 
@@ -422,12 +449,12 @@ static const struct field attachment_fields[] = {
     {"content_id", decode_header_text, offsetof(struct attachment, content_id)},
 };
 
-static void decode_attachment(struct decoding *d, const json_t *value, const char *where,
+static void decode_attachment(struct decoding *d, const struct json_value *value, const char *where,
                               struct attachment *out)
 {
     char pointer[POINTER_SIZE];
     *out = (struct attachment){0};
-    if (!json_is_object(value)) {
+    if (value->kind != JSON_KIND_OBJECT) {
         error_list_add(d->errors, where, "an object is wanted");
         return;
     }
@@ -442,37 +469,39 @@ static void decode_attachment(struct decoding *d, const json_t *value, const cha
     }
 }
 
-static void decode_attachments(struct decoding *d, const json_t *value, const char *where,
-                               void *out)
+static void decode_attachments(struct decoding *d, const struct json_value *value,
+                               const char *where, void *out)
 {
     struct message *message = out;
-    size_t n = json_array_size(value);
-    if (!json_is_array(value) || n > LIST_MAX) {
+    if (value->kind != JSON_KIND_ARRAY || value->n > LIST_MAX) {
         error_list_add(d->errors, where, "a list of at most %d attachments is wanted", LIST_MAX);
         return;
     }
-    message->attachments = new_array(d, n, sizeof(*message->attachments));
-    for (size_t i = 0; message->attachments != NULL && i < n; i++) {
-        char item[POINTER_SIZE];
-        snprintf(item, sizeof(item), "%s/%zu", where, i);
-        decode_attachment(d, json_array_get(value, i), item, &message->attachments[i]);
-        message->n_attachments = i + 1;
+    message->attachments = new_array(d, value->n, sizeof(*message->attachments));
+    if (message->attachments == NULL)
+        return;
+    for (const struct json_value *item = value->first; item != NULL; item = item->next) {
+        char pointer[POINTER_SIZE];
+        point_at(pointer, where, message->n_attachments);
+        decode_attachment(d, item, pointer, &message->attachments[message->n_attachments++]);
     }
 }
 
 /* --- how it is to be delivered ------------------------------------------------------------ */
 
-static void decode_bool(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_bool(struct decoding *d, const struct json_value *value, const char *where,
+                        void *out)
 {
-    *(bool *)out = json_is_true(value);
-    if (!json_is_boolean(value))
+    *(bool *)out = value->kind == JSON_KIND_TRUE;
+    if (value->kind != JSON_KIND_TRUE && value->kind != JSON_KIND_FALSE)
         error_list_add(d->errors, where, "is true or false");
 }
 
 /* Milliseconds: int64_t. */
-static void decode_duration(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_duration(struct decoding *d, const struct json_value *value, const char *where,
+                            void *out)
 {
-    const char *text = json_is_string(value) ? json_string_value(value) : "";
+    const char *text = string_or_empty(value);
     int64_t ms = 0;
     if (units_duration_ms(text, &ms) < 0 || ms == 0)
         error_list_add(d->errors, where, "a duration is wanted: \"30m\", \"24h\"");
@@ -481,17 +510,18 @@ static void decode_duration(struct decoding *d, const json_t *value, const char 
 }
 
 /* Which of the words it is; -1: none, and that was told. */
-static int decode_word(struct decoding *d, const json_t *value, const char *where,
+static int decode_word(struct decoding *d, const struct json_value *value, const char *where,
                        const char *const *words, size_t n_words, const char *wanted)
 {
-    const char *word = json_is_string(value) ? json_string_value(value) : "";
+    const char *word = string_or_empty(value);
     for (size_t i = 0; i < n_words; i++)
         if (strcmp(word, words[i]) == 0)
             return (int)i;
     return error_list_add(d->errors, where, "is %s", wanted);
 }
 
-static void decode_priority(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_priority(struct decoding *d, const struct json_value *value, const char *where,
+                            void *out)
 {
     static const char *const words[] = {
         [MESSAGE_HIGH] = "high", [MESSAGE_NORMAL] = "normal", [MESSAGE_LOW] = "low"};
@@ -514,18 +544,17 @@ static const char *const notify_values[16] = {
     [NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY] = "SUCCESS,FAILURE,DELAY",
 };
 
-static void decode_notify(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_notify(struct decoding *d, const struct json_value *value, const char *where,
+                          void *out)
 {
     static const char *const words[] = {"never", "success", "failure", "delay"};
     static const char wanted[] = "a list of failure, delay and success, or of never alone";
-    const json_t *item;
-    size_t i;
     unsigned set = 0;
-    bool good = json_is_array(value);
-    json_array_foreach(value, i, item)
-    {
+    size_t i = 0;
+    bool is_list = value->kind == JSON_KIND_ARRAY, good = is_list;
+    for (const struct json_value *item = value->first; is_list && item != NULL; item = item->next) {
         char pointer[POINTER_SIZE];
-        snprintf(pointer, sizeof(pointer), "%s/%zu", where, i);
+        point_at(pointer, where, i++);
         int word = decode_word(d, item, pointer, words, 4, "failure, delay, success or never");
         good = good && word >= 0;
         set |= word >= 0 ? 1U << word : 0;
@@ -533,11 +562,12 @@ static void decode_notify(struct decoding *d, const json_t *value, const char *w
     const char *notify = notify_values[set];
     if (notify != NULL && good)
         *(const char **)out = notify;
-    else if (notify == NULL && (good || !json_is_array(value)))
+    else if (notify == NULL && (good || !is_list))
         error_list_add(d->errors, where, "is %s", wanted);
 }
 
-static void decode_ret(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_ret(struct decoding *d, const struct json_value *value, const char *where,
+                       void *out)
 {
     static const char *const words[] = {"headers", "full"};
     static const char *const values[] = {"HDRS", "FULL"};
@@ -546,10 +576,11 @@ static void decode_ret(struct decoding *d, const json_t *value, const char *wher
         *(const char **)out = values[word];
 }
 
-static void decode_envid(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_envid(struct decoding *d, const struct json_value *value, const char *where,
+                         void *out)
 {
-    const char *envid = json_is_string(value) ? json_string_value(value) : "";
-    size_t len = json_string_length(value), n_wire = 0;
+    const char *envid = string_or_empty(value);
+    size_t len = value->kind == JSON_KIND_STRING ? value->len : 0, n_wire = 0;
     bool good = len > 0;
     for (size_t i = 0; i < len && n_wire <= ENVID_MAX; i++) {
         good = good && envid[i] >= ' ' && envid[i] < 0x7f;
@@ -571,9 +602,10 @@ static const struct field dsn_fields[] = {
     {"envid", decode_envid, offsetof(struct message_dsn, envid)},
 };
 
-static void decode_dsn(struct decoding *d, const json_t *value, const char *where, void *out)
+static void decode_dsn(struct decoding *d, const struct json_value *value, const char *where,
+                       void *out)
 {
-    if (json_is_object(value))
+    if (value->kind == JSON_KIND_OBJECT)
         decode_object(d, value, where, dsn_fields, 3, out);
     else
         error_list_add(d->errors, where, "an object with notify, ret and envid is wanted");
@@ -615,24 +647,24 @@ static const struct field message_fields[] = {
 };
 
 /* What must be there; told together with what is wrong. */
-static void look_for_missing(struct decoding *d, const json_t *tree)
+static void look_for_missing(struct decoding *d, const struct json_value *value)
 {
-    if (!is_given(tree, "from"))
+    if (!is_given(value, "from"))
         error_list_add(d->errors, "/from", "is missing");
-    if (!is_given(tree, "to") && !is_given(tree, "cc") && !is_given(tree, "bcc") &&
-        !is_given(json_object_get(tree, "envelope"), "to"))
+    if (!is_given(value, "to") && !is_given(value, "cc") && !is_given(value, "bcc") &&
+        !is_given(json_member(value, "envelope"), "to"))
         error_list_add(d->errors, "/to",
                        "is missing: nobody is in to, cc, bcc or the envelope's to");
 }
 
-int decode_message(struct arena *arena, const json_t *tree, struct message *out,
+int decode_message(struct arena *arena, const struct json_value *value, struct message *out,
                    struct error_list *errors, struct error *err)
 {
     struct decoding d = {.arena = arena, .errors = errors};
     *out = (struct message){.priority = MESSAGE_NORMAL};
-    decode_object(&d, tree, "", message_fields, sizeof(message_fields) / sizeof(message_fields[0]),
+    decode_object(&d, value, "", message_fields, sizeof(message_fields) / sizeof(message_fields[0]),
                   out);
-    look_for_missing(&d, tree);
+    look_for_missing(&d, value);
     if (d.no_memory)
         return error_set(err, ERR_NOMEM, "message");
     return errors->n_total == 0 ? 0 : -1;

@@ -1,8 +1,6 @@
 #include "api/parting.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -30,27 +28,29 @@ void parting_send(int fd, const char *reason, const char *request_id, enum probl
                   const char *detail)
 {
     CLEANUP(buffer_clear) struct buffer answer;
+    CLEANUP(buffer_clear) struct buffer body;
+    struct json_writer w;
     char date[64] = "";
     struct tm now;
     time_t at = time(NULL);
-    json_t *document = problem_document(problem, detail, NULL);
-    char *body = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
-    json_decref(document);
+    buffer_init(&body, ANSWER_MAX / 2);
+    json_writer_init(&w, &body);
+    problem_document(&w, problem, detail, NULL);
+    if (body.failed)
+        buffer_reset(&body);
     if (gmtime_r(&at, &now) != NULL) /* no locale is ever set */
         strftime(date, sizeof(date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &now);
     buffer_init(&answer, ANSWER_MAX);
     buffer_printf(&answer,
                   "HTTP/1.1 %d %s\r\n%sConnection: close\r\nX-Request-Id: %s\r\n"
                   "Content-Type: application/problem+json\r\nContent-Length: %zu\r\n",
-                  problem_status(problem), reason, date, request_id,
-                  body != NULL ? strlen(body) : 0);
+                  problem_status(problem), reason, date, request_id, body.len);
     if (problem_status(problem) == 503)
         buffer_append_str(&answer, "Retry-After: 5\r\n");
     buffer_append_str(&answer, "\r\n");
-    buffer_append_str(&answer, body != NULL ? body : "");
+    buffer_append(&answer, body.data, body.len);
     /* What does not go at once does not go: a client that reads nothing is not waited for. */
     if (!answer.failed)
         (void)!send(fd, answer.data, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(fd, SHUT_WR);
-    free(body);
 }

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/render.h"
-
 static const struct {
     int status;
     const char *name, *title, *description;
@@ -61,23 +59,43 @@ int problem_status(enum problem problem)
     return problems[problem].status;
 }
 
-json_t *problem_document(enum problem problem, const char *detail, const struct error_list *errors)
+void problem_members(struct json_writer *w, enum problem problem, const char *detail,
+                     const struct error_list *errors)
 {
     char type[64];
     snprintf(type, sizeof(type), "/problems/%s", problems[problem].name);
-    json_t *document =
-        json_pack("{s:s, s:s, s:i, s:o}", "type", type, "title", problems[problem].title, "status",
-                  problems[problem].status, "detail",
-                  render_text(detail != NULL ? detail : problems[problem].description));
-    if (document == NULL || errors == NULL || errors->n_total == 0)
-        return document;
-    json_t *list = json_array();
-    for (size_t i = 0; i < errors->n_items; i++)
-        json_array_append_new(list, json_pack("{s:o, s:o}", "pointer",
-                                              render_text(errors->items[i].where), "detail",
-                                              render_text(errors->items[i].detail)));
-    json_object_set_new(document, "errors", list);
-    return document;
+    json_member_string(w, "type", type);
+    json_member_string(w, "title", problems[problem].title);
+    json_member_integer(w, "status", problems[problem].status);
+    json_member_string(w, "detail", detail != NULL ? detail : problems[problem].description);
+    if (errors == NULL || errors->n_total == 0)
+        return;
+    json_key(w, "errors");
+    json_begin_array(w);
+    for (size_t i = 0; i < errors->n_items; i++) {
+        json_begin_object(w);
+        json_member_string(w, "pointer", errors->items[i].where);
+        json_member_string(w, "detail", errors->items[i].detail);
+        json_end_object(w);
+    }
+    json_end_array(w);
+}
+
+void problem_document(struct json_writer *w, enum problem problem, const char *detail,
+                      const struct error_list *errors)
+{
+    json_begin_object(w);
+    problem_members(w, problem, detail, errors);
+    json_end_object(w);
+}
+
+static void respond(struct api_request *request, enum problem problem, const char *detail,
+                    const struct error_list *errors)
+{
+    struct json_writer w;
+    api_begin_json(request, &w);
+    problem_document(&w, problem, detail, errors);
+    api_respond_json(request, problems[problem].status);
 }
 
 void problem_respond(struct api_request *request, enum problem problem, const char *detail)
@@ -86,7 +104,7 @@ void problem_respond(struct api_request *request, enum problem problem, const ch
         api_add_header(request, "Retry-After", "5");
     if (problem == PROBLEM_UNAUTHORIZED)
         api_add_header(request, "WWW-Authenticate", "Bearer realm=\"postern\"");
-    api_respond_json(request, problems[problem].status, problem_document(problem, detail, NULL));
+    respond(request, problem, detail, NULL);
 }
 
 void problem_respond_errors(struct api_request *request, enum problem problem,
@@ -95,7 +113,7 @@ void problem_respond_errors(struct api_request *request, enum problem problem,
     char detail[96];
     snprintf(detail, sizeof(detail), "%zu %s", errors->n_total,
              errors->n_total == 1 ? "fault was found" : "faults were found");
-    api_respond_json(request, problems[problem].status, problem_document(problem, detail, errors));
+    respond(request, problem, detail, errors);
 }
 
 void problem_respond_error(struct api_request *request, const struct error *err)
@@ -124,12 +142,19 @@ void problem_respond_error(struct api_request *request, const struct error *err)
 
 void problem_describe(struct api_request *request)
 {
-    for (size_t i = 0; i < N_PROBLEMS; i++)
-        if (strcmp(problems[i].name, request->param) == 0) {
-            api_respond_json(request, 200,
-                             json_pack("{s:s, s:i, s:s}", "title", problems[i].title, "status",
-                                       problems[i].status, "description", problems[i].description));
-            return;
-        }
-    problem_respond(request, PROBLEM_NOT_FOUND, NULL);
+    size_t i = 0;
+    while (i < N_PROBLEMS && strcmp(problems[i].name, request->param) != 0)
+        i++;
+    if (i == N_PROBLEMS) {
+        problem_respond(request, PROBLEM_NOT_FOUND, NULL);
+        return;
+    }
+    struct json_writer w;
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    json_member_string(&w, "title", problems[i].title);
+    json_member_integer(&w, "status", problems[i].status);
+    json_member_string(&w, "description", problems[i].description);
+    json_end_object(&w);
+    api_respond_json(request, 200);
 }

@@ -26,8 +26,12 @@ enum problem {
 };
 
 int problem_status(enum problem problem);
-/* The document; `errors` may be NULL. NULL without memory. */
-json_t *problem_document(enum problem problem, const char *detail, const struct error_list *errors);
+/* The document; `detail` and `errors` may be NULL. */
+void problem_document(struct json_writer *w, enum problem problem, const char *detail,
+                      const struct error_list *errors);
+/* Its members alone, of an object that is open. */
+void problem_members(struct json_writer *w, enum problem problem, const char *detail,
+                     const struct error_list *errors);
 void problem_respond(struct api_request *request, enum problem problem, const char *detail);
 void problem_respond_errors(struct api_request *request, enum problem problem,
                             const struct error_list *errors);

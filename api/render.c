@@ -3,78 +3,73 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/clock.h"
-#include "message/text.h"
-
-json_t *render_text(const char *s)
+static void render_id(struct json_writer *w, const char *id)
 {
-    json_t *text = json_string(s);
-    if (text != NULL)
-        return text;
-    size_t len = strlen(s), n = 0;
-    char *mended = malloc(3 * len + 1);
-    for (size_t i = 0, taken; mended != NULL && i < len; i += taken) {
-        uint32_t c;
-        taken = text_code_point(s + i, len - i, &c);
-        memcpy(mended + n, taken > 0 ? s + i : "\xef\xbf\xbd", taken > 0 ? taken : 3);
-        n += taken > 0 ? taken : 3;
-        taken += taken == 0;
+    char text[sizeof("msg_") + ID_SIZE];
+    snprintf(text, sizeof(text), "msg_%s", id);
+    json_member_string(w, "id", text);
+}
+
+/* --- recipients and events ---------------------------------------------------------------- */
+
+static void render_reply(struct json_writer *w, const struct reply_record *reply)
+{
+    json_key(w, "reply");
+    if (reply->code == 0 && reply->text[0] == '\0') {
+        json_put_null(w);
+        return;
     }
-    text = mended != NULL ? json_stringn(mended, n) : NULL;
-    free(mended);
-    return text;
+    json_begin_object(w);
+    json_key(w, "code");
+    if (reply->code != 0)
+        json_put_integer(w, reply->code);
+    else
+        json_put_null(w);
+    json_member_string(w, "enhanced", reply->enhanced[0] != '\0' ? reply->enhanced : NULL);
+    json_member_string(w, "text", reply->text);
+    json_end_object(w);
 }
 
-json_t *render_time(int64_t ms)
+static void render_recipient(struct json_writer *w, const struct recipient_record *r)
 {
-    char text[CLOCK_RFC3339_SIZE];
-    if (ms == 0)
-        return json_null();
-    clock_format_rfc3339(ms, text);
-    return json_string(text);
+    json_begin_object(w);
+    json_member_string(w, "address", r->address);
+    json_member_string(w, "status", recipient_status_word(r->status));
+    json_member_integer(w, "attempts", r->attempts);
+    json_member_string(w, "relay", r->relay);
+    render_reply(w, &r->reply);
+    json_member_time(w, "next_attempt_at",
+                     recipient_status_is_final(r->status) ? 0 : r->next_attempt_ms);
+    json_member_time(w, "at", r->at_ms);
+    json_end_object(w);
 }
 
-static json_t *render_reply(const struct reply_record *reply)
+static void render_recipients(struct json_writer *w, const struct message_record *record)
 {
-    if (reply->code == 0 && reply->text[0] == '\0')
-        return json_null();
-    return json_pack("{s:o, s:s?, s:o}", "code",
-                     reply->code != 0 ? json_integer(reply->code) : json_null(), "enhanced",
-                     reply->enhanced[0] != '\0' ? reply->enhanced : NULL, "text",
-                     render_text(reply->text));
+    json_key(w, "recipients");
+    json_begin_array(w);
+    for (size_t i = 0; i < record->n_recipients; i++)
+        render_recipient(w, &record->recipients[i]);
+    json_end_array(w);
 }
 
-static json_t *render_recipient(const struct recipient_record *r)
-{
-    return json_pack("{s:s, s:s, s:I, s:s?, s:o, s:o, s:o}", "address", r->address, "status",
-                     recipient_status_word(r->status), "attempts", (json_int_t)r->attempts, "relay",
-                     r->relay, "reply", render_reply(&r->reply), "next_attempt_at",
-                     render_time(recipient_status_is_final(r->status) ? 0 : r->next_attempt_ms),
-                     "at", render_time(r->at_ms));
-}
-
-static json_t *render_event(const struct message_record *record, const struct event_record *e)
+static void render_event(struct json_writer *w, const struct message_record *record,
+                         const struct event_record *e)
 {
     char id[32];
     snprintf(id, sizeof(id), "evt_%" PRId64, e->id);
-    return json_pack("{s:s, s:s, s:o, s:s?, s:o}", "id", id, "type", event_type_word(e->type), "at",
-                     render_time(e->at_ms), "recipient",
-                     e->recipient < record->n_recipients ? record->recipients[e->recipient].address
-                                                         : NULL,
-                     "reply", render_reply(&e->reply));
+    json_begin_object(w);
+    json_member_string(w, "id", id);
+    json_member_string(w, "type", event_type_word(e->type));
+    json_member_time(w, "at", e->at_ms);
+    json_member_string(
+        w, "recipient",
+        e->recipient < record->n_recipients ? record->recipients[e->recipient].address : NULL);
+    render_reply(w, &e->reply);
+    json_end_object(w);
 }
 
-static json_t *render_json_text(const char *text, json_t *otherwise)
-{
-    json_t *value = json_loads(text, 0, NULL);
-    if (value == NULL)
-        return otherwise;
-    json_decref(otherwise);
-    return value;
-}
+/* --- messages ----------------------------------------------------------------------------- */
 
 static const char *last_relay(const struct message_record *record)
 {
@@ -84,38 +79,54 @@ static const char *last_relay(const struct message_record *record)
     return NULL;
 }
 
-json_t *render_record(const struct message_record *record)
+void render_record(struct json_writer *w, const struct message_record *record)
 {
-    char id[4 + ID_SIZE];
-    snprintf(id, sizeof(id), "msg_%s", record->id);
-    json_t *recipients = json_array(), *events = json_array();
-    for (size_t i = 0; i < record->n_recipients; i++)
-        json_array_append_new(recipients, render_recipient(&record->recipients[i]));
+    render_id(w, record->id);
+    json_member_string(w, "status", message_record_status(record));
+    json_member_string(w, "message_id", record->message_id);
+    json_member_time(w, "created_at", record->created_ms);
+    json_member_string(w, "from", record->from);
+    json_member_string(w, "subject", record->subject);
+    json_member_integer(w, "size", (int64_t)record->size);
+    json_member_string(w, "relay", last_relay(record));
+    json_member_json(w, "tags", record->tags);
+    json_member_json(w, "metadata", record->metadata);
+    render_recipients(w, record);
+    json_key(w, "events");
+    json_begin_array(w);
     for (size_t i = 0; i < record->n_events; i++)
-        json_array_append_new(events, render_event(record, &record->events[i]));
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s?, s:I, s:s?, s:o, s:o, s:o, s:o}", "id", id,
-                     "status", message_record_status(record), "message_id", record->message_id,
-                     "created_at", render_time(record->created_ms), "from", record->from, "subject",
-                     record->subject, "size", (json_int_t)record->size, "relay", last_relay(record),
-                     "tags", render_json_text(record->tags, json_array()), "metadata",
-                     render_json_text(record->metadata, json_object()), "recipients", recipients,
-                     "events", events);
+        render_event(w, record, &record->events[i]);
+    json_end_array(w);
 }
 
-json_t *render_submission(const struct submission *s)
+void render_outcome(struct json_writer *w, const struct message_record *record)
 {
-    char id[4 + ID_SIZE];
-    snprintf(id, sizeof(id), "msg_%s", s->id);
-    json_t *recipients = json_array();
-    for (size_t i = 0; i < s->n_recipients; i++) {
-        const struct recipient_record queued = {
-            .address = s->recipients[i], .status = RECIPIENT_QUEUED, .at_ms = s->created_ms};
-        json_array_append_new(recipients, render_recipient(&queued));
-    }
-    return json_pack(
-        "{s:s, s:s, s:s, s:o, s:s, s:s?, s:I, s:n, s:o, s:o, s:o, s:[]}", "id", id, "status",
-        "queued", "message_id", s->message_id, "created_at", render_time(s->created_ms), "from",
-        s->from, "subject", s->subject, "size", (json_int_t)s->content->len, "relay", "tags",
-        render_json_text(s->tags, json_array()), "metadata",
-        render_json_text(s->metadata, json_object()), "recipients", recipients, "events");
+    render_id(w, record->id);
+    render_recipients(w, record);
+}
+
+void render_submission(struct json_writer *w, const struct submission *s)
+{
+    json_begin_object(w);
+    render_id(w, s->id);
+    json_member_string(w, "status", "queued");
+    json_member_string(w, "message_id", s->message_id);
+    json_member_time(w, "created_at", s->created_ms);
+    json_member_string(w, "from", s->from);
+    json_member_string(w, "subject", s->subject);
+    json_member_integer(w, "size", (int64_t)s->content->len);
+    json_member_null(w, "relay");
+    json_member_json(w, "tags", s->tags);
+    json_member_json(w, "metadata", s->metadata);
+    json_key(w, "recipients");
+    json_begin_array(w);
+    for (size_t i = 0; i < s->n_recipients; i++)
+        render_recipient(w, &(struct recipient_record){.address = s->recipients[i],
+                                                       .status = RECIPIENT_QUEUED,
+                                                       .at_ms = s->created_ms});
+    json_end_array(w);
+    json_key(w, "events");
+    json_begin_array(w);
+    json_end_array(w);
+    json_end_object(w);
 }

@@ -1,69 +1,101 @@
 #include "api/render_relay.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "api/render.h"
 #include "api/render_verify.h"
 #include "relay/connect.h"
 
-static json_t *render_rate(const struct relay_rate *rate)
+static void render_connections(struct json_writer *w, const struct relay_status *status)
 {
-    return json_pack("{s:s, s:I, s:f, s:I}", "of", rate->of, "limit", (json_int_t)rate->limit.n,
-                     "seconds", (double)rate->limit.per_ms / 1000, "used", (json_int_t)rate->used);
+    json_key(w, "connections");
+    json_begin_object(w);
+    json_member_integer(w, "open", (int64_t)(status->n_connections - status->n_opening));
+    json_member_integer(w, "opening", (int64_t)status->n_opening);
+    json_member_integer(w, "idle", (int64_t)status->n_idle);
+    json_member_integer(w, "bears", (int64_t)status->n_cap);
+    json_member_integer(w, "max", (int64_t)status->n_max);
+    json_end_object(w);
 }
 
-static json_t *render_rates(const struct relay_status *status)
+static void render_rates(struct json_writer *w, const struct relay_status *status)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; i < status->n_rates; i++)
-        json_array_append_new(list, render_rate(&status->rates[i]));
-    return list;
+    json_key(w, "rates");
+    json_begin_array(w);
+    for (size_t i = 0; i < status->n_rates; i++) {
+        const struct relay_rate *rate = &status->rates[i];
+        json_begin_object(w);
+        json_member_string(w, "of", rate->of);
+        json_member_integer(w, "limit", rate->limit.n);
+        json_member_number(w, "seconds", (double)rate->limit.per_ms / 1000);
+        json_member_integer(w, "used", rate->used);
+        json_end_object(w);
+    }
+    json_end_array(w);
 }
 
-static json_t *render_last_error(const struct relay_status *status)
+static void render_retry(struct json_writer *w, int64_t in_ms)
 {
-    json_t *json = render_trouble(&status->last_error, status->hint, status->hint_proved);
-    if (json_is_object(json))
-        json_object_set_new(json, "at", render_time(status->last_error_ms));
-    return json;
+    json_key(w, "retry_in_seconds");
+    if (in_ms > 0)
+        json_put_number(w, (double)in_ms / 1000);
+    else
+        json_put_null(w);
 }
 
-static json_t *render_oauth(const struct relay_status *status)
+static void render_last_error(struct json_writer *w, const struct relay_status *status)
+{
+    json_key(w, "last_error");
+    if (status->last_error.code == ERR_NONE) {
+        json_put_null(w);
+        return;
+    }
+    json_begin_object(w);
+    render_trouble(w, &status->last_error, status->hint, status->hint_proved);
+    json_member_time(w, "at", status->last_error_ms);
+    json_end_object(w);
+}
+
+static void render_oauth(struct json_writer *w, const struct relay_status *status)
 {
     const struct oauth_status *oauth = &status->oauth;
-    if (!status->has_oauth)
-        return json_null();
-    return json_pack("{s:s, s:s, s:I, s:o, s:o}", "name", oauth->name, "state", oauth->state,
-                     "seconds_left", (json_int_t)oauth->seconds_left, "retry_in_seconds",
-                     oauth->retry_in_ms > 0 ? json_real((double)oauth->retry_in_ms / 1000)
-                                            : json_null(),
-                     "last_error", render_trouble(&oauth->last_error, "", false));
+    json_key(w, "oauth");
+    if (!status->has_oauth) {
+        json_put_null(w);
+        return;
+    }
+    json_begin_object(w);
+    json_member_string(w, "name", oauth->name);
+    json_member_string(w, "state", oauth->state);
+    json_member_integer(w, "seconds_left", oauth->seconds_left);
+    render_retry(w, oauth->retry_in_ms);
+    json_key(w, "last_error");
+    render_error(w, &oauth->last_error, "", false);
+    json_end_object(w);
 }
 
-json_t *render_relay(const struct relay_status *status)
+void render_relay(struct json_writer *w, const struct relay_status *status)
 {
-    return json_pack(
-        "{s:s, s:s?, s:s, s:I, s:s, s:s, s:{s:I, s:I, s:I, s:I, s:I}, s:I, s:o, s:o, s:o, s:o}",
-        "name", status->name, "service", status->service, "host", status->host, "port",
-        (json_int_t)status->port, "tls", connect_tls_word(status->tls), "state", status->state,
-        "connections", "open", (json_int_t)(status->n_connections - status->n_opening), "opening",
-        (json_int_t)status->n_opening, "idle", (json_int_t)status->n_idle, "bears",
-        (json_int_t)status->n_cap, "max", (json_int_t)status->n_max, "ready",
-        (json_int_t)status->n_ready, "rates", render_rates(status), "retry_in_seconds",
-        status->retry_in_ms > 0 ? json_real((double)status->retry_in_ms / 1000) : json_null(),
-        "last_error", render_last_error(status), "oauth", render_oauth(status));
+    json_member_string(w, "name", status->name);
+    json_member_string(w, "service", status->service);
+    json_member_string(w, "host", status->host);
+    json_member_integer(w, "port", status->port);
+    json_member_string(w, "tls", connect_tls_word(status->tls));
+    json_member_string(w, "state", status->state);
+    render_connections(w, status);
+    json_member_integer(w, "ready", (int64_t)status->n_ready);
+    render_rates(w, status);
+    render_retry(w, status->retry_in_ms);
+    render_last_error(w, status);
+    render_oauth(w, status);
 }
 
-json_t *render_lines(const char *text)
+void render_lines(struct json_writer *w, const char *text)
 {
-    json_t *lines = json_array();
+    json_begin_array(w);
     while (*text != '\0') {
         size_t n = strcspn(text, "\n");
-        char *line = strndup(text, n);
-        json_array_append_new(lines, line != NULL ? render_text(line) : NULL);
-        free(line);
+        json_put_stringn(w, text, n);
         text += n + (text[n] == '\n' ? 1 : 0);
     }
-    return lines;
+    json_end_array(w);
 }

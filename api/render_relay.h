@@ -3,13 +3,12 @@
 
 /* Relays, and what was said with them, as the API shows them. */
 
-#include <jansson.h>
-
+#include "base/json_write.h"
 #include "relay/relay.h"
 
-/* Both return NULL without memory. */
-json_t *render_relay(const struct relay_status *status);
+/* Of an object that is open: the members of a relay. */
+void render_relay(struct json_writer *w, const struct relay_status *status);
 /* A transcript: an array of its lines. */
-json_t *render_lines(const char *text);
+void render_lines(struct json_writer *w, const char *text);
 
 #endif

@@ -2,77 +2,115 @@
 
 #include <string.h>
 
-#include "api/render.h"
-
-static json_t *render_steps(const struct verify_report *report)
+static const char *or_null(const char *text)
 {
-    json_t *steps = json_array();
-    for (size_t i = 0; i < report->n_steps; i++) {
-        const struct verify_step *step = &report->steps[i];
-        json_array_append_new(steps, json_pack("{s:s, s:b, s:f, s:o}", "step", step->name, "ok",
-                                               step->ok, "ms", (double)step->took_us / 1000,
-                                               "detail", render_text(step->detail)));
-    }
-    return steps;
+    return text[0] != '\0' ? text : NULL;
 }
 
-json_t *render_trouble(const struct error *error, const char *hint, bool proved)
+void render_trouble(struct json_writer *w, const struct error *error, const char *hint, bool proved)
 {
-    if (error->code == ERR_NONE)
-        return json_null();
-    return json_pack("{s:s, s:s, s:o, s:o, s:b}", "step", error->where, "code",
-                     error_word(error->code), "detail", render_text(error->detail), "hint",
-                     hint[0] != '\0' ? render_text(hint) : json_null(), "proved", proved);
+    json_member_string(w, "step", error->where);
+    json_member_string(w, "code", error_word(error->code));
+    json_member_string(w, "detail", error->detail);
+    json_member_string(w, "hint", or_null(hint));
+    json_member_bool(w, "proved", proved);
+}
+
+void render_error(struct json_writer *w, const struct error *error, const char *hint, bool proved)
+{
+    if (error->code == ERR_NONE) {
+        json_put_null(w);
+        return;
+    }
+    json_begin_object(w);
+    render_trouble(w, error, hint, proved);
+    json_end_object(w);
 }
 
 /* The pieces of `text` between `separator`s. */
-static json_t *render_list(const char *text, const char *separator)
+static void render_list(struct json_writer *w, const char *text, const char *separator)
 {
-    json_t *list = json_array();
+    json_begin_array(w);
     while (*text != '\0') {
         const char *end = strstr(text, separator);
         size_t len = end != NULL ? (size_t)(end - text) : strlen(text);
-        char piece[512];
-        snprintf(piece, sizeof(piece), "%.*s", (int)len, text);
-        json_array_append_new(list, render_text(piece));
+        json_put_stringn(w, text, len);
         text += len + (end != NULL ? strlen(separator) : 0);
     }
-    return list;
+    json_end_array(w);
 }
 
-static json_t *render_certificate(const struct verify_report *report)
+static void render_steps(struct json_writer *w, const struct verify_report *report)
+{
+    json_key(w, "steps");
+    json_begin_array(w);
+    for (size_t i = 0; i < report->n_steps; i++) {
+        const struct verify_step *step = &report->steps[i];
+        json_begin_object(w);
+        json_member_string(w, "step", step->name);
+        json_member_bool(w, "ok", step->ok);
+        json_member_number(w, "ms", (double)step->took_us / 1000);
+        json_member_string(w, "detail", step->detail);
+        json_end_object(w);
+    }
+    json_end_array(w);
+}
+
+static void render_certificate(struct json_writer *w, const struct verify_report *report)
 {
     const struct transport_certificate *certificate = &report->certificate;
-    if (!report->has_certificate)
-        return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:s}", "names", render_list(certificate->names, ", "),
-                     "issuer", render_text(certificate->issuer), "not_before",
-                     render_time(certificate->not_before_s * 1000), "not_after",
-                     render_time(certificate->not_after_s * 1000), "pin", certificate->pin);
+    json_key(w, "certificate");
+    if (!report->has_certificate) {
+        json_put_null(w);
+        return;
+    }
+    json_begin_object(w);
+    json_key(w, "names");
+    render_list(w, certificate->names, ", ");
+    json_member_string(w, "issuer", certificate->issuer);
+    json_member_time(w, "not_before", certificate->not_before_s * 1000);
+    json_member_time(w, "not_after", certificate->not_after_s * 1000);
+    json_member_string(w, "pin", certificate->pin);
+    json_end_object(w);
 }
 
-static json_t *render_tls(const struct verify_report *report)
+static void render_tls(struct json_writer *w, const struct verify_report *report)
 {
-    if (report->tls_version[0] == '\0' && !report->has_certificate)
-        return json_null();
-    return json_pack("{s:s?, s:o}", "version",
-                     report->tls_version[0] != '\0' ? report->tls_version : NULL, "certificate",
-                     render_certificate(report));
+    json_key(w, "tls");
+    if (report->tls_version[0] == '\0' && !report->has_certificate) {
+        json_put_null(w);
+        return;
+    }
+    json_begin_object(w);
+    json_member_string(w, "version", or_null(report->tls_version));
+    render_certificate(w, report);
+    json_end_object(w);
 }
 
-static json_t *render_extensions(const struct verify_report *report)
+static void render_extensions(struct json_writer *w, const struct verify_report *report)
 {
     char text[256];
+    if (!report->has_extensions) {
+        json_member_null(w, "extensions");
+        json_member_null(w, "mechanisms");
+        return;
+    }
     smtp_extensions_describe(&report->extensions, text, sizeof(text));
-    return report->has_extensions ? render_list(text, ", ") : json_null();
+    json_key(w, "extensions");
+    render_list(w, text, ", ");
+    json_key(w, "mechanisms");
+    render_list(w, report->extensions.auth, " ");
 }
 
-json_t *render_verify(const struct verify_report *report)
+void render_verify(struct json_writer *w, const struct verify_report *report)
 {
-    return json_pack(
-        "{s:b, s:o, s:o, s:o, s:o, s:o, s:s?}", "ok", report->ok, "steps", render_steps(report),
-        "error", render_trouble(&report->error, report->hint, report->hint_proved), "tls",
-        render_tls(report), "extensions", render_extensions(report), "mechanisms",
-        report->has_extensions ? render_list(report->extensions.auth, " ") : json_null(),
-        "mechanism", report->mechanism[0] != '\0' ? report->mechanism : NULL);
+    json_begin_object(w);
+    json_member_bool(w, "ok", report->ok);
+    render_steps(w, report);
+    json_key(w, "error");
+    render_error(w, &report->error, report->hint, report->hint_proved);
+    render_tls(w, report);
+    render_extensions(w, report);
+    json_member_string(w, "mechanism", or_null(report->mechanism));
+    json_end_object(w);
 }

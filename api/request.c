@@ -1,40 +1,39 @@
 #include "api/request.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
-void api_respond(struct api_request *request)
+void api_respond(struct api_request *request, int status, const char *content_type)
 {
+    struct api_response *response = &request->response;
+    response->status = response->body.failed ? 503 : status;
+    response->content_type = content_type;
+    if (response->body.failed)
+        buffer_clear(&response->body);
     request->complete(request);
 }
 
-static void set_body(struct api_request *request, int status, const char *content_type, char *body,
-                     size_t len)
+void api_begin_json(struct api_request *request, struct json_writer *w)
 {
-    request->response.status = body != NULL ? status : 503;
-    request->response.content_type = content_type;
-    request->response.body = body;
-    request->response.body_len = body != NULL ? len : 0;
+    struct buffer *body = &request->response.body;
+    buffer_clear(body); /* what was written before is not said */
+    buffer_init(body, API_BODY_MAX);
+    json_writer_init(w, body);
 }
 
-void api_respond_json(struct api_request *request, int status, json_t *json)
+void api_respond_json(struct api_request *request, int status)
 {
-    char *body = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(json);
-    const char *type = status >= 400 ? "application/problem+json" : "application/json";
-    set_body(request, status, type, body, body != NULL ? strlen(body) : 0);
-    api_respond(request);
+    api_respond(request, status, status >= 400 ? "application/problem+json" : "application/json");
 }
 
 void api_respond_text(struct api_request *request, int status, const char *content_type,
                       const char *text, size_t len)
 {
-    char *body = malloc(len + 1);
-    if (body != NULL)
-        memcpy(body, text, len);
-    set_body(request, status, content_type, body, len);
-    api_respond(request);
+    struct buffer *body = &request->response.body;
+    buffer_clear(body);
+    buffer_init(body, API_BODY_MAX);
+    buffer_append(body, text, len);
+    api_respond(request, status, content_type);
 }
 
 void api_add_header(struct api_request *request, const char *name, const char *value)

@@ -7,13 +7,12 @@
  * server's again.
  */
 
-#include <jansson.h>
-
 #include "api/api.h"
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "base/json_write.h"
 
-enum { API_HEADERS_MAX = 8, REQUEST_ID_SIZE = 129 };
+enum { API_HEADERS_MAX = 8, REQUEST_ID_SIZE = 129, API_BODY_MAX = 256 << 20 };
 
 struct api_header {
     const char *name, *value;
@@ -22,8 +21,7 @@ struct api_header {
 struct api_response {
     int status;
     const char *content_type; /* static, or the arena's */
-    char *body;               /* owned: malloc'd; NULL: empty */
-    size_t body_len;
+    struct buffer body;       /* owned */
     struct api_header headers[API_HEADERS_MAX];
     size_t n_headers;
 };
@@ -48,10 +46,18 @@ struct api_request {
     void (*complete)(struct api_request *request);
 };
 
-/* The response is complete; `request` is not to be touched any more. */
-void api_respond(struct api_request *request);
-/* Takes `json`. Without memory the response is an empty 503. */
-void api_respond_json(struct api_request *request, int status, json_t *json);
+/*
+ * The response is complete with what was put into response.body; `request` is not to be touched any
+ * more. Half a body is none: without memory the response is an empty 503.
+ */
+void api_respond(struct api_request *request, int status, const char *content_type);
+/*
+ * The response as JSON: what is written by `w` becomes its body, until api_respond_json(). Its type
+ * is application/problem+json from 400 on.
+ */
+void api_begin_json(struct api_request *request, struct json_writer *w);
+void api_respond_json(struct api_request *request, int status);
+/* Copies `text`. */
 void api_respond_text(struct api_request *request, int status, const char *content_type,
                       const char *text, size_t len);
 void api_add_header(struct api_request *request, const char *name, const char *value);

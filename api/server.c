@@ -148,14 +148,15 @@ static enum MHD_Result send_response(struct exchange *x)
 {
     note_owed(x);
     struct api_response *r = &x->request.response;
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        r->body_len, r->body != NULL ? r->body : "",
-        r->body != NULL ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    bool has_body = r->body.data != NULL;
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(r->body.len, has_body ? r->body.data : "",
+                                        has_body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     if (response == NULL) {
-        free(r->body);
+        buffer_clear(&r->body);
         return MHD_NO;
     }
-    r->body = NULL;
+    buffer_init(&r->body, 0); /* the library's now */
     if (r->content_type != NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, r->content_type);
     MHD_add_response_header(response, "X-Request-Id", x->request.id);
@@ -469,7 +470,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     if (x->owed)
         atomic_fetch_sub(&api->n_owed, 1);
     budget_give(api->budget, x->owner, x->reserved);
-    free(x->request.response.body);
+    buffer_clear(&x->request.response.body);
     buffer_clear(&x->request.body);
     arena_free(x->request.arena); /* which `x` itself is from */
     *state = NULL;

@@ -180,10 +180,10 @@ static int post(const struct api_context *context, const json_t *message, json_t
     messages_post(&local.request);
     wait_for_answer(&local, context);
     const struct api_response *response = &local.request.response;
-    *answer_out =
-        json_loadb(response->body != NULL ? response->body : "", response->body_len, 0, NULL);
+    *answer_out = json_loadb(response->body.data != NULL ? response->body.data : "",
+                             response->body.len, 0, NULL);
     int status = response->status;
-    free(response->body);
+    buffer_clear(&local.request.response.body);
     buffer_clear(&local.request.body);
     arena_free(local.request.arena);
     return *answer_out != NULL ? status : error_set(err, ERR_NOMEM, "no answer");

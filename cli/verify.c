@@ -21,6 +21,8 @@ const char cli_verify_usage[] =
     "RELAY is a name in the configuration, by default the first; URL is as POSTERN_RELAY's:\n"
     "smtps://user:password@host:465 (the password may come by POSTERN_RELAY_PASSWORD).\n";
 
+enum { JSON_MAX_OCTETS = 1 << 20 };
+
 struct arguments {
     const char *config, *relay; /* NULL: not given */
     bool json, bad;
@@ -143,14 +145,17 @@ static void print_report(const struct config_relay *relay, const struct verify_r
 
 static int print_json(const struct verify_report *report)
 {
-    json_t *tree = render_verify(report);
-    if (tree == NULL || json_dumpf(tree, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) < 0) {
-        json_decref(tree);
+    CLEANUP(buffer_clear) struct buffer text;
+    struct json_writer w;
+    buffer_init(&text, JSON_MAX_OCTETS);
+    json_writer_init(&w, &text);
+    w.indented = true;
+    render_verify(&w, report);
+    if (text.failed) {
         fputs("postern: out of memory\n", stderr);
         return -1;
     }
-    json_decref(tree);
-    putchar('\n');
+    printf("%.*s\n", (int)text.len, text.data);
     return 0;
 }
 

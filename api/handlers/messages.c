@@ -1,4 +1,4 @@
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include "api/render_relay.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/json_canonical.h"
 #include "base/nearest.h"
 
 enum {
@@ -19,7 +20,8 @@ enum {
     WAIT_MEMORY_S = 30,
     KEY_MAX = 255,
     CONTENT_MAX = 64 << 20,
-    BODY_KEPT = 64 << 10, /* beyond it, its memory is given back as soon as it is parsed */
+    TAGS_TEXT_MAX = 64 << 10,
+    BODY_KEPT = 64 << 10, /* beyond it, its memory is given back as soon as it is composed */
 };
 
 /* What lives from the request until its answer; in the request's arena. */
@@ -64,33 +66,34 @@ static void read_preference(struct posting *p)
 
 /* --- the submission ----------------------------------------------------------------------- */
 
-static const char *dump(struct arena *arena, const json_t *value, const char *otherwise)
+/* As JSON. NULL without memory. */
+static const char *write_tags(struct arena *arena, const struct message *message)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
-    const char *copy = text != NULL ? arena_strdup(arena, text) : otherwise;
-    free(text);
-    return copy;
+    CLEANUP(buffer_clear) struct buffer text;
+    struct json_writer w;
+    buffer_init(&text, TAGS_TEXT_MAX);
+    json_writer_init(&w, &text);
+    json_begin_array(&w);
+    for (size_t i = 0; i < message->n_tags; i++)
+        json_put_string(&w, message->tags[i]);
+    json_end_array(&w);
+    return text.failed ? NULL : arena_strndup(arena, text.data, text.len);
 }
 
-static const char *dump_tags(struct arena *arena, const struct message *message)
+static void hash(void *arg, const char *text, size_t len)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; i < message->n_tags; i++)
-        json_array_append_new(list, json_string(message->tags[i]));
-    const char *text = message->n_tags > 0 ? dump(arena, list, NULL) : "[]";
-    json_decref(list);
-    return text;
+    EVP_DigestUpdate(arg, text, len);
 }
 
 /* The same for the same request, whatever the order of its keys. */
-static bool take_fingerprint(const json_t *tree, uint8_t out[32])
+static bool take_fingerprint(struct arena *arena, const struct json_value *body, uint8_t out[32])
 {
-    char *canonical = json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS);
-    if (canonical == NULL)
-        return false;
-    SHA256((const unsigned char *)canonical, strlen(canonical), out);
-    free(canonical);
-    return true;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool good = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
+                json_canonical(arena, body, hash, context) &&
+                EVP_DigestFinal_ex(context, out, NULL) == 1;
+    EVP_MD_CTX_free(context);
+    return good;
 }
 
 static enum delivery_priority priority_of(const struct message *message)
@@ -128,8 +131,9 @@ static int64_t lifetime_ms(const struct message *message, int64_t max_age_ms)
     return message->ttl_ms > 0 && message->ttl_ms < max_age_ms ? message->ttl_ms : max_age_ms;
 }
 
-static bool fill_submission(struct submission *s, const struct posting *p, const json_t *tree,
-                            const struct message *message, const struct envelope *envelope)
+static bool fill_submission(struct submission *s, const struct posting *p,
+                            const struct json_value *body, const struct message *message,
+                            const struct envelope *envelope)
 {
     struct arena *arena = s->arena;
     const char **recipients = arena_alloc_array(arena, envelope->n_to, sizeof(*recipients));
@@ -147,27 +151,33 @@ static bool fill_submission(struct submission *s, const struct posting *p, const
     s->from = arena_strdup(arena, message->from.email);
     s->subject = arena_strdup(arena, message->subject != NULL ? message->subject : "");
     s->api_key = key != NULL ? key->name : ""; /* the configuration's, for good */
-    s->tags = dump_tags(arena, message);
-    s->metadata = dump(arena, message->metadata, "{}");
+    s->tags = write_tags(arena, message);
+    s->metadata = message->metadata != NULL ? arena_strdup(arena, message->metadata) : "{}";
     s->expires_ms =
         s->created_ms + lifetime_ms(message, p->request->context->config->queue.max_age_ms);
     good = good && fill_wishes(s, key, message);
     if (p->key != NULL) {
         s->idempotency_key = arena_strdup(arena, p->key);
-        good = good && s->idempotency_key != NULL && take_fingerprint(tree, s->fingerprint);
+        good = good && s->idempotency_key != NULL &&
+               take_fingerprint(p->request->arena, body, s->fingerprint);
     }
     return good && s->envelope_from != NULL && s->from != NULL && s->subject != NULL &&
            s->tags != NULL && s->metadata != NULL;
 }
 
-/* The 202's body, kept with the message if it has a key. */
-static bool fill_answer(struct submission *s, const struct posting *p)
+/* The 202, made before the commit; kept with the message if it has a key. */
+static bool fill_answer(struct submission *s, struct posting *p)
 {
-    json_t *answer = render_submission(s);
-    s->answer_body = dump(s->arena, answer, NULL);
-    json_decref(answer);
+    struct api_request *request = p->request;
+    struct json_writer w;
+    api_begin_json(request, &w);
+    render_submission(&w, s);
+    const struct buffer *text = &request->response.body;
     s->answer_status = p->wait_ms > 0 ? 0 : 202;
-    return s->answer_body != NULL;
+    if (p->key != NULL && !text->failed)
+        s->answer_body = arena_strndup(s->arena, text->data, text->len);
+    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", s->id);
+    return !text->failed && p->location != NULL && (p->key == NULL || s->answer_body != NULL);
 }
 
 static struct submission *new_submission(void)
@@ -187,34 +197,32 @@ static struct submission *new_submission(void)
 /* --- the answer --------------------------------------------------------------------------- */
 
 /* What a client that waited is told; remembered for its key. */
-static void answer_outcome(struct posting *p, int status, json_t *body)
+static void respond_outcome(struct posting *p, int status)
 {
-    const struct api_request *request = p->request;
-    char *text = p->key != NULL && body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    if (text != NULL)
+    struct api_request *request = p->request;
+    struct buffer *body = &request->response.body;
+    if (p->key != NULL && buffer_append_char(body, '\0') == 0 && !body->failed) {
+        body->len--; /* the NUL is the queue's, not the client's */
         queue_remember(request->context->queue,
                        request->api_key != NULL ? request->api_key->name : "", p->key, status,
-                       text);
-    free(text);
-    api_respond_json(p->request, status, body);
+                       body->data);
+    }
+    api_respond_json(request, status);
 }
 
-static json_t *with_recipients(json_t *problem, const struct message_record *record)
+static void answer_with_record(struct posting *p, int status, const struct message_record *record)
 {
-    json_t *full = render_record(record);
-    json_object_set(problem, "id", json_object_get(full, "id"));
-    json_object_set(problem, "recipients", json_object_get(full, "recipients"));
-    json_decref(full);
-    return problem;
+    struct json_writer w;
+    api_begin_json(p->request, &w);
+    json_begin_object(&w);
+    render_record(&w, record);
+    json_end_object(&w);
+    respond_outcome(p, status);
 }
 
-static void answer_done(struct posting *p, const struct message_record *record)
+/* Refused by all: the problem, with what each was told. */
+static void answer_refused(struct posting *p, const struct message_record *record)
 {
-    for (size_t i = 0; i < record->n_recipients; i++)
-        if (record->recipients[i].status == RECIPIENT_SENT) {
-            answer_outcome(p, 200, render_record(record));
-            return;
-        }
     const struct reply_record *reply = &record->recipients[0].reply;
     char detail[320];
     if (reply->code > 0)
@@ -222,29 +230,47 @@ static void answer_done(struct posting *p, const struct message_record *record)
                  reply->enhanced[0] != '\0' ? " " : "", reply->text);
     else
         snprintf(detail, sizeof(detail), "%s", reply->text);
-    json_t *problem =
-        problem_document(PROBLEM_REJECTED_BY_RELAY, detail[0] != '\0' ? detail : NULL, NULL);
-    answer_outcome(p, 502, with_recipients(problem, record));
+    struct json_writer w;
+    api_begin_json(p->request, &w);
+    json_begin_object(&w);
+    problem_members(&w, PROBLEM_REJECTED_BY_RELAY, detail[0] != '\0' ? detail : NULL, NULL);
+    render_outcome(&w, record);
+    json_end_object(&w);
+    respond_outcome(p, problem_status(PROBLEM_REJECTED_BY_RELAY));
+}
+
+static void answer_done(struct posting *p, const struct message_record *record)
+{
+    for (size_t i = 0; i < record->n_recipients; i++)
+        if (record->recipients[i].status == RECIPIENT_SENT) {
+            answer_with_record(p, 200, record);
+            return;
+        }
+    answer_refused(p, record);
 }
 
 static void answer_stored(struct posting *p, const struct queue_answer *answer)
 {
     api_add_header(p->request, "Location", p->location);
     if (answer->record != NULL)
-        answer_outcome(p, 202, render_record(answer->record));
-    else /* its text was made before the commit */
-        api_respond_text(p->request, 202, "application/json", p->request->body.data,
-                         p->request->body.len);
+        answer_with_record(p, 202, answer->record);
+    else
+        api_respond_json(p->request, 202); /* its text was made before the commit */
 }
 
 /* The first answer again, its Location with it. */
 static void answer_replay(struct posting *p, const struct queue_answer *answer)
 {
-    json_t *first = json_loads(answer->body, JSON_ALLOW_NUL, NULL);
-    const char *id = json_string_value(json_object_get(first, "id"));
+    static const struct json_limits limits = {.depth = 32, .values = SIZE_MAX};
+    struct arena *arena = p->request->arena;
+    enum json_fault fault;
+    size_t offset;
+    char *text = arena_strdup(arena, answer->body);
+    const struct json_value *first =
+        text != NULL ? json_read(arena, text, strlen(text), &limits, &fault, &offset) : NULL;
+    const struct json_value *id = json_member(first, "id");
     const char *location =
-        id != NULL ? arena_printf(p->request->arena, "/v1/messages/%s", id) : NULL;
-    json_decref(first);
+        json_is(id, JSON_KIND_STRING) ? arena_printf(arena, "/v1/messages/%s", id->text) : NULL;
     if (location != NULL)
         api_add_header(p->request, "Location", location);
     api_add_header(p->request, "Idempotency-Replayed", "true");
@@ -301,16 +327,6 @@ static int compose(struct api_request *request, const struct message *message, s
     return s->message_id != NULL ? 0 : error_set(err, ERR_NOMEM, "submission");
 }
 
-/* From here on the body's memory serves the 202's text. */
-static bool keep_answer(struct posting *p, const struct submission *s)
-{
-    struct api_request *request = p->request;
-    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", s->id);
-    buffer_reset(&request->body);
-    buffer_append_str(&request->body, s->answer_body);
-    return p->location != NULL && !request->body.failed;
-}
-
 /* A relay that is named must be there. */
 static void check_relay(const struct api_context *context, const struct message *message,
                         struct error_list *errors)
@@ -333,13 +349,13 @@ static void check_relay(const struct api_context *context, const struct message 
         error_list_add(errors, "/relay", "no relay of that name is configured");
 }
 
-static void submit(struct posting *p, const json_t *tree, struct submission *s,
+static void submit(struct posting *p, const struct json_value *body, struct submission *s,
                    struct error_list *errors, struct error *err)
 {
     struct api_request *request = p->request;
     struct message message;
     struct envelope envelope;
-    if (decode_message(request->arena, tree, &message, errors, err) < 0 ||
+    if (decode_message(request->arena, body, &message, errors, err) < 0 ||
         message_envelope(request->arena, &message, &envelope, errors, err) < 0)
         return;
     if (!auth_allows(request->api_key, &message, &envelope, errors)) {
@@ -349,7 +365,7 @@ static void submit(struct posting *p, const json_t *tree, struct submission *s,
     check_relay(request->context, &message, errors);
     if (compose(request, &message, s, errors, err) < 0)
         return;
-    if (!fill_submission(s, p, tree, &message, &envelope) || !fill_answer(s, p))
+    if (!fill_submission(s, p, body, &message, &envelope) || !fill_answer(s, p))
         error_set(err, ERR_NOMEM, "submission");
 }
 
@@ -368,14 +384,11 @@ void messages_post(struct api_request *request)
         return;
     read_preference(p);
 
-    json_t *tree = NULL;
-    if (decode_json(request->body.data != NULL ? request->body.data : "", request->body.len, &tree,
-                    &err) == 0) {
-        if (request->body.size > BODY_KEPT)
-            buffer_clear(&request->body); /* the tree has it all */
-        submit(p, tree, s, &errors, &err);
-    }
-    json_decref(tree);
+    const struct json_value *body;
+    if (decode_json(request->arena, &request->body, &body, &err) == 0)
+        submit(p, body, s, &errors, &err);
+    if (request->body.size > BODY_KEPT)
+        buffer_clear(&request->body); /* nobody reads in it any more */
     if (err.code == ERR_FORBIDDEN) {
         problem_respond_errors(request, PROBLEM_FORBIDDEN, &errors);
         return;
@@ -384,8 +397,6 @@ void messages_post(struct api_request *request)
         problem_respond_errors(request, PROBLEM_INVALID_MESSAGE, &errors);
         return;
     }
-    if (err.code == ERR_NONE && !keep_answer(p, s))
-        error_set(&err, ERR_NOMEM, "answer");
     if (err.code != ERR_NONE) {
         problem_respond_error(request, &err);
         return;
@@ -398,17 +409,24 @@ void messages_post(struct api_request *request)
 /* --- GET /v1/messages/{id} ---------------------------------------------------------------- */
 
 /* `?transcript=1`: what was said at the last attempt, if that is still known. */
-static json_t *find_transcript(const struct api_request *request, const char *id)
+static void render_transcript(struct json_writer *w, const struct api_request *request,
+                              const char *id)
 {
     const char *relay;
     int64_t at_ms;
     char *text = transcripts_find(relays_transcripts(request->context->relays), id, &relay, &at_ms);
-    if (text == NULL)
-        return json_null();
-    json_t *json = json_pack("{s:s, s:o, s:o}", "relay", relay, "at", render_time(at_ms), "lines",
-                             render_lines(text));
+    json_key(w, "transcript");
+    if (text == NULL) {
+        json_put_null(w);
+        return;
+    }
+    json_begin_object(w);
+    json_member_string(w, "relay", relay);
+    json_member_time(w, "at", at_ms);
+    json_key(w, "lines");
+    render_lines(w, text);
+    json_end_object(w);
     free(text);
-    return json;
 }
 
 static void on_found(void *arg, const struct message_record *record, const struct error *err)
@@ -418,11 +436,15 @@ static void on_found(void *arg, const struct message_record *record, const struc
         problem_respond_error(request, err);
         return;
     }
-    json_t *json = render_record(record);
+    struct json_writer w;
     const char *wanted = request->query(request, "transcript");
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    render_record(&w, record);
     if (wanted != NULL && strcmp(wanted, "1") == 0)
-        json_object_set_new(json, "transcript", find_transcript(request, record->id));
-    api_respond_json(request, 200, json);
+        render_transcript(&w, request, record->id);
+    json_end_object(&w);
+    api_respond_json(request, 200);
 }
 
 void messages_get(struct api_request *request)

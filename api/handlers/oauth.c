@@ -22,11 +22,17 @@ static const struct config_oauth *find(struct api_request *request)
 static void on_stored(void *arg, const struct error *err)
 {
     struct api_request *request = arg;
-    if (err->code != ERR_NONE)
+    struct json_writer w;
+    if (err->code != ERR_NONE) {
         problem_respond_error(request, err);
-    else
-        api_respond_json(request, 200,
-                         json_pack("{s:s, s:b}", "name", request->param, "stored", 1));
+        return;
+    }
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    json_member_string(&w, "name", request->param);
+    json_member_bool(&w, "stored", true);
+    json_end_object(&w);
+    api_respond_json(request, 200);
 }
 
 static void store(struct api_request *request, const struct config_oauth *oauth, const char *token)
@@ -37,26 +43,23 @@ static void store(struct api_request *request, const struct config_oauth *oauth,
 }
 
 /* What `postern login --to-gateway` obtained. It is durable when this is answered, and never shown
- * again: no copy of it is left behind in memory, but the vault's. */
+ * again: no copy of it is left behind in memory, but the vault's. It is read where it stands, in
+ * the body, which is wiped when the request ends: the route says so. */
 void oauth_put_grant(struct api_request *request)
 {
     struct error err;
-    json_t *tree = NULL;
+    const struct json_value *grant;
     const struct config_oauth *oauth = find(request);
     if (oauth == NULL)
         return;
-    const char *body = request->body.data != NULL ? request->body.data : "";
-    int rc = decode_json(body, request->body.len, &tree, &err);
-    buffer_clear(&request->body); /* the route says that it wipes */
-    if (rc < 0) {
+    if (decode_json(request->arena, &request->body, &grant, &err) < 0) {
         problem_respond_error(request, &err);
         return;
     }
-    const char *token = json_string_value(json_object_get(tree, "refresh_token"));
-    if (token != NULL && token[0] != '\0' && json_object_size(tree) == 1)
-        store(request, oauth, token); /* may be answered, and the request gone, by now */
+    const struct json_value *token = json_member(grant, "refresh_token");
+    if (json_is(token, JSON_KIND_STRING) && token->text[0] != '\0' && grant->n == 1)
+        store(request, oauth, token->text); /* may be answered, and the request gone, by now */
     else
         problem_respond(request, PROBLEM_INVALID_MESSAGE,
                         "{\"refresh_token\": \"...\"} is wanted, and nothing else.");
-    json_decref(tree); /* main() has its memory wiped */
 }

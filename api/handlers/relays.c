@@ -3,7 +3,6 @@
 
 #include "api/handlers.h"
 #include "api/problem.h"
-#include "api/render.h"
 #include "api/render_relay.h"
 #include "api/render_verify.h"
 
@@ -16,20 +15,39 @@ static struct relay *find(struct api_request *request)
     return relay;
 }
 
-static json_t *describe(struct relay *relay)
+static void describe(struct json_writer *w, struct relay *relay)
 {
     struct relay_status status;
     relay_status(relay, &status);
-    return render_relay(&status);
+    render_relay(w, &status);
+}
+
+static void respond_with(struct api_request *request, struct relay *relay)
+{
+    struct json_writer w;
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    describe(&w, relay);
+    json_end_object(&w);
+    api_respond_json(request, 200);
 }
 
 void relays_list(struct api_request *request)
 {
     const struct relays *relays = request->context->relays;
-    json_t *list = json_array();
-    for (size_t i = 0; i < relays_count(relays); i++)
-        json_array_append_new(list, describe(relays_at(relays, i)));
-    api_respond_json(request, 200, json_pack("{s:o}", "data", list));
+    struct json_writer w;
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    json_key(&w, "data");
+    json_begin_array(&w);
+    for (size_t i = 0; i < relays_count(relays); i++) {
+        json_begin_object(&w);
+        describe(&w, relays_at(relays, i));
+        json_end_object(&w);
+    }
+    json_end_array(&w);
+    json_end_object(&w);
+    api_respond_json(request, 200);
 }
 
 void relays_get(struct api_request *request)
@@ -37,21 +55,31 @@ void relays_get(struct api_request *request)
     struct relay *relay = find(request);
     if (relay == NULL)
         return;
-    json_t *json = describe(relay);
     const char *wanted = request->query(request, "transcript");
     char *transcript = wanted != NULL && strcmp(wanted, "1") == 0 ? relay_transcript(relay) : NULL;
-    if (transcript != NULL)
-        json_object_set_new(json, "transcript", render_lines(transcript));
+    struct json_writer w;
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    describe(&w, relay);
+    if (transcript != NULL) {
+        json_key(&w, "transcript");
+        render_lines(&w, transcript);
+    }
+    json_end_object(&w);
     free(transcript);
-    api_respond_json(request, 200, json);
+    api_respond_json(request, 200);
 }
 
 static void on_verified(void *arg, const struct verify_report *report)
 {
-    if (report->error.code == ERR_DRAINING) /* given up by us: it says nothing about the relay */
+    struct json_writer w;
+    if (report->error.code == ERR_DRAINING) { /* given up by us: it says nothing about the relay */
         problem_respond_error(arg, &report->error);
-    else
-        api_respond_json(arg, 200, render_verify(report));
+        return;
+    }
+    api_begin_json(arg, &w);
+    render_verify(&w, report);
+    api_respond_json(arg, 200);
 }
 
 void relays_verify(struct api_request *request)
@@ -69,7 +97,7 @@ void relays_pause(struct api_request *request)
     if (relay == NULL)
         return;
     relay_pause(relay);
-    api_respond_json(request, 200, describe(relay));
+    respond_with(request, relay);
 }
 
 void relays_resume(struct api_request *request)
@@ -78,5 +106,5 @@ void relays_resume(struct api_request *request)
     if (relay == NULL)
         return;
     relay_resume(relay);
-    api_respond_json(request, 200, describe(relay));
+    respond_with(request, relay);
 }

@@ -14,19 +14,21 @@ extern const char openapi_begin[], openapi_end[];
 
 void status_livez(struct api_request *request)
 {
-    api_respond_json(request, 200, json_pack("{s:s}", "status", "ok"));
+    static const char text[] = "{\"status\":\"ok\"}";
+    api_respond_text(request, 200, "application/json", text, strlen(text));
 }
 
 /* Open to all: no more than which are up. /v1/relays says why one is not. */
-static json_t *render_states(const struct relays *relays)
+static void render_states(struct json_writer *w, const struct relays *relays)
 {
-    json_t *states = json_object();
+    json_key(w, "relays");
+    json_begin_object(w);
     for (size_t i = 0; i < relays_count(relays); i++) {
         struct relay_status status;
         relay_status(relays_at(relays, i), &status);
-        json_object_set_new(states, status.name, json_string(status.state));
+        json_member_string(w, status.name, status.state);
     }
-    return states;
+    json_end_object(w);
 }
 
 /* Whether mail is taken in: a relay that is down does not count, the mail waits. */
@@ -35,25 +37,21 @@ void status_readyz(struct api_request *request)
     struct error err;
     const struct api_context *context = request->context;
     bool ready = queue_ready(context->queue, &err);
-    json_t *json =
-        json_pack("{s:s, s:b, s:o}", "status", ready ? "ready" : error_word(err.code), "sandbox",
-                  context->sandbox != NULL, "relays", render_states(context->relays));
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-    json_decref(json);
-    request->response.status = text == NULL || !ready ? 503 : 200;
-    request->response.content_type = "application/json";
-    request->response.body = text;
-    request->response.body_len = text != NULL ? strlen(text) : 0;
-    api_respond(request);
+    struct json_writer w;
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    json_member_string(&w, "status", ready ? "ready" : error_word(err.code));
+    json_member_bool(&w, "sandbox", context->sandbox != NULL);
+    render_states(&w, context->relays);
+    json_end_object(&w);
+    api_respond(request, ready ? 200 : 503, "application/json");
 }
 
 void status_metrics(struct api_request *request)
 {
-    CLEANUP(buffer_clear) struct buffer text;
-    buffer_init(&text, METRICS_MAX);
-    metric_render(&text);
-    api_respond_text(request, text.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8",
-                     text.data != NULL ? text.data : "", text.len);
+    buffer_init(&request->response.body, METRICS_MAX);
+    metric_render(&request->response.body);
+    api_respond(request, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 
 void status_openapi(struct api_request *request)
@@ -64,8 +62,13 @@ void status_openapi(struct api_request *request)
 
 void status_root(struct api_request *request)
 {
-    api_respond_json(request, 200,
-                     json_pack("{s:s, s:s, s:s, s:b}", "name", "postern", "version",
-                               POSTERN_VERSION, "api", "/openapi.yaml", "sandbox",
-                               request->context->sandbox != NULL));
+    struct json_writer w;
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    json_member_string(&w, "name", "postern");
+    json_member_string(&w, "version", POSTERN_VERSION);
+    json_member_string(&w, "api", "/openapi.yaml");
+    json_member_bool(&w, "sandbox", request->context->sandbox != NULL);
+    json_end_object(&w);
+    api_respond_json(request, 200);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "message/encoded_word.h"
 #include "message/text.h"
 
@@ -75,7 +76,7 @@ static int refuse_invisible(const char *s, size_t len, bool is_domain, struct er
 {
     for (size_t i = 0; i < len;) {
         uint32_t c;
-        size_t n = text_code_point(s + i, len - i, &c);
+        size_t n = utf8_code_point(s + i, len - i, &c);
         bool joiner = c == 0x200c || c == 0x200d; /* in a domain IDNA says where they may stand */
         if (n > 1 && text_is_invisible(c) && !(is_domain && joiner))
             return error_set(err, ERR_INVALID, "holds U+%04X, which cannot be seen", (unsigned)c);

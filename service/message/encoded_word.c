@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "message/base64.h"
 #include "message/text.h"
 
@@ -108,7 +109,7 @@ static bool is_utf8(const char *s, size_t len)
 {
     uint32_t c;
     for (size_t step; len > 0; s += step, len -= step)
-        if ((step = text_code_point(s, len, &c)) == 0)
+        if ((step = utf8_code_point(s, len, &c)) == 0)
             return false;
     return true;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "message/base64.h"
 #include "message/text.h"
 
@@ -132,7 +133,7 @@ static size_t word_octets(const char *s, size_t len, size_t wanted)
     size_t n = 0;
     while (n < len) {
         uint32_t c;
-        size_t step = text_code_point(s + n, len - n, &c);
+        size_t step = utf8_code_point(s + n, len - n, &c);
         if (step == 0 || n + step > wanted)
             break;
         n += step;
@@ -285,7 +286,7 @@ static void put_plain_parameter(struct buffer *out, const char *name, const char
 static size_t extend(const char *s, size_t len, char out[16], size_t *n_out)
 {
     uint32_t c;
-    size_t n = text_code_point(s, len, &c);
+    size_t n = utf8_code_point(s, len, &c);
     char one[2] = {s[0], '\0'};
     assert(n > 0);
     *n_out = 0;

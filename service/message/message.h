@@ -7,7 +7,6 @@
  * nothing that becomes a header holds a control character.
  */
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,8 +65,8 @@ struct message {
     struct address_list envelope_to; /* empty: to, cc, bcc */
     const char *const *tags;
     size_t n_tags;
-    const json_t *metadata; /* NULL or an object of strings */
-    const char *relay;      /* the one it must go through; NULL: not said */
+    const char *metadata; /* JSON text: an object of strings; NULL: none */
+    const char *relay;    /* the one it must go through; NULL: not said */
     enum message_priority priority;
     int64_t ttl_ms; /* 0: as the settings say */
     struct message_dsn dsn;

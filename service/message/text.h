@@ -7,10 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The code point at `s` and its length in octets; 0: not UTF-8 (RFC 3629: no surrogates, no
- * overlong forms). */
-size_t text_code_point(const char *s, size_t len, uint32_t *code_point);
-
 /* NULL if it can stand in a header: valid UTF-8 without control characters (C0, DEL, C1, and the
  * line separators U+2028, U+2029). Else what is wrong, in words. */
 const char *text_header_fault(const char *s, size_t len);

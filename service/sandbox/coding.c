@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "message/text.h"
 
 /* RFC 2047 says 75; longer ones are seen. A bound, because each "=?" makes us look so far ahead. */
@@ -134,7 +135,7 @@ static void put_utf8(const char *data, size_t len, struct buffer *out)
     size_t good = 0; /* octets at the front of what is left that are valid */
     while (good < len) {
         uint32_t c;
-        size_t n = text_code_point(data + good, len - good, &c);
+        size_t n = utf8_code_point(data + good, len - good, &c);
         good += n;
         if (n > 0)
             continue;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "message/text.h"
+#include "base/utf8.h"
 
 /* MD4 is kept out of OpenSSL's default context, so that nothing else can use it by mistake. Made
  * once, for the process's life. */
@@ -37,7 +37,7 @@ static long to_utf16(const char *text, size_t len, unsigned char *out)
     size_t n = 0;
     for (size_t at = 0, used; at < len; at += used) {
         uint32_t c;
-        used = text_code_point(text + at, len - at, &c);
+        used = utf8_code_point(text + at, len - at, &c);
         if (used == 0)
             return -1;
         if (c < 0x10000) {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "message/text.h"
+#include "base/utf8.h"
 
 enum { SHOWN_MAX = 1200 /* more than the longest command of ours; servers' lines are cut */ };
 
@@ -18,7 +18,7 @@ static void copy_harmless(const char *text, size_t len, char out[SHOWN_MAX])
     size_t n = 0, step;
     uint32_t c;
     for (size_t at = 0; at < len && n + 8 < SHOWN_MAX; at += step > 0 ? step : 1) {
-        step = text_code_point(text + at, len - at, &c);
+        step = utf8_code_point(text + at, len - at, &c);
         if (step == 0 || is_control(c)) {
             out[n++] = step == 0 ? '?' : ' ';
         } else {

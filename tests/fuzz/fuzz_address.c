@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "message/address.h"
 #include "message/text.h"
 
@@ -23,7 +24,7 @@ static void check_email(const char *email)
         require((unsigned char)email[i] >= ' ' && email[i] != 0x7f);
     for (size_t i = 0, n; i < len; i += n) {
         uint32_t c;
-        n = text_code_point(email + i, len - i, &c);
+        n = utf8_code_point(email + i, len - i, &c);
         require(n > 0 && !text_is_invisible(c));
     }
     if (email[0] != '"')

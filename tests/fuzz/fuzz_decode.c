@@ -47,15 +47,16 @@ static void compose(struct arena *arena, const struct message *message)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    json_t *tree;
+    const struct json_value *value;
     struct error err;
     struct message message;
     CLEANUP(error_list_clear) struct error_list errors = {0};
-    if (decode_json((const char *)data, size, &tree, &err) < 0)
-        return 0;
+    CLEANUP(buffer_clear) struct buffer body;
     CLEANUP(arena_free) struct arena *arena = arena_new();
-    if (decode_message(arena, tree, &message, &errors, &err) == 0)
+    buffer_init(&body, size);
+    buffer_append(&body, data, size);
+    if (decode_json(arena, &body, &value, &err) == 0 &&
+        decode_message(arena, value, &message, &errors, &err) == 0)
         compose(arena, &message);
-    json_decref(tree);
     return 0;
 }

@@ -1,7 +1,6 @@
 /* What is tortured: all that has hand-written unwinding. */
 
 #include <dirent.h>
-#include <jansson.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +82,7 @@ static void folder_remove(const struct folder *folder)
 
 /* --- a request to the octets of a message ------------------------------------------------- */
 
-static int compose_in(struct arena *arena, const json_t *tree, struct error *err)
+static int compose_in(struct arena *arena, const struct json_value *value, struct error *err)
 {
     CLEANUP(error_list_clear) struct error_list errors = {0};
     const struct compose_options options = {
@@ -91,7 +90,7 @@ static int compose_in(struct arena *arena, const json_t *tree, struct error *err
     struct message message;
     struct envelope envelope;
     struct composed composed;
-    if (decode_message(arena, tree, &message, &errors, err) < 0 ||
+    if (decode_message(arena, value, &message, &errors, err) < 0 ||
         message_envelope(arena, &message, &envelope, &errors, err) < 0 ||
         message_compose(arena, &message, &options, &composed, &errors, err) < 0)
         return -1;
@@ -110,14 +109,13 @@ static int compose_in(struct arena *arena, const json_t *tree, struct error *err
 
 static int compose(struct error *err)
 {
-    json_t *tree;
-    if (decode_json(mail, strlen(mail), &tree, err) < 0)
-        return -1;
+    const struct json_value *value;
     CLEANUP(arena_free) struct arena *arena = arena_new();
-    int rc =
-        arena != NULL ? compose_in(arena, tree, err) : error_set(err, ERR_NOMEM, "scenario's own");
-    json_decref(tree);
-    return rc;
+    CLEANUP(buffer_clear) struct buffer body;
+    buffer_init(&body, sizeof(mail));
+    if (arena == NULL || buffer_append_str(&body, mail) < 0)
+        return error_set(err, ERR_NOMEM, "scenario's own");
+    return decode_json(arena, &body, &value, err) < 0 ? -1 : compose_in(arena, value, err);
 }
 
 /* --- settings, and all that is made of them ----------------------------------------------- */
@@ -545,7 +543,7 @@ static int answer_problem(struct error *err)
     TORTURE_CHECK(strcmp(request.param, "answered") == 0);
     TORTURE_CHECK(request.response.status == 422 || request.response.status == 503);
     int rc = request.response.status == 422 ? 0 : error_set(err, ERR_NOMEM, "answer");
-    free(request.response.body);
+    buffer_clear(&request.response.body);
     return rc;
 }
 

@@ -71,7 +71,7 @@ void fake_request_wait(struct fake_request *fake)
 
 void fake_request_clear(struct fake_request *fake)
 {
-    free(fake->request.response.body);
+    buffer_clear(&fake->request.response.body);
     buffer_clear(&fake->request.body);
     arena_free(fake->request.arena);
     pthread_cond_destroy(&fake->news);
@@ -81,9 +81,9 @@ void fake_request_clear(struct fake_request *fake)
 json_t *fake_response_json(const struct fake_request *fake)
 {
     const struct api_response *response = &fake->request.response;
-    cr_assert_not_null(response->body);
-    json_t *json = json_loadb(response->body, response->body_len, 0, NULL);
-    cr_assert_not_null(json, "%.*s", (int)response->body_len, response->body);
+    cr_assert_not_null(response->body.data);
+    json_t *json = json_loadb(response->body.data, response->body.len, 0, NULL);
+    cr_assert_not_null(json, "%.*s", (int)response->body.len, response->body.data);
     return json;
 }
 

@@ -209,7 +209,7 @@ Test(messages, who_waits_is_told_the_outcome)
         struct fake_request fake;
         post(&g, rows[i].body, headers, &fake);
         cr_expect_eq(fake.request.response.status, rows[i].status, "%s: %.*s", rows[i].prefer,
-                     (int)fake.request.response.body_len, fake.request.response.body);
+                     (int)fake.request.response.body.len, fake.request.response.body.data);
         assert_field(&fake, rows[i].key, rows[i].value);
         const char *applied = fake_response_header(&fake, "Preference-Applied");
         cr_expect_eq(applied != NULL, rows[i].applied != NULL, "%s", rows[i].prefer);
@@ -264,9 +264,9 @@ Test(messages, a_key_gives_the_first_answer_again)
     cr_assert_eq(first.request.response.status, 202);
     cr_assert_null(fake_response_header(&first, "Idempotency-Replayed"));
     cr_assert_eq(again.request.response.status, 202);
-    cr_assert_eq(again.request.response.body_len, first.request.response.body_len);
-    cr_assert_eq(memcmp(again.request.response.body, first.request.response.body,
-                        first.request.response.body_len),
+    cr_assert_eq(again.request.response.body.len, first.request.response.body.len);
+    cr_assert_eq(memcmp(again.request.response.body.data, first.request.response.body.data,
+                        first.request.response.body.len),
                  0);
     cr_assert_str_eq(fake_response_header(&again, "Idempotency-Replayed"), "true");
     cr_assert_str_eq(fake_response_header(&again, "Location"),

@@ -80,7 +80,12 @@ Test(problem, what_is_not_utf8_is_shown_all_the_same)
 {
     CLEANUP(error_list_clear) struct error_list errors = {0};
     error_list_add(&errors, "/caf\xc3", "%s", "\xff\xfe");
-    json_t *document = problem_document(PROBLEM_INVALID_MESSAGE, "550 caf\xe9", &errors);
+    CLEANUP(buffer_clear) struct buffer text;
+    struct json_writer w;
+    buffer_init(&text, 1 << 16);
+    json_writer_init(&w, &text);
+    problem_document(&w, PROBLEM_INVALID_MESSAGE, "550 caf\xe9", &errors);
+    json_t *document = json_loadb(text.data, text.len, 0, NULL);
     cr_assert_not_null(document);
     cr_assert_str_eq(text_of(document, "detail"), "550 caf\xef\xbf\xbd");
     const json_t *fault = json_array_get(json_object_get(document, "errors"), 0);

@@ -1,7 +1,33 @@
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <string.h>
 
 #include "api/render.h"
+
+/* What `write` writes, read back. */
+static json_t *read_back(void (*write)(struct json_writer *w, const void *what), const void *what)
+{
+    CLEANUP(buffer_clear) struct buffer text;
+    struct json_writer w;
+    buffer_init(&text, 1 << 20);
+    json_writer_init(&w, &text);
+    write(&w, what);
+    json_t *json = json_loadb(text.data, text.len, 0, NULL);
+    cr_assert_not_null(json, "%.*s", (int)text.len, text.data);
+    return json;
+}
+
+static void write_record(struct json_writer *w, const void *record)
+{
+    json_begin_object(w);
+    render_record(w, record);
+    json_end_object(w);
+}
+
+static void write_submission(struct json_writer *w, const void *submission)
+{
+    render_submission(w, submission);
+}
 
 static struct recipient_record recipients[] = {
     {.address = "bob@example.net",
@@ -74,7 +100,7 @@ Test(render, a_record_is_the_contracts_json)
         0, NULL);
     cr_assert_not_null(wanted);
     json_object_set_new(wanted, "status", json_string(message_record_status(&record)));
-    json_t *got = render_record(&record);
+    json_t *got = read_back(write_record, &record);
     cr_assert(json_equal(got, wanted), "%s", json_dumps(got, JSON_INDENT(2)));
     json_decref(wanted);
     json_decref(got);
@@ -107,29 +133,10 @@ Test(render, a_submission_has_the_fields_of_a_record)
                                     .recipients = &queued,
                                     .n_recipients = 1};
     memcpy(record.id, submission.id, sizeof(record.id));
-    json_t *first = render_submission(&submission), *later = render_record(&record);
+    json_t *first = read_back(write_submission, &submission),
+           *later = read_back(write_record, &record);
     cr_assert(json_equal(first, later), "%s", json_dumps(first, JSON_INDENT(2)));
     json_decref(first);
     json_decref(later);
     bytes_unref(content);
-}
-
-Test(render, any_octets_become_text)
-{
-    static const struct {
-        const char *octets, *text;
-    } rows[] = {
-        {"", ""},
-        {"plain", "plain"},
-        {"\xc3\xb6", "\xc3\xb6"},
-        {"\xff", "\xef\xbf\xbd"},
-        {"a\xc3", "a\xef\xbf\xbd"},
-        {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* a surrogate */
-        {"\xc3\xb6\xff\xc3\xb6", "\xc3\xb6\xef\xbf\xbd\xc3\xb6"},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        json_t *text = render_text(rows[i].octets);
-        cr_expect_str_eq(json_string_value(text), rows[i].text);
-        json_decref(text);
-    }
 }

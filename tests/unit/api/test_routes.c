@@ -78,7 +78,8 @@ static size_t read_specification(struct documented *out, size_t most)
     size_t n = 0;
     fake_request_init(&fake, NULL, "GET", "/openapi.yaml", NULL);
     status_openapi(&fake.request);
-    char *text = strndup(fake.request.response.body, fake.request.response.body_len), *rest = NULL;
+    char *text = strndup(fake.request.response.body.data, fake.request.response.body.len),
+         *rest = NULL;
     for (char *line = strtok_r(text, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
         size_t len = strlen(line);
