@@ -8,7 +8,7 @@
 #include "base/thread.h"
 #include "base/wipe.h"
 #include "cli/commands.h"
-#include "smtp/errand.h"
+#include "smtp/offload.h"
 
 static const struct {
     const char *name, *help;

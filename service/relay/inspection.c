@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "relay/pool.h"
+#include "relay/internal.h"
 
 struct inspection {
     struct worker_job job;

@@ -1,4 +1,4 @@
-#include "relay/pool.h"
+#include "relay/internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"

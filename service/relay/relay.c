@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/connect.h"
-#include "relay/pool.h"
+#include "relay/internal.h"
 
 static struct metric *outcome_counter(const char *relay, const char *outcome)
 {

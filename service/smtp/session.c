@@ -9,10 +9,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "smtp/addresses.h"
+#include "smtp/connect_path.h"
 #include "smtp/connector.h"
-#include "smtp/errand.h"
 #include "smtp/login.h"
-#include "smtp/way.h"
+#include "smtp/offload.h"
 
 enum {
     AUTO_WAIT_MS = 1000, /* tls: auto: how long a plain server gets to greet first */

@@ -1,11 +1,11 @@
-#include "relay/shipment.h"
+#include "relay/batch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "relay/blame.h"
+#include "relay/attribution.h"
 #include "relay/outcome.h"
 
 enum { SAID_MAX = 16 * 1024 };

@@ -1,5 +1,5 @@
-#ifndef POSTERN_SMTP_ERRAND_H
-#define POSTERN_SMTP_ERRAND_H
+#ifndef POSTERN_SMTP_OFFLOAD_H
+#define POSTERN_SMTP_OFFLOAD_H
 
 /*
  * Something that may wait, done by a thread of its own: libuv's pool has few threads, and what one

@@ -1,12 +1,12 @@
-#ifndef POSTERN_RELAY_SHIPMENT_H
-#define POSTERN_RELAY_SHIPMENT_H
+#ifndef POSTERN_RELAY_BATCH_H
+#define POSTERN_RELAY_BATCH_H
 
 /*
  * One delivery in a transaction: from its envelope to the verdicts that the queue gets. Recipients
  * that are held back are not in the envelope; theirs stays UNTRIED.
  */
 
-#include "relay/pool.h"
+#include "relay/internal.h"
 
 struct shipment {
     struct shipment *next;     /* of the carrier's spare ones */

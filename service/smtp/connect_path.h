@@ -1,5 +1,5 @@
-#ifndef POSTERN_SMTP_WAY_H
-#define POSTERN_SMTP_WAY_H
+#ifndef POSTERN_SMTP_CONNECT_PATH_H
+#define POSTERN_SMTP_CONNECT_PATH_H
 
 /*
  * The way to a server, straight (connector.h) or to a proxy and then through it (proxy.h). What

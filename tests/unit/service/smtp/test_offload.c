@@ -1,4 +1,4 @@
-#include "smtp/errand.h"
+#include "smtp/offload.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

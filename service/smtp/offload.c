@@ -1,4 +1,4 @@
-#include "smtp/errand.h"
+#include "smtp/offload.h"
 
 #include <assert.h>
 #include <pthread.h>

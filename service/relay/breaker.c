@@ -8,7 +8,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "relay/connect.h"
-#include "relay/pool.h"
+#include "relay/internal.h"
 #include "smtp/diagnosis.h"
 
 enum {

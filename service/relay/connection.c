@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "relay/batch.h"
 #include "relay/bearer.h"
-#include "relay/pool.h"
-#include "relay/shipment.h"
+#include "relay/internal.h"
 
 enum { OPENING_MAX = 8 * 1024 };
 

@@ -1,6 +1,6 @@
 #include <criterion/criterion.h>
 
-#include "relay/blame.h"
+#include "relay/attribution.h"
 
 Test(blame, three_in_a_row_while_others_are_taken)
 {

@@ -1,4 +1,4 @@
-#include "smtp/way.h"
+#include "smtp/connect_path.h"
 
 #include <stdio.h>
 #include <stdlib.h>

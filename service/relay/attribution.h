@@ -1,5 +1,5 @@
-#ifndef POSTERN_RELAY_BLAME_H
-#define POSTERN_RELAY_BLAME_H
+#ifndef POSTERN_RELAY_ATTRIBUTION_H
+#define POSTERN_RELAY_ATTRIBUTION_H
 
 /*
  * The relay, or the message? What a relay says of itself (421, 4.3.2 ...) costs a message no

@@ -1,4 +1,4 @@
-#include "relay/blame.h"
+#include "relay/attribution.h"
 
 bool blame_is_for(const struct reaction *reaction)
 {
