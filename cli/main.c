@@ -98,7 +98,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     int status = commands[i].run(argc - 1, argv + 1);
-    if (errands_under_way() || threads_left()) {
+    if (offloads_running() || threads_left()) {
         fflush(NULL);
         _exit(status);
     }

@@ -24,7 +24,7 @@ static uint32_t dice(void)
     return number;
 }
 
-/* So long, and up to a fifth more, so that many who were told the same do not come back at once. */
+/* So long, and up to a fifth more, so that many who heard the same do not come back at once. */
 static int64_t rest(struct backoff *backoff, int64_t now_ms, int64_t pause_ms)
 {
     backoff_pause(backoff, now_ms, pause_ms + pause_ms * (int64_t)(dice() % 201) / 1000);
@@ -33,36 +33,36 @@ static int64_t rest(struct backoff *backoff, int64_t now_ms, int64_t pause_ms)
 
 /* What to change: as the reply's row says, where there is one; else as the whole error does. */
 static void find_hint(const struct relay *relay, const struct reaction *reaction,
-                      struct trouble *trouble)
+                      struct relay_failure *failure)
 {
     struct diagnosis_context context;
     connect_diagnosis(relay->settings, &context);
     if (reaction != NULL && reaction->hint != NULL)
-        snprintf(trouble->hint, sizeof(trouble->hint), "%s", reaction->hint);
+        snprintf(failure->hint, sizeof(failure->hint), "%s", reaction->hint);
     else
-        diagnosis_hint(&trouble->error, &context, trouble->hint, sizeof(trouble->hint));
+        diagnosis_hint(&failure->error, &context, failure->hint, sizeof(failure->hint));
 }
 
 static void note(struct relay *relay, enum smtp_step step, const struct error *why,
                  const struct reaction *reaction)
 {
-    struct trouble *trouble = &relay->trouble;
-    trouble->error = *why;
-    error_at(&trouble->error, "%s", smtp_step_word(step));
-    trouble->hint_proved = false;
-    trouble->at_ms = clock_wall_ms();
+    struct relay_failure *failure = &relay->failure;
+    failure->error = *why;
+    error_at(&failure->error, "%s", smtp_step_word(step));
+    failure->hint_proved = false;
+    failure->at_ms = clock_wall_ms();
     relay->found_out = false;
-    find_hint(relay, reaction, trouble);
+    find_hint(relay, reaction, failure);
 }
 
-void trouble_log(const struct relay *relay, const struct trouble *trouble, int64_t pause_ms)
+void breaker_log(const struct relay *relay, const struct relay_failure *failure, int64_t pause_ms)
 {
-    log_warn("relay trouble", LOG_STR("relay", relay->settings->name),
-             LOG_STR("step", trouble->error.where),
-             LOG_STR("code", error_word(trouble->error.code)),
-             LOG_STR("detail", trouble->error.detail),
-             LOG_STR("hint", trouble->hint[0] != '\0' ? trouble->hint : NULL),
-             LOG_STR("proved", trouble->hint_proved ? "yes" : NULL), LOG_INT("pause_ms", pause_ms));
+    log_warn("relay failure", LOG_STR("relay", relay->settings->name),
+             LOG_STR("step", failure->error.where),
+             LOG_STR("code", error_word(failure->error.code)),
+             LOG_STR("detail", failure->error.detail),
+             LOG_STR("hint", failure->hint[0] != '\0' ? failure->hint : NULL),
+             LOG_STR("proved", failure->hint_proved ? "yes" : NULL), LOG_INT("pause_ms", pause_ms));
 }
 
 /* --- connections that fail ---------------------------------------------------------------- */
@@ -71,8 +71,8 @@ static void keep_transcript(struct relay *relay, const char *transcript)
 {
     if (transcript == NULL)
         return;
-    free(relay->trouble.transcript);
-    relay->trouble.transcript = strdup(transcript);
+    free(relay->failure.transcript);
+    relay->failure.transcript = strdup(transcript);
 }
 
 /* Is this what was looked into? */
@@ -103,7 +103,7 @@ static bool lacks_token(const struct error *why)
     return why->code == ERR_TOKEN_UNAVAILABLE || why->code == ERR_TOKEN_REFUSED;
 }
 
-/* The endpoint has a backoff of its own; there is no use in knocking before. */
+/* The endpoint has a backoff of its own; there is no use in a probe before. */
 static int64_t token_retry_ms(const struct relay *relay)
 {
     struct oauth_status status = {0};
@@ -113,19 +113,19 @@ static int64_t token_retry_ms(const struct relay *relay)
     return status.retry_in_ms > TOKEN_RETRY_MS ? status.retry_in_ms : TOKEN_RETRY_MS;
 }
 
-void trouble_look_for_token(struct relay *relay)
+void breaker_look_for_token(struct relay *relay)
 {
     struct oauth_status status;
     if (relay->around.tokens == NULL || relay->settings->auth.oauth == NULL)
         return;
     oauth_cache_status(relay->around.tokens, (size_t)relay->settings->auth.oauth_index, &status);
     pthread_mutex_lock(&relay->lock);
-    if (relay->down && lacks_token(&relay->trouble.error) && status.seconds_left > 0)
+    if (relay->down && lacks_token(&relay->failure.error) && status.seconds_left > 0)
         relay->entry.until_ms = 0;
     pthread_mutex_unlock(&relay->lock);
 }
 
-int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
+int64_t breaker_connect_failed(struct relay *relay, const struct pool_ending *ending)
 {
     const struct reaction *reaction = reaction_to_error(ending->why);
     int64_t now_ms = clock_mono_ms();
@@ -133,7 +133,7 @@ int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending)
     keep_transcript(relay, ending->transcript);
     relay->explained = looks_the_same(relay, ending->why, now_ms);
     if (relay->explained && relay->found_out) /* not now the cause, now the symptom */
-        relay->trouble.at_ms = clock_wall_ms();
+        relay->failure.at_ms = clock_wall_ms();
     else
         note(relay, ending->step, ending->why, NULL);
     if (reaction->pause_ms > 0)
@@ -198,8 +198,8 @@ static enum error_code code_of(const struct reaction *reaction)
                                               : ERR_THROTTLED;
 }
 
-bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct reaction *reaction,
-                      const struct reply_record *reply)
+bool breaker_refused(struct relay *relay, enum smtp_step step, const struct reaction *reaction,
+                     const struct reply_record *reply)
 {
     struct error why;
     error_set(&why, code_of(reaction), "%d%s%s %s", reply->code,
@@ -207,14 +207,14 @@ bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct rea
     pthread_mutex_lock(&relay->lock);
     note(relay, step, &why, reaction);
     int64_t pause_ms = react(relay, reaction);
-    struct trouble told = relay->trouble;
+    struct relay_failure failure = relay->failure;
     pthread_mutex_unlock(&relay->lock);
-    trouble_log(relay, &told, pause_ms);
+    breaker_log(relay, &failure, pause_ms);
     pool_tell_changes(relay);
     return reaction->kind != REACTION_RATE;
 }
 
-void trouble_none(struct relay *relay, bool took)
+void breaker_succeeded(struct relay *relay, bool took)
 {
     int64_t now_ms = clock_mono_ms();
     pthread_mutex_lock(&relay->lock);
@@ -222,7 +222,7 @@ void trouble_none(struct relay *relay, bool took)
         relay->took_ms = now_ms;
     if (relay->traffic.n_failures > 0 && backoff_open(&relay->traffic, now_ms)) {
         backoff_succeeded(&relay->traffic);
-        relay->trouble.error = (struct error){0};
+        relay->failure.error = (struct error){0};
     }
     pthread_mutex_unlock(&relay->lock);
 }
@@ -263,38 +263,38 @@ static bool may_be_explained(enum error_code code)
 /* A report without an error: it has passed, and what is known is all there is. */
 static void on_explained(void *arg, const struct verify_report *report)
 {
-    struct berth *berth = arg;
-    struct relay *relay = berth->relay;
-    struct trouble told;
-    berth->explaining = NULL;
+    struct relay_slot *slot = arg;
+    struct relay *relay = slot->relay;
+    struct relay_failure failure;
+    slot->explaining = NULL;
     pthread_mutex_lock(&relay->lock);
     bool news = !report->ok && report->error.code != ERR_NONE && !relay->aborting &&
                 relay->n_connections == relay->n_opening;
     if (news) {
-        relay->trouble.error = report->error;
-        snprintf(relay->trouble.hint, sizeof(relay->trouble.hint), "%s", report->hint);
-        relay->trouble.hint_proved = report->hint_proved;
-        relay->trouble.at_ms = clock_wall_ms();
+        relay->failure.error = report->error;
+        snprintf(relay->failure.hint, sizeof(relay->failure.hint), "%s", report->hint);
+        relay->failure.hint_proved = report->hint_proved;
+        relay->failure.at_ms = clock_wall_ms();
         relay->found_out = true;
     }
-    told = relay->trouble;
+    failure = relay->failure;
     pthread_mutex_unlock(&relay->lock);
     if (news)
-        trouble_log(relay, &told, 0);
+        breaker_log(relay, &failure, 0);
 }
 
 /* Is it time to? Then it counts as done. Under the lock. */
 static bool take_explaining(struct relay *relay)
 {
-    bool knocks = relay->knocking_ms > 0 && relay->n_connections == relay->n_opening &&
+    bool probes = relay->probing_ms > 0 && relay->n_connections == relay->n_opening &&
                   !pool_available(relay, clock_mono_ms()) && !relay->paused;
-    bool failed = relay->down && may_be_explained(relay->trouble.error.code);
-    if (relay->explained || relay->draining || relay->aborting || !(failed || knocks))
+    bool failed = relay->down && may_be_explained(relay->failure.error.code);
+    if (relay->explained || relay->draining || relay->aborting || !(failed || probes))
         return false;
     relay->explained = true;
     relay->found_out = false;
     relay->explained_ms = clock_mono_ms();
-    relay->explained_code = failed ? relay->trouble.error.code : ERR_NONE;
+    relay->explained_code = failed ? relay->failure.error.code : ERR_NONE;
     return true;
 }
 
@@ -303,15 +303,15 @@ static bool is_at_login(const struct error *why)
     return strcmp(why->where, smtp_step_word(SMTP_STEP_AUTH)) == 0;
 }
 
-void trouble_explain(struct berth *berth, uv_loop_t *loop)
+void breaker_explain(struct relay_slot *slot, uv_loop_t *loop)
 {
-    struct relay *relay = berth->relay;
+    struct relay *relay = slot->relay;
     struct verify_options options = {.files = &relay->files, .no_login = true};
     pthread_mutex_lock(&relay->lock);
-    bool wanted = berth->explaining == NULL && take_explaining(relay);
-    if (wanted && relay->explained_code != ERR_NONE && is_at_login(&relay->trouble.error))
-        options.known = relay->trouble.error;
+    bool wanted = slot->explaining == NULL && take_explaining(relay);
+    if (wanted && relay->explained_code != ERR_NONE && is_at_login(&relay->failure.error))
+        options.known = relay->failure.error;
     pthread_mutex_unlock(&relay->lock);
     if (wanted)
-        berth->explaining = verify_start(loop, relay->settings, &options, on_explained, berth);
+        slot->explaining = verify_start(loop, relay->settings, &options, on_explained, slot);
 }

@@ -18,7 +18,7 @@ void connect_settings(const struct config_relay *relay, struct session_settings 
 int connect_tls_new(const struct config_relay *relay, struct reloader *reloader,
                     struct transport_tls *like, struct transport_tls **tls_out, struct error *err);
 
-/* What a diagnosis of this relay's troubles needs to know of it; strings are borrowed. */
+/* What a diagnosis of this relay's failures needs to know of it; strings are borrowed. */
 void connect_diagnosis(const struct config_relay *relay, struct diagnosis_context *context_out);
 const char *connect_tls_word(enum config_tls tls); /* as the settings spell it */
 

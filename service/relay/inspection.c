@@ -1,4 +1,4 @@
-/* A verify that somebody asked for, on the loop of the relay's first berth. */
+/* A verify that somebody asked for, on the loop of the relay's first slot. */
 
 #include <stdlib.h>
 
@@ -6,7 +6,7 @@
 
 struct inspection {
     struct worker_job job;
-    struct inspection *next; /* of the berth's that have begun */
+    struct inspection *next; /* of the slot's that have begun */
     struct relay *relay;
     struct verify_options options;
     struct verify *verify;
@@ -16,7 +16,7 @@ struct inspection {
 
 static void unlink_inspection(struct inspection *inspection)
 {
-    struct inspection **at = &inspection->relay->berths[0].inspections;
+    struct inspection **at = &inspection->relay->slots[0].inspections;
     while (*at != NULL && *at != inspection)
         at = &(*at)->next;
     if (*at != NULL)
@@ -53,8 +53,8 @@ static void begin(struct worker_job *job, uv_loop_t *loop)
         give_up(inspection, ERR_DRAINING, "the gateway is shutting down");
         return;
     }
-    inspection->next = relay->berths[0].inspections;
-    relay->berths[0].inspections = inspection;
+    inspection->next = relay->slots[0].inspections;
+    relay->slots[0].inspections = inspection;
     inspection->verify =
         verify_start(loop, relay->settings, &inspection->options, on_done, inspection);
     if (inspection->verify == NULL)
@@ -91,11 +91,11 @@ int relay_verify(struct relay *relay, const struct verify_options *options,
     return 0;
 }
 
-void inspections_abort(struct berth *berth)
+void inspections_abort(struct relay_slot *slot)
 {
-    while (berth->inspections != NULL) {
-        struct inspection *inspection = berth->inspections;
-        berth->inspections = inspection->next; /* it comes to its end by on_done() */
+    while (slot->inspections != NULL) {
+        struct inspection *inspection = slot->inspections;
+        slot->inspections = inspection->next; /* it comes to its end by on_done() */
         verify_abort(inspection->verify);
     }
 }

@@ -6,13 +6,13 @@
  *
  *   relay.c     set-up, status, pause and resume, the end
  *   pool.c      how many connections, who opens and wakes them, who gets the next delivery
- *   trouble.c   the breaker: connections that fail, replies that ask something of us
- *   carrier.c   one connection and what it carries
- *   shipment.c  one delivery in a transaction, from its envelope to its verdicts
- *   blame.c     is the relay in trouble, or does one message bring it into trouble?
+ *   breaker.c   the breaker: connections that fail, replies that ask something of us
+ *   connection.c   one connection and what it carries
+ *   batch.c  one delivery in a transaction, from its envelope to its verdicts
+ *   attribution.c     is it the relay that fails, or one message that makes it fail?
  *   inspection.c  a verify that somebody asked for
  *
- * Each worker has a berth: its carriers, touched by that worker's thread alone. What the berths
+ * Each worker has a slot: its connections, touched by that worker's thread alone. What the slots
  * share stands in struct relay under one short lock.
  */
 
@@ -28,10 +28,10 @@
 #include "smtp/reaction.h"
 #include "smtp/session.h"
 
-struct carrier;
+struct connection;
 
-struct berth {
-    struct worker_job job; /* berth_tend(), when somebody has something for this berth */
+struct relay_slot {
+    struct worker_job job; /* slot_tend(), when somebody has something for this slot */
     struct relay *relay;
     size_t worker;
     size_t to_open;       /* under the relay's lock */
@@ -39,8 +39,8 @@ struct berth {
     size_t n_idle;        /* under the relay's lock */
 
     /* the worker's own */
-    struct carrier *carriers;       /* all, doubly linked */
-    struct carrier *idle;           /* those without work, the one used last first */
+    struct connection *connections; /* all, doubly linked */
+    struct connection *idle;        /* those without work, the one used last first */
     struct inspection *inspections; /* verifies that somebody asked for */
     struct verify *explaining;      /* finds out what is wrong; NULL: nothing is, or we know */
     uv_timer_t tick;                /* runs while there is something to watch */
@@ -55,7 +55,7 @@ struct relay_metrics {
     struct metric *login_seconds, *transaction_seconds, *latency_seconds;
 };
 
-struct trouble {
+struct relay_failure {
     struct error error; /* ERR_NONE: none; `where` is the step */
     char hint[VERIFY_HINT_SIZE];
     bool hint_proved;
@@ -76,7 +76,7 @@ struct relay {
     struct transport_tls *spare_tls;    /* for verifies, of one that has no `tls`; or NULL */
     struct verify_files files;          /* what of it verifies take */
 
-    /* Guards everything below, and the berths' counts. Under it nothing is logged, read from a disk
+    /* Guards everything below, and the slots' counts. Under it nothing is logged, read from a disk
      * or called back. */
     pthread_mutex_t lock;
     struct identity *identity; /* of new connections */
@@ -87,26 +87,26 @@ struct relay {
     size_t limit;           /* connections wanted at most now: slow start after an outage */
     size_t cap;             /* connections it bears, as its refusals taught us */
     int64_t cap_ms;         /* when it was learned, or last raised again */
-    int64_t knocking_ms;    /* since when nobody has let us in; 0: we are in, or do not try */
+    int64_t probing_ms;     /* since when nobody has let us in; 0: we are in, or do not try */
     struct backoff entry;   /* for opening connections */
     struct backoff traffic; /* for transactions: replies that ask us to slow down */
     int64_t took_ms;        /* when it last took a message; monotonic */
     bool paused, draining, aborting;
     bool down, tried, wanted;       /* wanted: mail waits that would rather come here */
     bool explained;                 /* a verify looks, or has looked, at this outage */
-    bool found_out;                 /* ... and `trouble` is what it found */
+    bool found_out;                 /* ... and `failure` is what it found */
     int64_t explained_ms;           /* when it began */
     enum error_code explained_code; /* how it looked from here; ERR_NONE: not known yet */
-    bool was_available;             /* as others were told */
-    struct trouble trouble;         /* the last */
+    bool was_available;             /* as others have heard */
+    struct relay_failure failure;   /* the last */
 
-    size_t n_berths;
-    struct berth berths[];
+    size_t n_slots;
+    struct relay_slot slots[];
 };
 
 /* --- pool.c ------------------------------------------------------------------------------- */
 
-/* Look whether connections should be opened or idle ones woken, and post it to their berths. */
+/* Look whether connections should be opened or idle ones woken, and post it to their slots. */
 void pool_plan(struct relay *relay);
 /* The next delivery for a session that carries `n_under_way` already; NULL: none, or none wanted
  * now. Noted as departed; recipients there is no room for now are held back. */
@@ -128,9 +128,9 @@ struct identity *pool_identity(struct relay *relay);
 struct identity *pool_new_identity(struct relay *relay, struct secret *secret);
 bool pool_is_outdated(struct relay *relay, const struct identity *identity);
 
-/* Told by carriers, on their worker's thread. */
+/* Told by connections, on their worker's thread. */
 void pool_opened(struct relay *relay);
-void pool_idle_changed(struct berth *berth, bool idle);
+void pool_idle_changed(struct relay_slot *slot, bool idle);
 
 struct pool_ending {
     bool opened;   /* it got through login once */
@@ -139,42 +139,42 @@ struct pool_ending {
     const struct error *why;
     const char *transcript; /* NULL: none */
 };
-void pool_closed(struct berth *berth, const struct pool_ending *ending);
+void pool_closed(struct relay_slot *slot, const struct pool_ending *ending);
 
-void berth_tend(struct worker_job *job, uv_loop_t *loop);
+void slot_tend(struct worker_job *job, uv_loop_t *loop);
 
-/* --- trouble.c ---------------------------------------------------------------------------- */
+/* --- breaker.c ---------------------------------------------------------------------------- */
 
 /* A connection failed before it was of use; under the lock. Returns the pause. */
-int64_t trouble_at_entry(struct relay *relay, const struct pool_ending *ending);
-void trouble_log(const struct relay *relay, const struct trouble *trouble, int64_t pause_ms);
+int64_t breaker_connect_failed(struct relay *relay, const struct pool_ending *ending);
+void breaker_log(const struct relay *relay, const struct relay_failure *failure, int64_t pause_ms);
 /* What a transaction was answered. true: that connection should end. Under no lock. */
-bool trouble_by_reply(struct relay *relay, enum smtp_step step, const struct reaction *reaction,
-                      const struct reply_record *reply);
+bool breaker_refused(struct relay *relay, enum smtp_step step, const struct reaction *reaction,
+                     const struct reply_record *reply);
 /* A transaction was answered as it should be; `took`: and something was sent by it. */
-void trouble_none(struct relay *relay, bool took);
+void breaker_succeeded(struct relay *relay, bool took);
 /* A relay that is down for want of a token is tried again as soon as there is one. */
-void trouble_look_for_token(struct relay *relay);
+void breaker_look_for_token(struct relay *relay);
 /* Find out, without logging in, what is wrong with a relay that nobody gets into. On its loop. */
-void trouble_explain(struct berth *berth, uv_loop_t *loop);
+void breaker_explain(struct relay_slot *slot, uv_loop_t *loop);
 
 /* --- inspection.c -------------------------------------------------------------------------------
  */
 
-void inspections_abort(struct berth *berth);
+void inspections_abort(struct relay_slot *slot);
 
-/* --- carrier.c ---------------------------------------------------------------------------- */
+/* --- connection.c ---------------------------------------------------------------------------- */
 
-int carrier_open(struct berth *berth, uv_loop_t *loop);
+int connection_open(struct relay_slot *slot, uv_loop_t *loop);
 /* One that can take a delivery now; NULL: none. Idle ones that cannot any more say QUIT. */
-struct carrier *carrier_idle(struct berth *berth);
-/* Give the delivery to the idle carrier `carrier`. */
-void carrier_carry(struct carrier *carrier, struct delivery *delivery);
+struct connection *connection_idle(struct relay_slot *slot);
+/* Give the delivery to the idle connection `connection`. */
+void connection_carry(struct connection *connection, struct delivery *delivery);
 /* Say QUIT to those idle since before `before_ms` (monotonic), and to those whose lifetime is over
  * or whose identity is an old one. */
-void carriers_quit_idle(struct berth *berth, int64_t before_ms);
+void connections_quit_idle(struct relay_slot *slot, int64_t before_ms);
 /* Idle ones say QUIT, those still on their way in are given up. */
-void carriers_quit_unused(struct berth *berth);
-void carriers_abort(struct berth *berth);
+void connections_quit_unused(struct relay_slot *slot);
+void connections_abort(struct relay_slot *slot);
 
 #endif

@@ -6,7 +6,7 @@
 enum {
     TICK_MS = 250,
     CAP_RAISE_MS = 60 * 1000,    /* a cap that was learned is tried again by one, that often */
-    KNOCKING_MS = 3 * 1000,      /* who has not let us in by then keeps us waiting at the door */
+    PROBING_MS = 3 * 1000,       /* who has not let us in by then keeps us waiting at the door */
     RATE_PATIENCE_MS = 10 * 1000 /* mail waits so long for its turn, rather than go elsewhere */
 };
 
@@ -38,53 +38,53 @@ static size_t openable(const struct relay *relay, int64_t now_ms)
     return room;
 }
 
-static struct berth *emptiest(struct relay *relay)
+static struct relay_slot *emptiest(struct relay *relay)
 {
-    struct berth *best = &relay->berths[0];
-    for (size_t i = 1; i < relay->n_berths; i++)
-        if (relay->berths[i].n_connections < best->n_connections)
-            best = &relay->berths[i];
+    struct relay_slot *best = &relay->slots[0];
+    for (size_t i = 1; i < relay->n_slots; i++)
+        if (relay->slots[i].n_connections < best->n_connections)
+            best = &relay->slots[i];
     return best;
 }
 
-/* Since when do we knock, and nobody is inside? */
-static void watch_the_door(struct relay *relay, int64_t now_ms)
+/* Since when do we try to get in, while nobody is inside? */
+static void note_probing(struct relay *relay, int64_t now_ms)
 {
     if (relay->n_opening == 0 || relay->n_connections > relay->n_opening)
-        relay->knocking_ms = 0;
-    else if (relay->knocking_ms == 0)
-        relay->knocking_ms = now_ms;
+        relay->probing_ms = 0;
+    else if (relay->probing_ms == 0)
+        relay->probing_ms = now_ms;
 }
 
 static uint64_t open_one(struct relay *relay, int64_t now_ms)
 {
-    struct berth *berth = emptiest(relay);
-    berth->to_open++;
-    berth->n_connections++;
+    struct relay_slot *slot = emptiest(relay);
+    slot->to_open++;
+    slot->n_connections++;
     relay->n_connections++;
     relay->n_opening++;
-    watch_the_door(relay, now_ms);
-    return UINT64_C(1) << berth->worker;
+    note_probing(relay, now_ms);
+    return UINT64_C(1) << slot->worker;
 }
 
 static uint64_t wake_idle(struct relay *relay, size_t *wanted)
 {
     uint64_t wake = 0;
-    for (size_t i = 0; i<relay->n_berths && * wanted> 0; i++)
-        if (relay->berths[i].n_idle > 0) {
+    for (size_t i = 0; i<relay->n_slots && * wanted> 0; i++)
+        if (relay->slots[i].n_idle > 0) {
             wake |= UINT64_C(1) << i;
-            *wanted -= smaller(relay->berths[i].n_idle, *wanted);
+            *wanted -= smaller(relay->slots[i].n_idle, *wanted);
         }
     return wake;
 }
 
-/* A relay that is down is knocked at for mail that went elsewhere, too. */
+/* A relay that is down is probed for mail that went elsewhere, too. */
 static size_t connections_wanted(const struct relay *relay)
 {
     return relay->ready.n == 0 && relay->down && relay->wanted ? 1 : relay->ready.n;
 }
 
-/* Which berths to call, as bits; under the lock. */
+/* Which slots to call, as bits; under the lock. */
 static uint64_t plan(struct relay *relay)
 {
     int64_t now_ms = clock_mono_ms();
@@ -99,11 +99,11 @@ static uint64_t plan(struct relay *relay)
     return wake;
 }
 
-static void wake_berths(struct relay *relay, uint64_t wake)
+static void wake_slots(struct relay *relay, uint64_t wake)
 {
-    for (size_t i = 0; i < relay->n_berths; i++)
+    for (size_t i = 0; i < relay->n_slots; i++)
         if (wake & UINT64_C(1) << i)
-            workers_post(relay->around.workers, i, &relay->berths[i].job);
+            workers_post(relay->around.workers, i, &relay->slots[i].job);
 }
 
 void pool_plan(struct relay *relay)
@@ -111,7 +111,7 @@ void pool_plan(struct relay *relay)
     pthread_mutex_lock(&relay->lock);
     uint64_t wake = plan(relay);
     pthread_mutex_unlock(&relay->lock);
-    wake_berths(relay, wake);
+    wake_slots(relay, wake);
 }
 
 /* --- who gets the next delivery ----------------------------------------------------------- */
@@ -287,7 +287,7 @@ bool pool_available(const struct relay *relay, int64_t now_ms)
     bool inside = relay->n_connections > relay->n_opening;
     if (!inside && !backoff_open(&relay->entry, now_ms))
         return false;
-    if (!inside && relay->knocking_ms > 0 && now_ms - relay->knocking_ms > KNOCKING_MS)
+    if (!inside && relay->probing_ms > 0 && now_ms - relay->probing_ms > PROBING_MS)
         return false;
     return rate_open_at(relay->messages, now_ms) <= now_ms + RATE_PATIENCE_MS &&
            rate_open_at(relay->recipients, now_ms) <= now_ms + RATE_PATIENCE_MS;
@@ -305,21 +305,21 @@ void pool_tell_changes(struct relay *relay)
         relay->around.changed(relay->around.arg);
 }
 
-/* --- what carriers report ----------------------------------------------------------------- */
+/* --- what connections report ----------------------------------------------------------------- */
 
-void pool_idle_changed(struct berth *berth, bool idle)
+void pool_idle_changed(struct relay_slot *slot, bool idle)
 {
-    struct relay *relay = berth->relay;
+    struct relay *relay = slot->relay;
     pthread_mutex_lock(&relay->lock);
     relay->n_idle += idle ? 1 : (size_t)-1;
-    berth->n_idle += idle ? 1 : (size_t)-1;
+    slot->n_idle += idle ? 1 : (size_t)-1;
     /* What arrived between the last pull and now saw nobody idle; nor did the end of it all. */
     bool missed =
         idle && (relay->draining || (relay->ready.n > 0 && carries_now(relay, clock_mono_ms())));
     pthread_mutex_unlock(&relay->lock);
     metric_add(relay->metrics.idle, idle ? 1 : -1);
     if (missed)
-        workers_post(relay->around.workers, berth->worker, &berth->job);
+        workers_post(relay->around.workers, slot->worker, &slot->job);
 }
 
 void pool_opened(struct relay *relay)
@@ -330,57 +330,57 @@ void pool_opened(struct relay *relay)
     relay->tried = true;
     bool was_down = relay->down;
     relay->down = relay->wanted = relay->explained = false;
-    watch_the_door(relay, clock_mono_ms());
+    note_probing(relay, clock_mono_ms());
     relay->limit = backoff_widen(relay->limit, relay->n_connections - relay->n_opening, max);
     backoff_succeeded(&relay->entry);
     if (was_down)
-        relay->trouble.error = (struct error){0};
+        relay->failure.error = (struct error){0};
     uint64_t wake = plan(relay);
     pthread_mutex_unlock(&relay->lock);
     metric_add(relay->metrics.open, 1);
     if (was_down)
         log_info("relay up", LOG_STR("relay", relay->settings->name));
-    wake_berths(relay, wake);
+    wake_slots(relay, wake);
     pool_tell_changes(relay);
 }
 
 /* A connection that has carried mail and then ends is the ordinary course of things; so is one that
  * had nothing to do. */
-static bool is_trouble(const struct relay *relay, const struct pool_ending *ending)
+static bool is_failure(const struct relay *relay, const struct pool_ending *ending)
 {
     return !relay->aborting && !relay->draining && ending->why->code != ERR_NONE &&
            !ending->harmless;
 }
 
-void pool_closed(struct berth *berth, const struct pool_ending *ending)
+void pool_closed(struct relay_slot *slot, const struct pool_ending *ending)
 {
-    struct relay *relay = berth->relay;
-    struct trouble told = {0};
+    struct relay *relay = slot->relay;
+    struct relay_failure failure = {0};
     int64_t pause_ms = 0;
     pthread_mutex_lock(&relay->lock);
     relay->n_connections--;
-    berth->n_connections--;
+    slot->n_connections--;
     relay->n_opening -= !ending->opened;
-    watch_the_door(relay, clock_mono_ms());
+    note_probing(relay, clock_mono_ms());
     relay->tried = true;
-    bool trouble = is_trouble(relay, ending);
-    if (trouble) {
-        pause_ms = trouble_at_entry(relay, ending);
-        told = relay->trouble;
+    bool failed = is_failure(relay, ending);
+    if (failed) {
+        pause_ms = breaker_connect_failed(relay, ending);
+        failure = relay->failure;
     }
     uint64_t wake = plan(relay);
     pthread_mutex_unlock(&relay->lock);
 
     metric_add(ending->opened ? relay->metrics.open : relay->metrics.connect_failures,
                ending->opened ? -1 : 1);
-    if (trouble)
-        trouble_log(relay, &told, pause_ms);
+    if (failed)
+        breaker_log(relay, &failure, pause_ms);
     else if (ending->why->code != ERR_NONE)
         log_debug("connection ended", LOG_STR("relay", relay->settings->name),
                   LOG_STR("step", smtp_step_word(ending->step)),
                   LOG_STR("code", error_word(ending->why->code)),
                   LOG_STR("detail", ending->why->detail));
-    wake_berths(relay, wake);
+    wake_slots(relay, wake);
     pool_tell_changes(relay);
 }
 
@@ -406,91 +406,91 @@ static void raise_cap(struct relay *relay, int64_t now_ms)
 }
 
 /* Is there still something that only the clock will tell? */
-static bool has_to_watch(const struct berth *berth)
+static bool has_to_watch(const struct relay_slot *slot)
 {
-    const struct relay *relay = berth->relay;
+    const struct relay *relay = slot->relay;
     bool hoped_for = relay->wanted && !relay->paused; /* whoever resumes it tells */
     bool waits = relay->ready.n > 0 || hoped_for ||
                  relay->was_available != pool_available(relay, clock_mono_ms());
-    return berth->carriers != NULL || berth->explaining != NULL ||
+    return slot->connections != NULL || slot->explaining != NULL ||
            (waits && !relay->draining && !relay->aborting);
 }
 
 static void on_tick(uv_timer_t *tick)
 {
-    struct berth *berth = tick->data;
-    struct relay *relay = berth->relay;
+    struct relay_slot *slot = tick->data;
+    struct relay *relay = slot->relay;
     int64_t now_ms = clock_mono_ms();
     int64_t idle_ms = relay->settings->connections.idle_ms; /* 0: no bound */
-    carriers_quit_idle(berth, idle_ms > 0 ? now_ms - idle_ms : INT64_MIN);
+    connections_quit_idle(slot, idle_ms > 0 ? now_ms - idle_ms : INT64_MIN);
     renew_identity(relay);
     settle_expired(relay);
     raise_cap(relay, now_ms);
     pool_tell_changes(relay);
-    trouble_look_for_token(relay);
-    trouble_explain(berth, tick->loop);
+    breaker_look_for_token(relay);
+    breaker_explain(slot, tick->loop);
     pool_plan(relay);
     pthread_mutex_lock(&relay->lock);
-    bool more = has_to_watch(berth);
+    bool more = has_to_watch(slot);
     pthread_mutex_unlock(&relay->lock);
     if (!more) {
         uv_timer_stop(tick);
-        berth->ticking = false;
+        slot->ticking = false;
     }
 }
 
-static void keep_ticking(struct berth *berth, uv_loop_t *loop)
+static void keep_ticking(struct relay_slot *slot, uv_loop_t *loop)
 {
-    if (!berth->has_tick) {
-        uv_timer_init(loop, &berth->tick);
-        berth->tick.data = berth;
-        berth->has_tick = true;
+    if (!slot->has_tick) {
+        uv_timer_init(loop, &slot->tick);
+        slot->tick.data = slot;
+        slot->has_tick = true;
     }
-    if (!berth->ticking)
-        uv_timer_start(&berth->tick, on_tick, TICK_MS, TICK_MS);
-    berth->ticking = true;
+    if (!slot->ticking)
+        uv_timer_start(&slot->tick, on_tick, TICK_MS, TICK_MS);
+    slot->ticking = true;
 }
 
-static void stop_berth(struct berth *berth)
+static void stop_slot(struct relay_slot *slot)
 {
-    carriers_abort(berth);
-    inspections_abort(berth);
-    if (berth->explaining != NULL)
-        verify_abort(TAKE(berth->explaining));
-    if (berth->has_tick && !uv_is_closing((uv_handle_t *)&berth->tick))
-        uv_close((uv_handle_t *)&berth->tick, NULL);
+    connections_abort(slot);
+    inspections_abort(slot);
+    if (slot->explaining != NULL)
+        verify_abort(TAKE(slot->explaining));
+    if (slot->has_tick && !uv_is_closing((uv_handle_t *)&slot->tick))
+        uv_close((uv_handle_t *)&slot->tick, NULL);
 }
 
-static void open_carriers(struct berth *berth, size_t n, uv_loop_t *loop)
+static void open_connections(struct relay_slot *slot, size_t n, uv_loop_t *loop)
 {
     for (; n > 0; n--)
-        if (carrier_open(berth, loop) < 0) {
+        if (connection_open(slot, loop) < 0) {
             struct error why;
             error_set(&why, ERR_NOMEM, "no memory for a connection");
-            pool_closed(berth, &(struct pool_ending){.step = SMTP_STEP_TCP, .why = &why});
+            pool_closed(slot, &(struct pool_ending){.step = SMTP_STEP_TCP, .why = &why});
         }
 }
 
-void berth_tend(struct worker_job *job, uv_loop_t *loop)
+void slot_tend(struct worker_job *job, uv_loop_t *loop)
 {
-    struct berth *berth = (struct berth *)job; /* its first member */
-    struct relay *relay = berth->relay;
+    struct relay_slot *slot = (struct relay_slot *)job; /* its first member */
+    struct relay *relay = slot->relay;
     pthread_mutex_lock(&relay->lock);
-    size_t to_open = berth->to_open;
-    berth->to_open = 0;
+    size_t to_open = slot->to_open;
+    slot->to_open = 0;
     bool draining = relay->draining, aborting = relay->aborting;
     pthread_mutex_unlock(&relay->lock);
 
-    open_carriers(berth, to_open, loop);
+    open_connections(slot, to_open, loop);
     if (aborting) {
-        stop_berth(berth);
+        stop_slot(slot);
         return;
     }
     if (draining)
-        carriers_quit_unused(berth);
-    struct carrier *carrier;
+        connections_quit_unused(slot);
+    struct connection *connection;
     struct delivery *delivery;
-    while ((carrier = carrier_idle(berth)) != NULL && (delivery = pool_pull(relay, 0)) != NULL)
-        carrier_carry(carrier, delivery);
-    keep_ticking(berth, loop);
+    while ((connection = connection_idle(slot)) != NULL && (delivery = pool_pull(relay, 0)) != NULL)
+        connection_carry(connection, delivery);
+    keep_ticking(slot, loop);
 }

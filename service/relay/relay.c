@@ -107,7 +107,7 @@ static struct relay *allocate(const struct config_relay *settings,
                               const struct relay_surroundings *surroundings)
 {
     size_t n = workers_count(surroundings->workers);
-    struct relay *relay = calloc(1, sizeof(*relay) + n * sizeof(relay->berths[0]));
+    struct relay *relay = calloc(1, sizeof(*relay) + n * sizeof(relay->slots[0]));
     if (relay == NULL)
         return NULL;
     pthread_mutex_init(&relay->lock, NULL);
@@ -116,11 +116,11 @@ static struct relay *allocate(const struct config_relay *settings,
     relay->around = *surroundings;
     relay->limit = relay->cap = (size_t)settings->connections.max;
     relay->was_available = true;
-    relay->n_berths = n;
+    relay->n_slots = n;
     for (size_t i = 0; i < n; i++) {
-        relay->berths[i].job.run = berth_tend;
-        relay->berths[i].relay = relay;
-        relay->berths[i].worker = i;
+        relay->slots[i].job.run = slot_tend;
+        relay->slots[i].relay = relay;
+        relay->slots[i].worker = i;
     }
     return relay;
 }
@@ -155,7 +155,7 @@ void relay_free(struct relay *relay)
     transport_tls_free(relay->tls);
     transport_tls_free(relay->spare_tls);
     addresses_free(relay->addresses);
-    free(relay->trouble.transcript);
+    free(relay->failure.transcript);
     pthread_mutex_destroy(&relay->lock);
     free(relay);
 }
@@ -239,10 +239,10 @@ void relay_resume(struct relay *relay)
     set_paused(relay, false);
 }
 
-static void tell_berths(struct relay *relay)
+static void tell_slots(struct relay *relay)
 {
-    for (size_t i = 0; i < relay->n_berths; i++)
-        workers_post(relay->around.workers, i, &relay->berths[i].job);
+    for (size_t i = 0; i < relay->n_slots; i++)
+        workers_post(relay->around.workers, i, &relay->slots[i].job);
 }
 
 void relay_drain(struct relay *relay)
@@ -252,7 +252,7 @@ void relay_drain(struct relay *relay)
     struct delivery *left = ready_take_all(&relay->ready);
     pthread_mutex_unlock(&relay->lock);
     pool_give_back(relay, left);
-    tell_berths(relay);
+    tell_slots(relay);
 }
 
 void relay_abort(struct relay *relay)
@@ -260,7 +260,7 @@ void relay_abort(struct relay *relay)
     pthread_mutex_lock(&relay->lock);
     relay->aborting = true;
     pthread_mutex_unlock(&relay->lock);
-    tell_berths(relay);
+    tell_slots(relay);
 }
 
 bool relay_at_rest(struct relay *relay)
@@ -328,12 +328,12 @@ void relay_status(struct relay *relay, struct relay_status *status_out)
         .n_cap = relay->cap,
         .n_ready = relay->ready.n,
         .retry_in_ms = retry_in_ms(relay, now_ms),
-        .last_error = relay->trouble.error,
-        .hint_proved = relay->trouble.hint_proved,
-        .last_error_ms = relay->trouble.at_ms,
+        .last_error = relay->failure.error,
+        .hint_proved = relay->failure.hint_proved,
+        .last_error_ms = relay->failure.at_ms,
     };
-    if (relay->trouble.error.code != ERR_NONE)
-        snprintf(status_out->hint, sizeof(status_out->hint), "%s", relay->trouble.hint);
+    if (relay->failure.error.code != ERR_NONE)
+        snprintf(status_out->hint, sizeof(status_out->hint), "%s", relay->failure.hint);
     status_out->has_oauth = relay->around.tokens != NULL && settings->auth.oauth != NULL;
     add_rates(status_out, "messages", relay->messages, now_ms);
     add_rates(status_out, "recipients", relay->recipients, now_ms);
@@ -346,7 +346,7 @@ void relay_status(struct relay *relay, struct relay_status *status_out)
 char *relay_transcript(struct relay *relay)
 {
     pthread_mutex_lock(&relay->lock);
-    char *copy = relay->trouble.transcript != NULL ? strdup(relay->trouble.transcript) : NULL;
+    char *copy = relay->failure.transcript != NULL ? strdup(relay->failure.transcript) : NULL;
     pthread_mutex_unlock(&relay->lock);
     return copy;
 }

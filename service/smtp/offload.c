@@ -10,42 +10,42 @@
 enum { STACK_SIZE = 512 * 1024 }; /* less than a thread's usual 8 MiB */
 
 /* What the thread has; freed by it if nobody waits any more, else by the loop's. */
-struct journey {
-    const struct errand_kind *kind;
+struct offload_run {
+    const struct offload_kind *kind;
     void *task;
-    struct errand *waiting; /* NULL: forgotten */
+    struct offload *waiting; /* NULL: forgotten */
     bool ended;
 };
 
-struct errand {
+struct offload {
     uv_async_t wake;
-    struct journey *journey;
+    struct offload_run *run;
     void *owner;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `waiting` and `ended` */
 static atomic_uint n_under_way;                          /* threads */
 
-static void *travel(void *arg)
+static void *run_task(void *arg)
 {
-    struct journey *j = arg;
+    struct offload_run *run = arg;
     thread_name("login step");
-    j->kind->work(j->task);
+    run->kind->work(run->task);
     pthread_mutex_lock(&lock);
-    bool awaited = j->waiting != NULL;
-    j->ended = true;
+    bool awaited = run->waiting != NULL;
+    run->ended = true;
     if (awaited)
-        uv_async_send(&j->waiting->wake); /* under the lock it cannot be forgotten meanwhile */
+        uv_async_send(&run->waiting->wake); /* under the lock it cannot be forgotten meanwhile */
     pthread_mutex_unlock(&lock);
     if (!awaited) {
-        j->kind->drop(j->task);
-        free(j);
+        run->kind->drop(run->task);
+        free(run);
     }
     atomic_fetch_sub(&n_under_way, 1);
     return NULL;
 }
 
-static int start_thread(struct journey *journey)
+static int start_thread(struct offload_run *run)
 {
     pthread_t thread;
     pthread_attr_t attr;
@@ -53,7 +53,7 @@ static int start_thread(struct journey *journey)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, STACK_SIZE);
     atomic_fetch_add(&n_under_way, 1);
-    int rc = pthread_create(&thread, &attr, travel, journey);
+    int rc = pthread_create(&thread, &attr, run_task, run);
     pthread_attr_destroy(&attr);
     if (rc == 0)
         return 0;
@@ -68,61 +68,62 @@ static void on_closed(uv_handle_t *handle)
 
 static void on_wake(uv_async_t *wake)
 {
-    struct errand *errand = wake->data;
-    struct journey *journey = errand->journey;
+    struct offload *offload = wake->data;
+    struct offload_run *run = offload->run;
     pthread_mutex_lock(&lock); /* what the thread has done is seen from here on */
-    assert(journey->ended);
+    assert(run->ended);
     pthread_mutex_unlock(&lock);
     uv_close((uv_handle_t *)wake, on_closed);
-    journey->kind->done(errand->owner, journey->task);
-    free(journey);
+    run->kind->done(offload->owner, run->task);
+    free(run);
 }
 
-static int start(struct errand *errand, const struct errand_kind *kind, void *task)
+static int start(struct offload *offload, const struct offload_kind *kind, void *task)
 {
-    struct journey *journey = calloc(1, sizeof(*journey));
-    if (journey == NULL)
+    struct offload_run *run = calloc(1, sizeof(*run));
+    if (run == NULL)
         return -1;
-    *journey = (struct journey){.kind = kind, .task = task, .waiting = errand};
-    errand->journey = journey;
-    if (start_thread(journey) == 0)
+    *run = (struct offload_run){.kind = kind, .task = task, .waiting = offload};
+    offload->run = run;
+    if (start_thread(run) == 0)
         return 0;
-    free(journey);
+    free(run);
     return -1;
 }
 
-struct errand *errand_run(uv_loop_t *loop, const struct errand_kind *kind, void *owner, void *task)
+struct offload *offload_start(uv_loop_t *loop, const struct offload_kind *kind, void *owner,
+                              void *task)
 {
-    struct errand *errand = calloc(1, sizeof(*errand));
-    if (errand == NULL)
+    struct offload *offload = calloc(1, sizeof(*offload));
+    if (offload == NULL)
         return NULL;
-    if (uv_async_init(loop, &errand->wake, on_wake) < 0) {
-        free(errand);
+    if (uv_async_init(loop, &offload->wake, on_wake) < 0) {
+        free(offload);
         return NULL;
     }
-    errand->wake.data = errand;
-    errand->owner = owner;
-    if (start(errand, kind, task) == 0)
-        return errand;
-    uv_close((uv_handle_t *)&errand->wake, on_closed);
+    offload->wake.data = offload;
+    offload->owner = owner;
+    if (start(offload, kind, task) == 0)
+        return offload;
+    uv_close((uv_handle_t *)&offload->wake, on_closed);
     return NULL;
 }
 
-void errand_forget(struct errand *errand)
+void offload_abandon(struct offload *offload)
 {
-    struct journey *journey = errand->journey;
+    struct offload_run *run = offload->run;
     pthread_mutex_lock(&lock);
-    bool ended = journey->ended; /* it has, but the loop has not heard of it yet */
-    journey->waiting = NULL;
+    bool ended = run->ended; /* it has, but the loop has not heard of it yet */
+    run->waiting = NULL;
     pthread_mutex_unlock(&lock);
     if (ended) {
-        journey->kind->drop(journey->task);
-        free(journey);
+        run->kind->drop(run->task);
+        free(run);
     }
-    uv_close((uv_handle_t *)&errand->wake, on_closed); /* nothing is told after that */
+    uv_close((uv_handle_t *)&offload->wake, on_closed); /* nothing is told after that */
 }
 
-bool errands_under_way(void)
+bool offloads_running(void)
 {
     return atomic_load(&n_under_way) > 0;
 }

@@ -24,7 +24,7 @@
 
 enum session_tls { SESSION_TLS_NONE, SESSION_TLS_IMPLICIT, SESSION_TLS_STARTTLS, SESSION_TLS_AUTO };
 
-/* The way leads through it: SOCKS5 (RFC 1928, 1929) or HTTP CONNECT (RFC 9110, 9.3.6). */
+/* Connections go through it: SOCKS5 (RFC 1928, 1929) or HTTP CONNECT (RFC 9110, 9.3.6). */
 struct session_proxy {
     bool http; /* else SOCKS5 */
     const char *host;
