@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 /* {"step","code","detail","hint","proved"}; null if there is none. NULL without memory. */
 json_t *render_trouble(const struct error *error, const char *hint, bool proved);

@@ -21,7 +21,7 @@
 #include "oauth/grants.h"
 #include "oauth/handover.h"
 #include "oauth/login.h"
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 /*
  * `postern login`: the refresh token is stored before anything else is said, then what was done and

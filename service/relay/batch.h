@@ -6,7 +6,7 @@
  * that are held back are not in the envelope; theirs stays UNTRIED.
  */
 
-#include "relay/internal.h"
+#include "relay/state.h"
 
 struct batch {
     struct batch *next;        /* of the connection's spare ones */

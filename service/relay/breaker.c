@@ -8,7 +8,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "relay/connect.h"
-#include "relay/internal.h"
+#include "relay/state.h"
 #include "smtp/diagnosis.h"
 
 enum {

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "relay/batch.h"
 #include "relay/bearer.h"
-#include "relay/internal.h"
+#include "relay/state.h"
 
 enum { OPENING_MAX = 8 * 1024 };
 

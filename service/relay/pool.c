@@ -1,4 +1,4 @@
-#include "relay/internal.h"
+#include "relay/state.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/connect.h"
-#include "relay/internal.h"
+#include "relay/state.h"
 
 static struct metric *outcome_counter(const char *relay, const char *outcome)
 {

@@ -18,8 +18,8 @@
 #include "queue/queue.h"
 #include "relay/rate.h"
 #include "relay/transcript.h"
-#include "relay/verify.h"
 #include "relay/worker.h"
+#include "verify/verify.h"
 
 struct relay;
 

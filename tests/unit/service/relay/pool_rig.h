@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-#include "relay/internal.h"
+#include "relay/state.h"
 #include "tests/unit/service/queue/rig.h"
 
 enum { POOL_RIG_WORKERS = 2 };

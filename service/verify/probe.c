@@ -1,4 +1,4 @@
-#include "relay/walk.h"
+#include "verify/probe.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 /*
  * Verifications on a loop that a small server shares: what they say, and how they end when they are

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "relay/internal.h"
+#include "relay/state.h"
 
 struct inspection {
     struct worker_job job;

@@ -1,5 +1,5 @@
-#ifndef POSTERN_RELAY_VERIFY_H
-#define POSTERN_RELAY_VERIFY_H
+#ifndef POSTERN_VERIFY_VERIFY_H
+#define POSTERN_VERIFY_VERIFY_H
 
 /*
  * One connection to a relay, walked step by step: dns, tcp, (proxy), greeting, ehlo, (starttls,

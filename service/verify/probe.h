@@ -1,5 +1,5 @@
-#ifndef POSTERN_RELAY_WALK_H
-#define POSTERN_RELAY_WALK_H
+#ifndef POSTERN_VERIFY_PROBE_H
+#define POSTERN_VERIFY_PROBE_H
 
 /*
  * One session of a verification: to the end of the login, or to where it would begin, and QUIT. It
@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 #include "relay/bearer.h"
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 struct walk_limits { /* milliseconds; the relay's own timeouts count where they are shorter */
     int64_t connect, step, all;

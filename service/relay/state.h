@@ -1,5 +1,5 @@
-#ifndef POSTERN_RELAY_INTERNAL_H
-#define POSTERN_RELAY_INTERNAL_H
+#ifndef POSTERN_RELAY_STATE_H
+#define POSTERN_RELAY_STATE_H
 
 /*
  * The inside of a relay, shared by its files alone:

@@ -1,4 +1,4 @@
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "config/secret.h"
 #include "relay/connect.h"
 #include "relay/secret.h"
-#include "relay/walk.h"
+#include "verify/probe.h"
 
 /*
  * First one walk as configured. When that fails, what may mend it is tried by further, shorter
