@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "relay/attribution.h"
 #include "relay/outcome.h"
+#include "relay/pool.h"
 
 enum { SAID_MAX = 16 * 1024 };
 

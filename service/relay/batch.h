@@ -7,6 +7,7 @@
  */
 
 #include "relay/state.h"
+#include "smtp/reaction.h"
 
 struct batch {
     struct batch *next;        /* of the connection's spare ones */

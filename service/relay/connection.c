@@ -1,3 +1,6 @@
+#include "relay/connection.h"
+
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -5,7 +8,8 @@
 #include "base/clock.h"
 #include "relay/batch.h"
 #include "relay/bearer.h"
-#include "relay/state.h"
+#include "relay/breaker.h"
+#include "relay/pool.h"
 
 enum { OPENING_MAX = 8 * 1024 };
 

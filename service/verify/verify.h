@@ -2,7 +2,7 @@
 #define POSTERN_VERIFY_VERIFY_H
 
 /*
- * One connection to a relay, walked step by step: dns, tcp, (proxy), greeting, ehlo, (starttls,
+ * One connection to a relay, probed step by step: dns, tcp, (proxy), greeting, ehlo, (starttls,
  * tls, ehlo), auth; each with its time. When a step fails, the cause is made certain by trying:
  * the other TLS mode on that port, then the ports relays listen on (465, 587, 2525, 2465, 2587). A
  * hint that names a setting is given as proved only if it worked. It takes seconds, never the
@@ -14,6 +14,7 @@
 
 #include "config/config.h"
 #include "oauth/cache.h"
+#include "relay/connect.h"
 #include "smtp/diagnosis.h"
 #include "smtp/extensions.h"
 #include "smtp/session.h"
@@ -44,18 +45,10 @@ struct verify_report {
 
 struct verify;
 
-/* What a verify in a gateway takes of its relay, in place of reading files on a loop. */
-struct verify_files {
-    struct reloader
-        *reloader; /* asked to look first, so that what was just mended counts; or NULL */
-    struct transport_tls *tls; /* NULL: its files cannot be read */
-    struct reload *password;   /* struct secret; NULL: as the settings have it */
-};
-
 struct verify_options {
-    const struct verify_files *files; /* borrowed until it is done; NULL: they are read here, by
+    const struct relay_files *files; /* borrowed until it is done; NULL: they are read here, by
                                          whoever calls, who may wait */
-    struct oauth_cache *tokens;       /* whom to ask for one, attached to a loop; NULL: nobody */
+    struct oauth_cache *tokens;      /* whom to ask for one, attached to a loop; NULL: nobody */
     bool no_login; /* stop before AUTH, and see only whether there could be one: a wrong password is
                       not tried again */
     struct error known; /* with that: how AUTH went before, which is what is wrong if all else is

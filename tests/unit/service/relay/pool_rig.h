@@ -8,6 +8,8 @@
 
 #include <stdatomic.h>
 
+#include "relay/pool.h"
+#include "relay/relay.h"
 #include "relay/state.h"
 #include "tests/unit/service/queue/rig.h"
 

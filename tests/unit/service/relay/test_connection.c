@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "pool_rig.h"
+#include "relay/slot.h"
 
 /*
  * Connections to a small server on the test's own loop, which is the slot's too: when a slot is
