@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "queue/delivery.h"
-#include "smtp/dialogue.h"
+#include "smtp/envelope.h"
 #include "smtp/reaction.h"
 
 struct outcome {

@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "smtp/connector.h"
 #include "smtp/proxy.h"
-#include "smtp/session.h"
 
 enum { LAST_LOOK_MS = 1 };
 

@@ -9,10 +9,10 @@
 #include <uv.h>
 
 #include "base/error.h"
-#include "smtp/dialogue.h"
+#include "smtp/settings.h"
+#include "smtp/step.h"
 #include "smtp/transport.h"
 
-struct session_settings; /* session.h */
 struct connect_path;
 
 /* Called on the loop's thread, and never before connect_path_start() has returned. */

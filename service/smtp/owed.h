@@ -13,6 +13,7 @@
 
 #include "smtp/transaction.h"
 
+struct smtp_dialogue;
 struct smtp_owed;
 
 /* One kind of command. It is written when its turn comes, not when it is asked for: what has not

@@ -9,8 +9,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/cleanup.h"
 #include "smtp/content.h"
-#include "smtp/dialogue.h"
+#include "smtp/envelope.h"
+#include "smtp/extensions.h"
 
 struct smtp_tx {
     struct smtp_tx *next; /* under way, or its result waiting: in the order they began */

@@ -9,7 +9,8 @@
 #include <sys/socket.h>
 
 #include "relay/bearer.h"
-#include "verify/verify.h"
+#include "relay/connect.h"
+#include "verify/report.h"
 
 struct probe_limits { /* milliseconds; the relay's own timeouts count where they are shorter */
     int64_t connect, step, all;
