@@ -11,6 +11,7 @@
 #include "smtp/addresses.h"
 #include "smtp/connect_path.h"
 #include "smtp/connector.h"
+#include "smtp/dialogue.h"
 #include "smtp/login.h"
 #include "smtp/offload.h"
 
