@@ -23,7 +23,8 @@ struct offload {
     void *owner;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `waiting` and `ended` */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `waiting` and `ended`;
+nothing is taken under it */
 static atomic_uint n_under_way;                          /* threads */
 
 static void *run_task(void *arg)
