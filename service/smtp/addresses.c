@@ -115,7 +115,7 @@ static const struct addrinfo *next_of(const struct addresses *addresses,
                                       const struct addrinfo *from, int family, bool of_family,
                                       int64_t now_ms)
 {
-    assert(lock_held_by_me(&addresses->lock));
+    assert(addresses == NULL || lock_held_by_me(&addresses->lock));
     while (from != NULL && ((from->ai_family == family) != of_family ||
                             (addresses != NULL && is_bad(addresses, from->ai_addr, now_ms))))
         from = from->ai_next;
@@ -126,7 +126,7 @@ static const struct addrinfo *next_of(const struct addresses *addresses,
 static size_t interleave(const struct addresses *addresses, const struct addrinfo *list,
                          int64_t now_ms, const struct addrinfo **sorted_out, size_t size)
 {
-    assert(lock_held_by_me(&addresses->lock));
+    assert(addresses == NULL || lock_held_by_me(&addresses->lock));
     const struct addrinfo *at[2] = {list, list}; /* of the first's family, of others */
     size_t n = 0;
     for (unsigned turn = 0; n < size && (at[0] != NULL || at[1] != NULL); turn++) {
