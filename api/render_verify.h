@@ -4,7 +4,7 @@
 /* What a verification found, as the API and `postern verify --json` show it. */
 
 #include "base/json_write.h"
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 /* Of an object that is open: "step", "code", "detail", "hint", "proved". */
 void render_trouble(struct json_writer *w, const struct error *error, const char *hint,

@@ -21,7 +21,7 @@
 #include "oauth/login/upload.h"
 #include "oauth/tokens/cache.h"
 #include "oauth/vault/configured.h"
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 /*
  * `postern login`: the refresh token is stored before anything else is said, then what was done and

@@ -8,7 +8,7 @@
 #include "base/thread.h"
 #include "base/wipe.h"
 #include "cli/commands.h"
-#include "smtp/errand.h"
+#include "smtp/offload.h"
 
 static const struct {
     const char *name, *help;
@@ -18,7 +18,7 @@ static const struct {
     {"serve", "run the gateway in the foreground", cli_serve, cli_serve_usage},
     {"check", "validate the configuration and print what was understood", cli_check,
      cli_check_usage},
-    {"verify", "walk one connection to a relay, and say what would mend it", cli_verify,
+    {"verify", "probe a relay step by step, and say what would mend it", cli_verify,
      cli_verify_usage},
     {"send", "send one message and print the relay's reply", cli_send, cli_send_usage},
     {"login", "obtain an OAuth2 refresh token, with a person's help, and store it", cli_login,
@@ -98,7 +98,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     int status = commands[i].run(argc - 1, argv + 1);
-    if (errands_under_way() || threads_left()) {
+    if (offloads_running() || threads_left()) {
         fflush(NULL);
         _exit(status);
     }

@@ -12,7 +12,7 @@
 #include "cli/load.h"
 #include "oauth/vault/configured.h"
 #include "relay/connect.h"
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 /* `postern verify`: one connection to a relay, step by step, and what would mend it. */
 

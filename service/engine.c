@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "oauth/vault/configured.h"
+#include "verify/relay_verify.h"
 
 enum { WORKERS_MAX = 4, SANDBOX_MESSAGES_MAX = 1000, SANDBOX_BYTES_MAX = 64 << 20 };
 
@@ -135,7 +136,8 @@ int engine_start(const struct config *config, struct engine *engine, struct erro
         workers_start(worker_count(), &engine->workers, err) < 0 ||
         reloader_start(&engine->reloader, err) < 0 || start_tokens(engine, err) < 0 ||
         relays_new(config, engine->sandbox != NULL ? &engine->sandbox_relay : NULL, engine->queue,
-                   engine->workers, engine->tokens, engine->reloader, &engine->relays, err) < 0 ||
+                   engine->workers, engine->tokens, engine->reloader, &verify_explainer,
+                   &engine->relays, err) < 0 ||
         queue_start(engine->queue, err) < 0) {
         engine_stop(engine);
         return -1;

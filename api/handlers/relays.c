@@ -5,6 +5,7 @@
 #include "api/problem.h"
 #include "api/render_relay.h"
 #include "api/render_verify.h"
+#include "verify/relay_verify.h"
 
 /* NULL after a 404. */
 static struct relay *find(struct api_request *request)
@@ -84,10 +85,9 @@ static void on_verified(void *arg, const struct verify_report *report)
 
 void relays_verify(struct api_request *request)
 {
-    static const struct verify_options options = {.no_login = false};
     struct error err;
     struct relay *relay = find(request);
-    if (relay != NULL && relay_verify(relay, &options, on_verified, request, &err) < 0)
+    if (relay != NULL && relay_verify(relay, on_verified, request, &err) < 0)
         problem_respond_error(request, &err);
 }
 

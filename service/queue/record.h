@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/id.h"
+#include "message/reply.h"
 
 /* As they are stored: those that are open come before those that are final, so that the store asks
  * for them by one comparison. */
@@ -25,13 +26,6 @@ enum recipient_status {
 
 const char *recipient_status_word(enum recipient_status status);
 bool recipient_status_is_final(enum recipient_status status); /* sent, failed, canceled */
-
-/* A relay's reply as it is kept and shown; `code` 0: there was none. */
-struct reply_record {
-    int code;
-    char enhanced[12]; /* "5.1.1", or "" */
-    char text[256];    /* lines joined by a space, control characters made harmless */
-};
 
 struct recipient_record {
     const char *address;

@@ -2,7 +2,7 @@
 #define POSTERN_RELAY_BEARER_H
 
 /*
- * A session's way to its bearer token: it asks the cache, which may have to ask an endpoint on
+ * How a session gets its bearer token: it asks the cache, which may have to ask an endpoint on
  * another thread, and hands the answer to the session on its own loop. A token that the relay
  * refuses is given up and replaced, once.
  */

@@ -10,6 +10,13 @@
 #include "smtp/diagnosis.h"
 #include "smtp/session.h"
 
+/* What of a relay stands in files, read already: a loop has no time to read them. */
+struct relay_files {
+    struct reloader *reloader; /* looks at them; NULL: nobody does */
+    struct transport_tls *tls; /* NULL: its files cannot be read */
+    struct reload *password;   /* a struct secret; NULL: as the settings have it */
+};
+
 /* Borrows all strings of `relay`. `tls_context` and `addresses` are the caller's to add. */
 void connect_settings(const struct config_relay *relay, struct session_settings *settings_out);
 /* The TLS context that fits; `*tls_out` is NULL for tls: none. `reloader` looks at its files (NULL:
@@ -18,7 +25,7 @@ void connect_settings(const struct config_relay *relay, struct session_settings 
 int connect_tls_new(const struct config_relay *relay, struct reloader *reloader,
                     struct transport_tls *like, struct transport_tls **tls_out, struct error *err);
 
-/* What a diagnosis of this relay's troubles needs to know of it; strings are borrowed. */
+/* What a diagnosis of this relay's failures needs to know of it; strings are borrowed. */
 void connect_diagnosis(const struct config_relay *relay, struct diagnosis_context *context_out);
 const char *connect_tls_word(enum config_tls tls); /* as the settings spell it */
 

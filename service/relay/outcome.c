@@ -38,7 +38,7 @@ struct outcome outcome_of(const struct smtp_recipient_result *recipient,
     return (struct outcome){of_refusal(recipient, reaction, shrinks), reaction};
 }
 
-struct outcome outcome_blamed(const struct outcome *outcome)
+struct outcome outcome_attributed(const struct outcome *outcome)
 {
     static const struct reaction none = {REACTION_NONE};
     return outcome->verdict == DELIVERY_UNTRIED ? (struct outcome){DELIVERY_DEFERRED, &none}

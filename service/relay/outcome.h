@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "queue/delivery.h"
-#include "smtp/dialogue.h"
+#include "smtp/envelope.h"
 #include "smtp/reaction.h"
 
 struct outcome {
@@ -24,8 +24,9 @@ struct outcome {
 struct outcome outcome_of(const struct smtp_recipient_result *recipient,
                           const struct smtp_result *result, bool shrinks);
 
-/* The same, where what the relay said of itself, or did, counts as said of the message (blame.h).
+/* The same, where what the relay said of itself, or did, counts as said of the message
+ * (attribution.h).
  */
-struct outcome outcome_blamed(const struct outcome *outcome);
+struct outcome outcome_attributed(const struct outcome *outcome);
 
 #endif

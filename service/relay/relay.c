@@ -1,13 +1,17 @@
 #include "relay/relay.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/availability.h"
 #include "relay/connect.h"
 #include "relay/pool.h"
+#include "relay/slot.h"
+#include "relay/state.h"
 
 static struct metric *outcome_counter(const char *relay, const char *outcome)
 {
@@ -78,7 +82,7 @@ static void prepare_files(struct relay *relay)
     with_tls.tls = CONFIG_TLS_AUTO;
     if (relay->tls == NULL)
         connect_tls_new(&with_tls, relay->around.reloader, NULL, &relay->spare_tls, NULL);
-    relay->files = (struct verify_files){
+    relay->files = (struct relay_files){
         .reloader = relay->around.reloader,
         .tls = relay->tls != NULL ? relay->tls : relay->spare_tls,
         .password = relay->password,
@@ -107,20 +111,20 @@ static struct relay *allocate(const struct config_relay *settings,
                               const struct relay_surroundings *surroundings)
 {
     size_t n = workers_count(surroundings->workers);
-    struct relay *relay = calloc(1, sizeof(*relay) + n * sizeof(relay->berths[0]));
+    struct relay *relay = calloc(1, sizeof(*relay) + n * sizeof(relay->slots[0]));
     if (relay == NULL)
         return NULL;
-    pthread_mutex_init(&relay->lock, NULL);
+    lock_init(&relay->lock);
     ready_init(&relay->ready);
     relay->settings = settings;
     relay->around = *surroundings;
     relay->limit = relay->cap = (size_t)settings->connections.max;
     relay->was_available = true;
-    relay->n_berths = n;
+    relay->n_slots = n;
     for (size_t i = 0; i < n; i++) {
-        relay->berths[i].job.run = berth_tend;
-        relay->berths[i].relay = relay;
-        relay->berths[i].worker = i;
+        relay->slots[i].job.run = slot_tend;
+        relay->slots[i].relay = relay;
+        relay->slots[i].worker = i;
     }
     return relay;
 }
@@ -155,8 +159,8 @@ void relay_free(struct relay *relay)
     transport_tls_free(relay->tls);
     transport_tls_free(relay->spare_tls);
     addresses_free(relay->addresses);
-    free(relay->trouble.transcript);
-    pthread_mutex_destroy(&relay->lock);
+    bytes_unref(relay->transcript);
+    lock_clear(&relay->lock);
     free(relay);
 }
 
@@ -176,11 +180,11 @@ void relay_remember(struct relay *relay, int64_t n_messages, int64_t n_recipient
 
 void relay_push(struct relay *relay, struct delivery *list)
 {
-    pthread_mutex_lock(&relay->lock);
+    lock_take(&relay->lock);
     bool draining = relay->draining; /* since the queue looked */
     if (!draining)
         ready_append(&relay->ready, list);
-    pthread_mutex_unlock(&relay->lock);
+    lock_drop(&relay->lock);
     if (draining)
         pool_give_back(relay, list);
     else
@@ -189,26 +193,26 @@ void relay_push(struct relay *relay, struct delivery *list)
 
 struct delivery *relay_take_back(struct relay *relay)
 {
-    pthread_mutex_lock(&relay->lock);
+    lock_take(&relay->lock);
     struct delivery *all = ready_take_all(&relay->ready);
-    pthread_mutex_unlock(&relay->lock);
+    lock_drop(&relay->lock);
     return all;
 }
 
 bool relay_available(struct relay *relay)
 {
-    pthread_mutex_lock(&relay->lock);
-    bool available = pool_available(relay, clock_mono_ms());
-    pthread_mutex_unlock(&relay->lock);
+    lock_take(&relay->lock);
+    bool available = availability_good(relay, clock_mono_ms());
+    lock_drop(&relay->lock);
     return available;
 }
 
 void relay_want(struct relay *relay)
 {
-    pthread_mutex_lock(&relay->lock);
+    lock_take(&relay->lock);
     bool news = !relay->wanted;
     relay->wanted = true;
-    pthread_mutex_unlock(&relay->lock);
+    lock_drop(&relay->lock);
     if (news)
         pool_plan(relay);
 }
@@ -217,15 +221,15 @@ void relay_want(struct relay *relay)
 
 static void set_paused(struct relay *relay, bool paused)
 {
-    pthread_mutex_lock(&relay->lock);
+    lock_take(&relay->lock);
     relay->paused = paused;
     if (!paused) { /* whoever says resume has mended something */
         relay->entry.until_ms = relay->traffic.until_ms = 0;
         relay->cap = (size_t)relay->settings->connections.max;
     }
-    pthread_mutex_unlock(&relay->lock);
+    lock_drop(&relay->lock);
     log_info(paused ? "relay paused" : "relay resumed", LOG_STR("relay", relay->settings->name));
-    pool_tell_changes(relay);
+    availability_announce(relay);
     pool_plan(relay);
 }
 
@@ -239,66 +243,53 @@ void relay_resume(struct relay *relay)
     set_paused(relay, false);
 }
 
-static void tell_berths(struct relay *relay)
+static void tell_slots(struct relay *relay)
 {
-    for (size_t i = 0; i < relay->n_berths; i++)
-        workers_post(relay->around.workers, i, &relay->berths[i].job);
+    for (size_t i = 0; i < relay->n_slots; i++)
+        workers_post(relay->around.workers, i, &relay->slots[i].job);
 }
 
 void relay_drain(struct relay *relay)
 {
-    pthread_mutex_lock(&relay->lock);
+    lock_take(&relay->lock);
     relay->draining = true;
     struct delivery *left = ready_take_all(&relay->ready);
-    pthread_mutex_unlock(&relay->lock);
+    lock_drop(&relay->lock);
     pool_give_back(relay, left);
-    tell_berths(relay);
+    tell_slots(relay);
 }
 
 void relay_abort(struct relay *relay)
 {
-    pthread_mutex_lock(&relay->lock);
+    lock_take(&relay->lock);
     relay->aborting = true;
-    pthread_mutex_unlock(&relay->lock);
-    tell_berths(relay);
+    lock_drop(&relay->lock);
+    tell_slots(relay);
 }
 
 bool relay_at_rest(struct relay *relay)
 {
-    pthread_mutex_lock(&relay->lock);
-    bool at_rest = relay->n_connections == 0 && relay->n_inspections == 0;
-    pthread_mutex_unlock(&relay->lock);
+    lock_take(&relay->lock);
+    bool at_rest = relay->n_connections == 0 && relay->n_tasks == 0;
+    lock_drop(&relay->lock);
     return at_rest;
 }
 
 /* --- what is known of it ------------------------------------------------------------------ */
 
-/* Does it have to be left alone for a while? */
-static bool rests(const struct relay *relay, int64_t now_ms)
+const struct config_relay *relay_settings(const struct relay *relay)
 {
-    bool inside = relay->n_connections > relay->n_opening;
-    return !backoff_open(&relay->traffic, now_ms) ||
-           (!inside && !backoff_open(&relay->entry, now_ms));
+    return relay->settings;
 }
 
-static const char *state_word(const struct relay *relay, int64_t now_ms)
+const struct relay_files *relay_files(const struct relay *relay)
 {
-    if (relay->paused)
-        return "paused";
-    if (!relay->tried)
-        return "idle";
-    if (relay->down)
-        return "down";
-    return rests(relay, now_ms) ? "throttled" : "up";
+    return &relay->files;
 }
 
-static int64_t retry_in_ms(const struct relay *relay, int64_t now_ms)
+struct oauth_cache *relay_tokens(const struct relay *relay)
 {
-    int64_t until_ms = relay->traffic.until_ms;
-    bool inside = relay->n_connections > relay->n_opening;
-    if (!inside && relay->entry.until_ms > until_ms)
-        until_ms = relay->entry.until_ms;
-    return relay->paused || until_ms <= now_ms ? 0 : until_ms - now_ms;
+    return relay->around.tokens;
 }
 
 static void add_rates(struct relay_status *status, const char *of, const struct rate *rate,
@@ -309,35 +300,63 @@ static void add_rates(struct relay_status *status, const char *of, const struct 
             (struct relay_rate){of, rate_limit_at(rate, i), rate_used(rate, i, now_ms)};
 }
 
+static const char *state_word(const struct relay *relay, int64_t now_ms)
+{
+    assert(lock_held_by_me(&relay->lock));
+    bool inside = relay->n_connections > relay->n_opening;
+    if (relay->paused)
+        return "paused";
+    if (!relay->tried)
+        return "idle";
+    if (relay->down)
+        return "down";
+    /* Does it have to be left alone for a while? */
+    bool rests =
+        !backoff_open(&relay->traffic, now_ms) || (!inside && !backoff_open(&relay->entry, now_ms));
+    return rests ? "throttled" : "up";
+}
+
+static int64_t retry_in_ms(const struct relay *relay, int64_t now_ms)
+{
+    assert(lock_held_by_me(&relay->lock));
+    int64_t until_ms = relay->traffic.until_ms;
+    bool inside = relay->n_connections > relay->n_opening;
+    if (!inside && relay->entry.until_ms > until_ms)
+        until_ms = relay->entry.until_ms;
+    return relay->paused || until_ms <= now_ms ? 0 : until_ms - now_ms;
+}
+
 void relay_status(struct relay *relay, struct relay_status *status_out)
 {
     const struct config_relay *settings = relay->settings;
     int64_t now_ms = clock_mono_ms();
-    pthread_mutex_lock(&relay->lock);
+    struct relay_failure failure;
     *status_out = (struct relay_status){
         .name = settings->name,
         .host = settings->host,
         .service = settings->service,
         .port = settings->port,
         .tls = settings->tls,
-        .state = state_word(relay, now_ms),
-        .n_connections = relay->n_connections,
-        .n_opening = relay->n_opening,
-        .n_idle = relay->n_idle,
         .n_max = (size_t)settings->connections.max,
-        .n_cap = relay->cap,
-        .n_ready = relay->ready.n,
-        .retry_in_ms = retry_in_ms(relay, now_ms),
-        .last_error = relay->trouble.error,
-        .hint_proved = relay->trouble.hint_proved,
-        .last_error_ms = relay->trouble.at_ms,
+        .has_oauth = relay->around.tokens != NULL && settings->auth.oauth != NULL,
     };
-    if (relay->trouble.error.code != ERR_NONE)
-        snprintf(status_out->hint, sizeof(status_out->hint), "%s", relay->trouble.hint);
-    status_out->has_oauth = relay->around.tokens != NULL && settings->auth.oauth != NULL;
+    lock_take(&relay->lock);
+    status_out->state = state_word(relay, now_ms);
+    status_out->n_connections = relay->n_connections;
+    status_out->n_opening = relay->n_opening;
+    status_out->n_idle = relay->n_idle;
+    status_out->n_cap = relay->cap;
+    status_out->n_ready = relay->ready.n;
+    status_out->retry_in_ms = retry_in_ms(relay, now_ms);
     add_rates(status_out, "messages", relay->messages, now_ms);
     add_rates(status_out, "recipients", relay->recipients, now_ms);
-    pthread_mutex_unlock(&relay->lock);
+    failure = relay->failure;
+    lock_drop(&relay->lock);
+    status_out->last_error = failure.error;
+    status_out->last_error_ms = failure.at_ms;
+    status_out->hint_proved = failure.hint_proved;
+    if (failure.error.code != ERR_NONE)
+        snprintf(status_out->hint, sizeof(status_out->hint), "%s", failure.hint);
     if (status_out->has_oauth)
         oauth_cache_status(relay->around.tokens, (size_t)settings->auth.oauth_index,
                            &status_out->oauth);
@@ -345,8 +364,10 @@ void relay_status(struct relay *relay, struct relay_status *status_out)
 
 char *relay_transcript(struct relay *relay)
 {
-    pthread_mutex_lock(&relay->lock);
-    char *copy = relay->trouble.transcript != NULL ? strdup(relay->trouble.transcript) : NULL;
-    pthread_mutex_unlock(&relay->lock);
+    lock_take(&relay->lock);
+    struct bytes *transcript = relay->transcript != NULL ? bytes_ref(relay->transcript) : NULL;
+    lock_drop(&relay->lock);
+    char *copy = transcript != NULL ? strndup(transcript->data, transcript->len) : NULL;
+    bytes_unref(transcript);
     return copy;
 }

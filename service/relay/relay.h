@@ -12,27 +12,15 @@
  * relay a message goes to is decided by relays.c.
  */
 
-#include "base/metric.h"
 #include "config/config.h"
 #include "oauth/tokens/cache.h"
-#include "queue/queue.h"
+#include "relay/connect.h"
 #include "relay/rate.h"
-#include "relay/transcript.h"
-#include "relay/verify.h"
-#include "relay/worker.h"
+#include "relay/surroundings.h"
+#include "relay/task.h"
+#include "smtp/diagnosis.h"
 
 struct relay;
-
-struct relay_surroundings { /* borrowed for the relay's life */
-    struct queue *queue;
-    struct workers *workers;
-    struct transcripts *transcripts; /* NULL: none are kept */
-    struct oauth_cache *tokens;      /* NULL: no relay needs any */
-    struct reloader *reloader;       /* who looks at files; NULL: they are read once */
-    /* It has become available, or is not any more. Called from workers, under no lock. */
-    void (*changed)(void *arg);
-    void *arg;
-};
 
 /* `settings` is borrowed for the relay's life. */
 int relay_new(const struct config_relay *settings, const struct relay_surroundings *surroundings,
@@ -60,18 +48,16 @@ void relay_drain(struct relay *relay);
 /* Close every connection now; what was under way is settled as lost or in doubt. The relay's part
  * of the workers' loops ends with it: workers_stop() may follow. */
 void relay_abort(struct relay *relay);
-bool relay_at_rest(struct relay *relay); /* no connection is left, no relay_verify() under way */
+bool relay_at_rest(struct relay *relay); /* no connection is left, no relay_task is under way */
 
 /* `n_messages` to `n_recipients` went through it in the hour that began at `hour_ms` (wall clock),
  * before this process began. */
 void relay_remember(struct relay *relay, int64_t n_messages, int64_t n_recipients, int64_t hour_ms);
 
-/* A verify on one of the workers' loops; `done` is called there, after relay_abort() soon and with
- * ERR_DRAINING in the report unless it has found out what it looked for. -1: ERR_DRAINING,
- * ERR_NOMEM. */
-int relay_verify(struct relay *relay, const struct verify_options *options,
-                 void (*done)(void *arg, const struct verify_report *report), void *arg,
-                 struct error *err);
+/* For a verify of it; borrowed for the relay's life. */
+const struct config_relay *relay_settings(const struct relay *relay);
+const struct relay_files *relay_files(const struct relay *relay);
+struct oauth_cache *relay_tokens(const struct relay *relay); /* NULL: it needs none */
 
 enum { RELAY_RATES_MAX = 8 };
 
@@ -91,9 +77,9 @@ struct relay_status {
     size_t n_ready;
     struct relay_rate rates[RELAY_RATES_MAX];
     size_t n_rates;
-    int64_t retry_in_ms;         /* until it is tried again; 0: now, or when somebody resumes it */
-    struct error last_error;     /* ERR_NONE: none since the last success; `where` is the step */
-    char hint[VERIFY_HINT_SIZE]; /* of it; "": none */
+    int64_t retry_in_ms;     /* until it is tried again; 0: now, or when somebody resumes it */
+    struct error last_error; /* ERR_NONE: none since the last success; `where` is the step */
+    char hint[DIAGNOSIS_HINT_SIZE]; /* of it; "": none */
     bool hint_proved;
     int64_t last_error_ms; /* wall clock */
     bool has_oauth;

@@ -173,7 +173,7 @@ static int add_relays(struct relays *relays, const struct config_relay *sandbox,
 
 int relays_new(const struct config *config, const struct config_relay *sandbox, struct queue *queue,
                struct workers *workers, struct oauth_cache *tokens, struct reloader *reloader,
-               struct relays **relays_out, struct error *err)
+               const struct explainer *explainer, struct relays **relays_out, struct error *err)
 {
     struct relays *relays =
         calloc(1, sizeof(*relays) + (config->n_relays + 1) * sizeof(relays->items[0]));
@@ -190,6 +190,7 @@ int relays_new(const struct config *config, const struct config_relay *sandbox, 
                                                     .transcripts = relays->transcripts,
                                                     .tokens = tokens,
                                                     .reloader = reloader,
+                                                    .explainer = explainer,
                                                     .changed = on_changed,
                                                     .arg = relays};
     if (rc == 0)

@@ -12,13 +12,13 @@
 struct relays;
 
 /*
- * `config`, `queue`, `tokens` (NULL: none are needed) and `reloader` are borrowed. `sandbox` is the
- * relay that stands for the receiver inside; NULL: none. It serves messages that name it, and all
- * mail if no relay is configured.
+ * `config`, `queue`, `tokens` (NULL: none are needed), `reloader` and `explainer` are borrowed.
+ * `sandbox` is the relay that stands for the receiver inside; NULL: none. It serves messages that
+ * name it, and all mail if no relay is configured.
  */
 int relays_new(const struct config *config, const struct config_relay *sandbox, struct queue *queue,
                struct workers *workers, struct oauth_cache *tokens, struct reloader *reloader,
-               struct relays **relays_out, struct error *err);
+               const struct explainer *explainer, struct relays **relays_out, struct error *err);
 /* Only when the workers have ended. */
 void relays_free(struct relays *relays);
 

@@ -7,13 +7,13 @@
 #include "base/arena.h"
 #include "message/address.h"
 
-struct way { /* a route, made ready */
-    const struct config_route *route;
+struct prepared_route { /* a route, made ready */
+    const struct config_route *settings;
     const char **tags; /* those of its match, written as JSON */
     struct route_choice choice;
 };
 
-struct bond { /* an API key that names a relay */
+struct key_relay { /* an API key that names a relay */
     const char *api_key;
     struct route_choice choice;
 };
@@ -22,9 +22,9 @@ struct routes {
     struct arena *arena; /* owns all, this struct too */
     const struct config *config;
     const uint16_t *each; /* 0, 1, 2, ...: all relays, and from any place that one alone */
-    struct way *ways;     /* one a route, in their order */
-    struct bond *bonds;
-    size_t n_bonds;
+    struct prepared_route *prepared; /* one a route, in their order */
+    struct key_relay *key_relays;
+    size_t n_key_relays;
     bool by_recipient;
 };
 
@@ -79,34 +79,36 @@ static int write_tags(struct routes *routes, const struct config_strings *tags,
     return written != NULL ? 0 : -1;
 }
 
-static int make_ways(struct routes *routes)
+static int prepare_routes(struct routes *routes)
 {
     const struct config *config = routes->config;
-    routes->ways = arena_alloc_array(routes->arena, config->n_routes + 1, sizeof(*routes->ways));
-    if (routes->ways == NULL)
+    routes->prepared =
+        arena_alloc_array(routes->arena, config->n_routes + 1, sizeof(*routes->prepared));
+    if (routes->prepared == NULL)
         return -1;
     for (size_t i = 0; i < config->n_routes; i++) {
-        struct way *way = &routes->ways[i];
-        way->route = &config->routes[i];
-        routes->by_recipient |= way->route->match.to.n_items > 0;
-        if (write_tags(routes, &way->route->match.tag, &way->tags) < 0 ||
-            name_relays(routes, &way->route->relays, &way->choice) < 0)
+        struct prepared_route *route = &routes->prepared[i];
+        route->settings = &config->routes[i];
+        routes->by_recipient |= route->settings->match.to.n_items > 0;
+        if (write_tags(routes, &route->settings->match.tag, &route->tags) < 0 ||
+            name_relays(routes, &route->settings->relays, &route->choice) < 0)
             return -1;
     }
     return 0;
 }
 
-static int make_bonds(struct routes *routes)
+static int prepare_key_relays(struct routes *routes)
 {
     const struct config *config = routes->config;
-    routes->bonds = arena_alloc_array(routes->arena, config->n_api_keys + 1, sizeof(struct bond));
-    if (routes->bonds == NULL)
+    routes->key_relays =
+        arena_alloc_array(routes->arena, config->n_api_keys + 1, sizeof(struct key_relay));
+    if (routes->key_relays == NULL)
         return -1;
     for (size_t i = 0; i < config->n_api_keys; i++) {
         const struct config_api_key *key = &config->api_keys[i];
         if (key->relay != NULL)
-            routes->bonds[routes->n_bonds++] =
-                (struct bond){key->name, relay_named(routes, key->relay)};
+            routes->key_relays[routes->n_key_relays++] =
+                (struct key_relay){key->name, relay_named(routes, key->relay)};
     }
     return 0;
 }
@@ -120,7 +122,7 @@ int routes_new(const struct config *config, struct routes **routes_out, struct e
     routes->arena = arena;
     routes->config = config;
     routes->each = count_up(arena, config->n_relays);
-    if (routes->each == NULL || make_ways(routes) < 0 || make_bonds(routes) < 0)
+    if (routes->each == NULL || prepare_routes(routes) < 0 || prepare_key_relays(routes) < 0)
         return error_set(err, ERR_NOMEM, "%zu routes", config->n_routes);
     TAKE(arena);
     *routes_out = routes;
@@ -173,11 +175,11 @@ static bool holds_tag(const char *tags, const char *written)
     return false;
 }
 
-static bool has_tag(const struct way *way, const char *tags)
+static bool has_tag(const struct prepared_route *route, const char *tags)
 {
-    size_t n = way->route->match.tag.n_items;
+    size_t n = route->settings->match.tag.n_items;
     for (size_t i = 0; i < n; i++)
-        if (holds_tag(tags, way->tags[i]))
+        if (holds_tag(tags, route->tags[i]))
             return true;
     return n == 0;
 }
@@ -195,11 +197,12 @@ static const char *priority_word(enum delivery_priority priority)
     return "";
 }
 
-static bool matches(const struct way *way, const struct delivery_wishes *wishes, const char *to)
+static bool matches(const struct prepared_route *prepared, const struct delivery_wishes *wishes,
+                    const char *to)
 {
-    const struct config_route *route = way->route;
+    const struct config_route *route = prepared->settings;
     return has_address(&route->match.from, wishes->from) && has_address(&route->match.to, to) &&
-           has_tag(way, wishes->tags) && has_word(&route->match.api_key, wishes->api_key) &&
+           has_tag(prepared, wishes->tags) && has_word(&route->match.api_key, wishes->api_key) &&
            has_word(&route->match.priority, priority_word(wishes->priority));
 }
 
@@ -213,9 +216,9 @@ void routes_choose(const struct routes *routes, const struct delivery *delivery,
 {
     const struct delivery_wishes *wishes = &delivery->wishes;
     *choice_out = (struct route_choice){routes->each, routes->config->n_relays};
-    for (size_t i = 0; i < routes->n_bonds; i++)
-        if (strcmp(routes->bonds[i].api_key, wishes->api_key) == 0) {
-            *choice_out = routes->bonds[i].choice;
+    for (size_t i = 0; i < routes->n_key_relays; i++)
+        if (strcmp(routes->key_relays[i].api_key, wishes->api_key) == 0) {
+            *choice_out = routes->key_relays[i].choice;
             return;
         }
     if (wishes->relay[0] != '\0') {
@@ -223,8 +226,8 @@ void routes_choose(const struct routes *routes, const struct delivery *delivery,
         return;
     }
     for (size_t i = 0; i < routes->config->n_routes; i++)
-        if (matches(&routes->ways[i], wishes, delivery->recipients[recipient].address)) {
-            *choice_out = routes->ways[i].choice;
+        if (matches(&routes->prepared[i], wishes, delivery->recipients[recipient].address)) {
+            *choice_out = routes->prepared[i].choice;
             return;
         }
 }

@@ -34,7 +34,7 @@ int routes_new(const struct config *config, struct routes **routes_out, struct e
 void routes_free(struct routes *routes); /* NULL is fine */
 DEFINE_CLEANUP(struct routes *, routes_free)
 
-/* Does a message's way depend on its recipients? If not, recipient 0 speaks for all. */
+/* Does a message's route depend on its recipients? If not, recipient 0 speaks for all. */
 bool routes_by_recipient(const struct routes *routes);
 void routes_choose(const struct routes *routes, const struct delivery *delivery, size_t recipient,
                    struct route_choice *choice_out);

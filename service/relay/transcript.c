@@ -1,10 +1,11 @@
 #include "relay/transcript.h"
 
-#include <pthread.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 
 enum {
     BUCKETS_MIN = 16,
@@ -29,8 +30,8 @@ struct kind {
 };
 
 struct transcripts {
-    pthread_mutex_t lock; /* guards all below */
-    size_t half;          /* most bytes of each kind */
+    struct lock lock; /* guards all below; nothing is taken under it */
+    size_t half;      /* most bytes of each kind */
     struct kind good, bad;
     size_t n_buckets; /* a power of two */
     struct transcript *buckets[];
@@ -54,12 +55,14 @@ static void free_transcript(struct transcript *t)
 
 static struct kind *kind_of(struct transcripts *ts, const struct transcript *t)
 {
+    assert(lock_held_by_me(&ts->lock));
     return t->good ? &ts->good : &ts->bad;
 }
 
 /* FNV-1a. Ids are ours, so nobody can aim at one bucket. */
 static struct transcript **bucket_of(struct transcripts *ts, const char *id)
 {
+    assert(lock_held_by_me(&ts->lock));
     uint64_t hash = 14695981039346656037u;
     for (; *id != '\0'; id++)
         hash = (hash ^ (unsigned char)*id) * 1099511628211u;
@@ -68,6 +71,7 @@ static struct transcript **bucket_of(struct transcripts *ts, const char *id)
 
 static struct transcript *look_up(struct transcripts *ts, const char *id)
 {
+    assert(lock_held_by_me(&ts->lock));
     struct transcript *t = *bucket_of(ts, id);
     while (t != NULL && strcmp(t->id, id) != 0)
         t = t->chained;
@@ -76,6 +80,7 @@ static struct transcript *look_up(struct transcripts *ts, const char *id)
 
 static void insert(struct transcripts *ts, struct transcript *t)
 {
+    assert(lock_held_by_me(&ts->lock));
     struct kind *kind = kind_of(ts, t);
     struct transcript **bucket = bucket_of(ts, t->id);
     t->chained = *bucket;
@@ -89,6 +94,7 @@ static void insert(struct transcripts *ts, struct transcript *t)
 
 static struct transcript *take_out(struct transcripts *ts, struct transcript *t)
 {
+    assert(lock_held_by_me(&ts->lock));
     struct kind *kind = kind_of(ts, t);
     struct transcript **link = bucket_of(ts, t->id);
     while (*link != t)
@@ -103,6 +109,7 @@ static struct transcript *take_out(struct transcripts *ts, struct transcript *t)
 /* Make room for `t` and put it in; returns those forgotten, chained. */
 static struct transcript *exchange(struct transcripts *ts, struct transcript *t)
 {
+    assert(lock_held_by_me(&ts->lock));
     struct kind *kind = kind_of(ts, t);
     struct transcript *forgotten = look_up(ts, t->id);
     if (forgotten != NULL)
@@ -131,7 +138,7 @@ struct transcripts *transcripts_new(size_t max_bytes)
     struct transcripts *ts = calloc(1, own);
     if (ts == NULL)
         return NULL;
-    pthread_mutex_init(&ts->lock, NULL);
+    lock_init(&ts->lock);
     ts->half = max_bytes > own ? (max_bytes - own) / 2 : 0;
     ts->n_buckets = n_buckets;
     return ts;
@@ -151,7 +158,7 @@ void transcripts_free(struct transcripts *ts)
         return;
     free_kind(&ts->good);
     free_kind(&ts->bad);
-    pthread_mutex_destroy(&ts->lock);
+    lock_clear(&ts->lock);
     free(ts);
 }
 
@@ -174,9 +181,9 @@ void transcripts_keep(struct transcripts *ts, const char id[ID_SIZE], const char
     struct transcript *t = make(id, relay, good, connection, text, len);
     if (t == NULL)
         return;
-    pthread_mutex_lock(&ts->lock);
+    lock_take(&ts->lock);
     struct transcript *forgotten = exchange(ts, t);
-    pthread_mutex_unlock(&ts->lock);
+    lock_drop(&ts->lock);
     for (struct transcript *next; forgotten != NULL; forgotten = next) {
         next = forgotten->chained;
         free_transcript(forgotten);
@@ -199,13 +206,13 @@ static char *whole_text(const struct transcript *t)
 char *transcripts_find(struct transcripts *ts, const char *id, const char **relay_out,
                        int64_t *at_ms_out)
 {
-    pthread_mutex_lock(&ts->lock);
+    lock_take(&ts->lock);
     const struct transcript *t = look_up(ts, id);
     char *text = t != NULL ? whole_text(t) : NULL;
     if (text != NULL) {
         *relay_out = t->relay;
         *at_ms_out = t->at_ms;
     }
-    pthread_mutex_unlock(&ts->lock);
+    lock_drop(&ts->lock);
     return text;
 }

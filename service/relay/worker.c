@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/lock.h"
 #include "base/thread.h"
 
 struct worker {
@@ -10,7 +11,8 @@ struct worker {
     uv_async_t wake;
     pthread_t thread;
     bool running;
-    pthread_mutex_t lock; /* guards the four below, and `posted` of the jobs */
+    struct lock lock; /* guards the three below, and `posted` and `next` of the jobs; nothing is
+                         taken under it */
     struct worker_job *first, **last;
     bool stop;
 };
@@ -24,7 +26,7 @@ struct workers {
 static size_t take_jobs(struct worker *worker, struct worker_job **jobs, size_t size, bool *stop)
 {
     size_t n = 0;
-    pthread_mutex_lock(&worker->lock);
+    lock_take(&worker->lock);
     while (worker->first != NULL && n < size) {
         jobs[n] = worker->first;
         worker->first = jobs[n]->next;
@@ -33,7 +35,7 @@ static size_t take_jobs(struct worker *worker, struct worker_job **jobs, size_t 
     if (worker->first == NULL)
         worker->last = &worker->first;
     *stop = worker->stop;
-    pthread_mutex_unlock(&worker->lock);
+    lock_drop(&worker->lock);
     return n;
 }
 
@@ -60,7 +62,7 @@ static void *run_loop(void *arg)
 
 static int worker_start(struct worker *worker, struct error *err)
 {
-    pthread_mutex_init(&worker->lock, NULL);
+    lock_init(&worker->lock);
     worker->last = &worker->first;
     int rc = uv_loop_init(&worker->loop);
     if (rc < 0)
@@ -102,7 +104,7 @@ size_t workers_count(const struct workers *workers)
 void workers_post(struct workers *workers, size_t index, struct worker_job *job)
 {
     struct worker *worker = &workers->items[index];
-    pthread_mutex_lock(&worker->lock);
+    lock_take(&worker->lock);
     bool wake = !job->posted;
     if (wake) {
         job->posted = true;
@@ -110,7 +112,7 @@ void workers_post(struct workers *workers, size_t index, struct worker_job *job)
         *worker->last = job;
         worker->last = &job->next;
     }
-    pthread_mutex_unlock(&worker->lock);
+    lock_drop(&worker->lock);
     if (wake)
         uv_async_send(&worker->wake);
 }
@@ -121,15 +123,15 @@ void workers_stop(struct workers *workers)
         return;
     for (size_t i = 0; i < workers->n; i++) {
         struct worker *worker = &workers->items[i];
-        pthread_mutex_lock(&worker->lock);
+        lock_take(&worker->lock);
         worker->stop = true;
-        pthread_mutex_unlock(&worker->lock);
+        lock_drop(&worker->lock);
         uv_async_send(&worker->wake);
     }
     for (size_t i = 0; i < workers->n; i++) {
         pthread_join(workers->items[i].thread, NULL);
         uv_loop_close(&workers->items[i].loop);
-        pthread_mutex_destroy(&workers->items[i].lock);
+        lock_clear(&workers->items[i].lock);
     }
     free(workers);
 }

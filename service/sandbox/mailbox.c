@@ -1,18 +1,19 @@
 #include "sandbox/mailbox.h"
 
-#include <pthread.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 
 struct mailbox {
     size_t max_messages;
     uint64_t max_bytes;
-    pthread_mutex_t lock; /* guards all below */
-    struct mail **ring;   /* of max_messages; owned references */
-    size_t first, n;      /* the oldest is at `first` */
-    uint64_t bytes;       /* of contents and addresses */
+    struct lock lock;   /* guards all below; nothing is taken under it */
+    struct mail **ring; /* of max_messages; owned references */
+    size_t first, n;    /* the oldest is at `first` */
+    uint64_t bytes;     /* of contents and addresses */
 };
 
 static void mail_ref(struct mail *mail)
@@ -59,7 +60,7 @@ struct mailbox *mailbox_new(size_t max_messages, uint64_t max_bytes)
         free(mailbox);
         return NULL;
     }
-    pthread_mutex_init(&mailbox->lock, NULL);
+    lock_init(&mailbox->lock);
     return mailbox;
 }
 
@@ -68,7 +69,7 @@ void mailbox_free(struct mailbox *mailbox)
     if (mailbox == NULL)
         return;
     mailbox_clear(mailbox);
-    pthread_mutex_destroy(&mailbox->lock);
+    lock_clear(&mailbox->lock);
     free(mailbox->ring);
     free(mailbox);
 }
@@ -76,6 +77,7 @@ void mailbox_free(struct mailbox *mailbox)
 /* With the lock held; the caller unrefs what it returns. */
 static struct mail *take_oldest(struct mailbox *mailbox)
 {
+    assert(lock_held_by_me(&mailbox->lock));
     struct mail *mail = mailbox->ring[mailbox->first];
     mailbox->first = (mailbox->first + 1) % mailbox->max_messages;
     mailbox->n--;
@@ -86,6 +88,7 @@ static struct mail *take_oldest(struct mailbox *mailbox)
 /* With the lock held. */
 static struct mail *newest(const struct mailbox *mailbox, size_t i)
 {
+    assert(lock_held_by_me(&mailbox->lock));
     return mailbox->ring[(mailbox->first + mailbox->n - 1 - i) % mailbox->max_messages];
 }
 
@@ -95,49 +98,49 @@ int mailbox_put(struct mailbox *mailbox, const char *from, const char *const *to
     struct mail *mail = mail_new(from, to, n_to, content);
     if (mail == NULL)
         return -1;
-    pthread_mutex_lock(&mailbox->lock);
+    lock_take(&mailbox->lock);
     while (mailbox->n > 0 && (mailbox->n == mailbox->max_messages ||
                               mailbox->bytes + content->len > mailbox->max_bytes))
         mail_unref(take_oldest(mailbox));
     mailbox->ring[(mailbox->first + mailbox->n) % mailbox->max_messages] = mail;
     mailbox->n++;
     mailbox->bytes += content->len;
-    pthread_mutex_unlock(&mailbox->lock);
+    lock_drop(&mailbox->lock);
     return 0;
 }
 
 struct mail *mailbox_find(struct mailbox *mailbox, const char *id)
 {
     struct mail *found = NULL;
-    pthread_mutex_lock(&mailbox->lock);
+    lock_take(&mailbox->lock);
     for (size_t i = 0; i < mailbox->n && found == NULL; i++)
         if (strcmp(newest(mailbox, i)->id, id) == 0)
             found = newest(mailbox, i);
     if (found != NULL)
         mail_ref(found);
-    pthread_mutex_unlock(&mailbox->lock);
+    lock_drop(&mailbox->lock);
     return found;
 }
 
 struct mail **mailbox_all(struct mailbox *mailbox, size_t *n_out)
 {
-    pthread_mutex_lock(&mailbox->lock);
+    lock_take(&mailbox->lock);
     struct mail **all = calloc(mailbox->n + 1, sizeof(struct mail *));
     for (size_t i = 0; all != NULL && i < mailbox->n; i++) {
         all[i] = newest(mailbox, i);
         mail_ref(all[i]);
     }
     *n_out = mailbox->n;
-    pthread_mutex_unlock(&mailbox->lock);
+    lock_drop(&mailbox->lock);
     return all;
 }
 
 size_t mailbox_clear(struct mailbox *mailbox)
 {
-    pthread_mutex_lock(&mailbox->lock);
+    lock_take(&mailbox->lock);
     size_t n = mailbox->n;
     while (mailbox->n > 0)
         mail_unref(take_oldest(mailbox));
-    pthread_mutex_unlock(&mailbox->lock);
+    lock_drop(&mailbox->lock);
     return n;
 }

@@ -1,9 +1,11 @@
 #include "smtp/addresses.h"
 
+#include <assert.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/lock.h"
 
 /* Of these the oldest goes first: a host with more addresses than that has enough good ones. */
 enum { BAD_MAX = 32 };
@@ -15,7 +17,7 @@ struct bad_address {
 };
 
 struct addresses {
-    pthread_mutex_t lock; /* guards what follows */
+    struct lock lock; /* guards what follows; nothing is taken under it */
     struct bad_address bad[BAD_MAX];
     size_t n_bad; /* in the order they failed */
 };
@@ -24,7 +26,7 @@ struct addresses *addresses_new(void)
 {
     struct addresses *addresses = calloc(1, sizeof(*addresses));
     if (addresses != NULL)
-        pthread_mutex_init(&addresses->lock, NULL);
+        lock_init(&addresses->lock);
     return addresses;
 }
 
@@ -32,7 +34,7 @@ void addresses_free(struct addresses *addresses)
 {
     if (addresses == NULL)
         return;
-    pthread_mutex_destroy(&addresses->lock);
+    lock_clear(&addresses->lock);
     free(addresses);
 }
 
@@ -57,9 +59,10 @@ bool addresses_equal(const struct sockaddr *a, const struct sockaddr *b)
     return keys_equal(&left, &right);
 }
 
-/* The three below are called under the lock. */
+/* All that is static below needs the lock. */
 static size_t find(const struct addresses *addresses, const struct sockaddr *address)
 {
+    assert(lock_held_by_me(&addresses->lock));
     struct bad_address key = key_of(address);
     size_t i = 0;
     while (i < addresses->n_bad && !keys_equal(&addresses->bad[i], &key))
@@ -69,6 +72,7 @@ static size_t find(const struct addresses *addresses, const struct sockaddr *add
 
 static void forget(struct addresses *addresses, size_t i)
 {
+    assert(lock_held_by_me(&addresses->lock));
     addresses->n_bad--;
     memmove(&addresses->bad[i], &addresses->bad[i + 1],
             (addresses->n_bad - i) * sizeof(addresses->bad[0]));
@@ -77,13 +81,14 @@ static void forget(struct addresses *addresses, size_t i)
 static bool is_bad(const struct addresses *addresses, const struct sockaddr *address,
                    int64_t now_ms)
 {
+    assert(lock_held_by_me(&addresses->lock));
     size_t i = find(addresses, address);
     return i < addresses->n_bad && now_ms - addresses->bad[i].since_ms < ADDRESSES_BAD_MS;
 }
 
 void addresses_failed(struct addresses *addresses, const struct sockaddr *address, int64_t now_ms)
 {
-    pthread_mutex_lock(&addresses->lock);
+    lock_take(&addresses->lock);
     size_t i = find(addresses, address);
     if (i < addresses->n_bad)
         forget(addresses, i);
@@ -92,16 +97,16 @@ void addresses_failed(struct addresses *addresses, const struct sockaddr *addres
     struct bad_address *bad = &addresses->bad[addresses->n_bad++];
     *bad = key_of(address);
     bad->since_ms = now_ms;
-    pthread_mutex_unlock(&addresses->lock);
+    lock_drop(&addresses->lock);
 }
 
 void addresses_worked(struct addresses *addresses, const struct sockaddr *address)
 {
-    pthread_mutex_lock(&addresses->lock);
+    lock_take(&addresses->lock);
     size_t i = find(addresses, address);
     if (i < addresses->n_bad)
         forget(addresses, i);
-    pthread_mutex_unlock(&addresses->lock);
+    lock_drop(&addresses->lock);
 }
 
 /* The next of the list from `from` on that is good, and of the one family or of any other; under
@@ -110,6 +115,7 @@ static const struct addrinfo *next_of(const struct addresses *addresses,
                                       const struct addrinfo *from, int family, bool of_family,
                                       int64_t now_ms)
 {
+    assert(addresses == NULL || lock_held_by_me(&addresses->lock));
     while (from != NULL && ((from->ai_family == family) != of_family ||
                             (addresses != NULL && is_bad(addresses, from->ai_addr, now_ms))))
         from = from->ai_next;
@@ -120,6 +126,7 @@ static const struct addrinfo *next_of(const struct addresses *addresses,
 static size_t interleave(const struct addresses *addresses, const struct addrinfo *list,
                          int64_t now_ms, const struct addrinfo **sorted_out, size_t size)
 {
+    assert(addresses == NULL || lock_held_by_me(&addresses->lock));
     const struct addrinfo *at[2] = {list, list}; /* of the first's family, of others */
     size_t n = 0;
     for (unsigned turn = 0; n < size && (at[0] != NULL || at[1] != NULL); turn++) {
@@ -137,6 +144,7 @@ static size_t interleave(const struct addresses *addresses, const struct addrinf
 static size_t append_bad(const struct addresses *addresses, const struct addrinfo *list,
                          int64_t now_ms, const struct addrinfo **sorted_out, size_t size)
 {
+    assert(lock_held_by_me(&addresses->lock));
     size_t n = 0;
     for (size_t i = 0; i < addresses->n_bad; i++)
         for (const struct addrinfo *one = list; one != NULL && n < size; one = one->ai_next)
@@ -149,11 +157,11 @@ size_t addresses_sort(struct addresses *addresses, const struct addrinfo *list, 
                       const struct addrinfo **sorted_out, size_t size)
 {
     if (addresses != NULL)
-        pthread_mutex_lock(&addresses->lock);
+        lock_take(&addresses->lock);
     size_t n = interleave(addresses, list, now_ms, sorted_out, size);
     if (addresses != NULL) {
         n += append_bad(addresses, list, now_ms, sorted_out + n, size - n);
-        pthread_mutex_unlock(&addresses->lock);
+        lock_drop(&addresses->lock);
     }
     return n;
 }

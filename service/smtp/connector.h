@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "smtp/addresses.h"
-#include "smtp/dialogue.h"
+#include "smtp/step.h"
 #include "smtp/transport.h"
 
 struct connector_settings { /* borrowed until the connector is gone */

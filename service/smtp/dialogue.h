@@ -27,96 +27,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
-#include "queue/record.h"
+#include "smtp/envelope.h"
 #include "smtp/extensions.h"
-#include "smtp/sasl.h"
-
-/* Where in a conversation something was decided; the words of logs, errors and tests. */
-enum smtp_step {
-    SMTP_STEP_DNS,
-    SMTP_STEP_TCP,
-    SMTP_STEP_PROXY,
-    SMTP_STEP_TLS,
-    SMTP_STEP_GREETING,
-    SMTP_STEP_EHLO,
-    SMTP_STEP_STARTTLS,
-    SMTP_STEP_AUTH,
-    SMTP_STEP_MAIL,
-    SMTP_STEP_RCPT,
-    SMTP_STEP_DATA,
-    SMTP_STEP_CONTENT, /* from the content's first octet to the reply to the final dot */
-    SMTP_STEP_RSET,
-    SMTP_STEP_QUIT,
-};
-
-const char *smtp_step_word(enum smtp_step step); /* "tcp", "mail", "content", ... */
-
-/*
- * Hears every line as it goes out ('C') or comes in ('S'), and remarks ('*'), fit to be shown to
- * the user: no line end, what a login says replaced by "...", a content by its size. `owner` is
- * that of the transaction's envelope, or NULL. `text` is valid during the call.
- */
-struct smtp_trace {
-    void (*line)(void *arg, void *owner, char who, const char *text); /* NULL: nobody listens */
-    void *arg;
-};
-
-struct smtp_timeouts { /* milliseconds */
-    int64_t greeting, command, data, final;
-};
-
-struct smtp_options {     /* borrowed for the dialogue's life */
-    const char *hostname; /* EHLO; NULL (a session's alone): the address we come from */
-    bool starttls;        /* required: without it nothing goes on */
-    bool tls;             /* TLS is up before the greeting (implicit) */
-    bool tls_verified;    /* TLS here means that the certificate was verified: for REQUIRETLS */
-    bool allow_plaintext_auth;
-    unsigned without;               /* enum smtp_extension: not used though they are offered */
-    struct smtp_distrust *distrust; /* what turned out not to work; NULL: nothing is kept */
-    unsigned window; /* most transactions under way at once; 0 and 1: never across messages */
-    struct sasl_credentials credentials;
-    struct login_memory *login_memory; /* the relay's; NULL: nothing is remembered */
-    struct sasl_binding binding;       /* of the TLS connection, where it is implicit */
-    struct smtp_timeouts timeouts;
-    struct smtp_trace trace;
-};
-
-/* Delivery status notifications (RFC 3461); asked for only where the server has DSN. */
-struct smtp_dsn {       /* NULL and "": not said */
-    const char *notify; /* "FAILURE,DELAY", "NEVER" */
-    const char *ret;    /* "FULL", "HDRS" */
-    const char *envid;  /* as it is, not xtext */
-};
-
-struct smtp_envelope {  /* borrowed until its result is out */
-    const char *sender; /* "" for the null sender */
-    const char *const *recipients;
-    size_t n_recipients;
-    const char *content; /* CRLF line ends, not dot-stuffed, CRLF at the end */
-    size_t content_len;
-    bool smtputf8;
-    bool require_tls; /* RFC 8689 */
-    struct smtp_dsn dsn;
-    void *owner; /* comes back with the result */
-};
-
-struct smtp_recipient_result {
-    enum smtp_step step;       /* where it was decided */
-    struct reply_record reply; /* code 0: none came */
-    bool again; /* ... and none counts: what was refused is an extension that the server offered,
-                   and that is not used again. It costs nothing */
-};
-
-struct smtp_result { /* valid until the next call */
-    void *owner;
-    const struct smtp_recipient_result *recipients; /* as in the envelope, same order */
-    size_t n_recipients;
-    bool untouched; /* nothing was said about it, and its content cannot have arrived whole (or it
-                       was refused for what another transaction had left): it costs nothing */
-    bool in_doubt;  /* for recipients whose step is CONTENT without a reply: the last octet had gone
-                       out; those with step CONTENT, no reply and !in_doubt were cut off before */
-};
+#include "smtp/settings.h"
+#include "smtp/step.h"
 
 struct smtp_dialogue;
 struct smtp_login; /* smtp/login.h */

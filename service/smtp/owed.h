@@ -11,8 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "smtp/transaction.h"
 
+struct smtp_dialogue;
 struct smtp_owed;
 
 /* One kind of command. It is written when its turn comes, not when it is asked for: what has not
@@ -24,6 +26,12 @@ struct smtp_command {
     void (*put)(struct smtp_dialogue *d, struct smtp_owed *owed);
     int (*on_reply)(struct smtp_dialogue *d, const struct smtp_owed *owed, struct error *err);
 };
+
+/* A content, or a chunk of one. */
+static inline bool smtp_owed_is_content(const struct smtp_command *command)
+{
+    return command->step == SMTP_STEP_CONTENT;
+}
 
 #define SMTP_UNSENT UINT64_MAX
 

@@ -10,7 +10,7 @@
 #include "base/buffer.h"
 #include "message/base64.h"
 #include "smtp/sasl.h"
-#include "smtp/session.h"
+#include "smtp/settings.h"
 
 enum {
     STRING_MAX = 255,    /* of host, user, password: SOCKS5 says its length in an octet */

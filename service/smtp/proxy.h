@@ -2,7 +2,7 @@
 #define POSTERN_SMTP_PROXY_H
 
 /*
- * Asking a proxy for a way through, without any I/O: SOCKS5 (RFC 1928, with name and password by
+ * Asking a proxy to connect us, without any I/O: SOCKS5 (RFC 1928, with name and password by
  * RFC 1929) or HTTP CONNECT (RFC 9110, 9.3.6). The proxy is told the server's name and resolves it.
  *
  * What stands behind the proxy's last octet is the server's. proxy_wants() never lets in more than
@@ -31,9 +31,9 @@ DEFINE_CLEANUP(struct proxy *, proxy_free)
 const char *proxy_pending(const struct proxy *proxy, size_t *len_out);
 void proxy_sent(struct proxy *proxy, size_t len);
 
-/* How many octets may be read, at most; never 0 before the way is open. */
+/* How many octets may be read, at most; never 0 before it has let us through. */
 size_t proxy_wants(const struct proxy *proxy);
-/* 1: the way is open; 0: more comes; -1: ERR_PROXY_FAILED says why not. */
+/* 1: we are through; 0: more comes; -1: ERR_PROXY_FAILED says why not. */
 int proxy_feed(struct proxy *proxy, const char *data, size_t len, struct error *err);
 
 #endif

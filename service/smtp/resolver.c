@@ -31,7 +31,8 @@ struct resolution {
     void *arg;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list and what is in it */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list and what is in it;
+nothing is taken under it */
 static struct lookup *under_way;
 
 /* --- the lookup --------------------------------------------------------------------------- */

@@ -4,7 +4,14 @@
 /* What sasl.c chooses from and drives. The files sasl_*.c hold an engine or two each; only sasl.c
  * knows base64 and the table of mechanisms. */
 
-#include "smtp/sasl.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "smtp/credentials.h"
+
+struct sasl;
 
 struct sasl_offer { /* what a login can be made of */
     const struct sasl_credentials *credentials;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "smtp/sasl.h"
 #include "smtp/sasl_engine.h"
 
 enum {

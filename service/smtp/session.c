@@ -9,10 +9,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "smtp/addresses.h"
+#include "smtp/connect_path.h"
 #include "smtp/connector.h"
-#include "smtp/errand.h"
+#include "smtp/dialogue.h"
 #include "smtp/login.h"
-#include "smtp/way.h"
+#include "smtp/offload.h"
 
 enum {
     AUTO_WAIT_MS = 1000, /* tls: auto: how long a plain server gets to greet first */
@@ -27,7 +28,7 @@ enum {
  * LEAVING: refused, and QUIT is said. From any but the last two back to GETTING_THERE, by the
  * host's next address, while EHLO has not been answered under the TLS that is wanted.
  *
- * Each but TALK has one deadline, whatever trickles in meanwhile; the way has its own. */
+ * Each but TALK has one deadline, whatever trickles in meanwhile; the connect path has its own. */
 enum phase { GETTING_THERE, AUTO_WAIT, HANDSHAKE, TALK, LEAVING, CLOSED };
 
 /* A poll handle outlives its descriptor by one turn of the loop, so it has a life of its own. */
@@ -43,9 +44,9 @@ struct session {
     struct session_owner owner;
     enum phase phase;
     struct smtp_options options; /* settings->smtp, with the TLS mode decided */
-    struct way *way;             /* NULL: at its end */
+    struct connect_path *path;   /* NULL: at its end */
     struct smtp_dialogue *dialogue;
-    struct errand *login;   /* a step of it, under way; NULL: none */
+    struct offload *login;  /* a step of it, under way; NULL: none */
     bool token_asked;       /* the owner is to call session_token() */
     struct error token_err; /* why that came to nothing */
     struct transport *transport;
@@ -184,7 +185,7 @@ static enum smtp_step current_step(const struct session *s)
 {
     switch (s->phase) {
     case GETTING_THERE:
-        return s->way != NULL         ? way_step(s->way)
+        return s->path != NULL        ? connect_path_step(s->path)
                : s->transport != NULL ? SMTP_STEP_TCP
                                       : SMTP_STEP_DNS;
     case AUTO_WAIT:
@@ -212,10 +213,10 @@ static void suspect(struct session *s, const struct error *why)
 static void close_session_at(struct session *s, enum smtp_step step, const struct error *why)
 {
     assert(s->phase != CLOSED);
-    if (s->way != NULL)
-        way_cancel(TAKE(s->way));
+    if (s->path != NULL)
+        connect_path_cancel(TAKE(s->path));
     if (s->login != NULL)
-        errand_forget(TAKE(s->login));
+        offload_abandon(TAKE(s->login));
     if (s->transport != NULL)
         transport_hang_up(s->transport);
     stop_watching(s);
@@ -257,7 +258,7 @@ static bool say_quit(struct session *s, const struct error *why)
     return true;
 }
 
-static void start_way(struct session *s);
+static void start_connecting(struct session *s);
 
 /* From the beginning, but not by any address that was spent on this. */
 static void try_next_address(struct session *s, enum smtp_step step, const struct error *why)
@@ -281,7 +282,7 @@ static void try_next_address(struct session *s, enum smtp_step step, const struc
     s->greeted = s->cut_short = false;
     s->options.tls = s->options.starttls = false;
     s->options.hostname = s->settings->smtp.hostname;
-    start_way(s);
+    start_connecting(s);
 }
 
 static void watch_socket(struct session *s);
@@ -340,14 +341,14 @@ static void take_login_back(void *owner, void *task)
 /* A step of the login that may take its time is made elsewhere. */
 static int send_login_away(struct session *s, struct error *err)
 {
-    static const struct errand_kind kind = {work_on_login, take_login_back, drop_login};
+    static const struct offload_kind kind = {work_on_login, take_login_back, drop_login};
     struct smtp_login taken;
     if (!smtp_dialogue_take_login(s->dialogue, &taken))
         return 0;
     struct smtp_login *login = malloc(sizeof(*login));
     if (login != NULL) {
         *login = taken;
-        s->login = errand_run(s->loop, &kind, s, login);
+        s->login = offload_start(s->loop, &kind, s, login);
     }
     if (s->login != NULL)
         return 0;
@@ -501,7 +502,7 @@ static int begin_server(struct session *s, struct error *err)
     return 0;
 }
 
-/* Plain text behind an agreed STARTTLS is no server of the wrong mode: it, or somebody on the way,
+/* Plain text behind an agreed STARTTLS is no server of the wrong mode: it, or somebody in between,
  * goes on in the clear (RFC 3207, 4.2). */
 static int shake_hands(struct session *s, struct error *err)
 {
@@ -613,7 +614,7 @@ static int new_watch(struct session *s, struct error *err)
 
 /* --- getting there ------------------------------------------------------------------------ */
 
-static void on_way_step(void *arg, enum smtp_step step)
+static void on_path_step(void *arg, enum smtp_step step)
 {
     succeeded(arg, step);
 }
@@ -623,10 +624,10 @@ static void on_trying(void *arg, const char *what)
     remark(arg, "connecting to %s", what);
 }
 
-static void on_way_failed(void *arg, enum smtp_step step, const struct error *why)
+static void on_path_failed(void *arg, enum smtp_step step, const struct error *why)
 {
     struct session *s = arg;
-    s->way = NULL;
+    s->path = NULL;
     if (s->n_spent > 0) /* one that lets us in, and no further, says more */
         close_session_at(s, s->spent_step, &s->spent_why);
     else
@@ -652,11 +653,11 @@ static void note_addresses(struct session *s)
     s->options.hostname = s->literal;
 }
 
-static void on_way_open(void *arg, struct transport *transport, size_t n_left)
+static void on_path_open(void *arg, struct transport *transport, size_t n_left)
 {
     struct session *s = arg;
     struct error err;
-    s->way = NULL;
+    s->path = NULL;
     s->transport = transport;
     s->n_left = n_left;
     note_addresses(s);
@@ -732,19 +733,19 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-static void start_way(struct session *s)
+static void start_connecting(struct session *s)
 {
-    const struct way_owner on_way = {.step = on_way_step,
-                                     .trying = on_trying,
-                                     .open = on_way_open,
-                                     .failed = on_way_failed,
-                                     .arg = s};
+    const struct connect_path_owner on_path = {.step = on_path_step,
+                                               .trying = on_trying,
+                                               .open = on_path_open,
+                                               .failed = on_path_failed,
+                                               .arg = s};
     s->phase = GETTING_THERE;
     s->phase_deadline_ms = INT64_MAX;
     uv_timer_stop(&s->timer);
     s->timer_due_ms = INT64_MAX;
-    s->way = way_start(s->loop, s->settings, s->spent, s->n_spent, &on_way);
-    if (s->way == NULL)
+    s->path = connect_path_start(s->loop, s->settings, s->spent, s->n_spent, &on_path);
+    if (s->path == NULL)
         s->phase_deadline_ms = clock_mono_ms();
     arm_timer(s);
 }
@@ -766,7 +767,7 @@ struct session *session_open(uv_loop_t *loop, const struct session_settings *set
     s->options.distrust = owner->distrust;
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    start_way(s);
+    start_connecting(s);
     return s;
 }
 
@@ -829,7 +830,7 @@ bool session_has_room(const struct session *s)
 
 const struct transport *session_transport(const struct session *s)
 {
-    return s->way != NULL ? way_transport(s->way) : s->transport;
+    return s->path != NULL ? connect_path_transport(s->path) : s->transport;
 }
 
 const struct smtp_extensions *session_extensions(const struct session *s)

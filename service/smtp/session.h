@@ -19,32 +19,11 @@
 #include <uv.h>
 
 #include "base/error.h"
-#include "smtp/dialogue.h"
+#include "smtp/envelope.h"
+#include "smtp/extensions.h"
+#include "smtp/settings.h"
+#include "smtp/step.h"
 #include "smtp/transport.h"
-
-enum session_tls { SESSION_TLS_NONE, SESSION_TLS_IMPLICIT, SESSION_TLS_STARTTLS, SESSION_TLS_AUTO };
-
-/* The way leads through it: SOCKS5 (RFC 1928, 1929) or HTTP CONNECT (RFC 9110, 9.3.6). */
-struct session_proxy {
-    bool http; /* else SOCKS5 */
-    const char *host;
-    uint16_t port;
-    const char *user, *password; /* NULL: none */
-};
-
-struct addresses; /* addresses.h */
-
-struct session_settings { /* borrowed for the session's life */
-    const char *host;
-    uint16_t port;
-    struct session_proxy proxy;        /* host NULL: none */
-    const char *source_address;        /* IP address; NULL: the system's choice */
-    struct addresses *addresses;       /* what is remembered of the host's; NULL: nothing is */
-    enum session_tls tls;              /* AUTO: wait 1 s for a greeting, else speak TLS */
-    struct transport_tls *tls_context; /* NULL with SESSION_TLS_NONE */
-    struct smtp_options smtp;          /* its `tls` and `starttls` follow from the above */
-    int64_t connect_timeout_ms, tls_timeout_ms;
-};
 
 struct session;
 

@@ -9,8 +9,8 @@
 
 #include <stddef.h>
 
-#include "smtp/dialogue.h"
 #include "smtp/reply.h"
+#include "smtp/settings.h"
 
 /* `len` octets, perhaps with a CRLF at their end. */
 void smtp_trace_line(const struct smtp_trace *trace, void *owner, char who, const char *text,

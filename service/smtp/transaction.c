@@ -1,5 +1,6 @@
 #include "smtp/transaction.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,4 +168,33 @@ void smtp_tx_lost(struct smtp_tx *tx, enum smtp_step step, bool last_octet_writt
         tx->recipients[i].step = step;
         tx->in_doubt |= last_octet_written && !tx->misplaced;
     }
+}
+
+void smtp_tx_list_init(struct smtp_tx_list *list)
+{
+    *list = (struct smtp_tx_list){.end = &list->first};
+}
+
+void smtp_tx_list_append(struct smtp_tx_list *list, struct smtp_tx *tx)
+{
+    assert(list->end != NULL && *list->end == NULL);
+    tx->next = NULL;
+    *list->end = tx;
+    list->end = &tx->next;
+}
+
+struct smtp_tx *smtp_tx_list_pop(struct smtp_tx_list *list)
+{
+    struct smtp_tx *tx = list->first;
+    if (tx == NULL)
+        return NULL;
+    list->first = tx->next;
+    if (list->first == NULL)
+        list->end = &list->first;
+    return tx;
+}
+
+void *smtp_tx_owner(const struct smtp_tx *tx)
+{
+    return tx != NULL ? tx->envelope.owner : NULL;
 }

@@ -9,8 +9,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/cleanup.h"
 #include "smtp/content.h"
-#include "smtp/dialogue.h"
+#include "smtp/envelope.h"
+#include "smtp/extensions.h"
 
 struct smtp_tx {
     struct smtp_tx *next; /* under way, or its result waiting: in the order they began */
@@ -50,5 +52,17 @@ bool smtp_tx_decided(const struct smtp_tx *tx, size_t i);
 
 /* The connection is gone; `step`: what the undecided recipients waited for. */
 void smtp_tx_lost(struct smtp_tx *tx, enum smtp_step step, bool last_octet_written);
+
+/* In the order they began. Zero-initialised is not empty: smtp_tx_list_init(). */
+struct smtp_tx_list {
+    struct smtp_tx *first;
+    struct smtp_tx **end;
+};
+
+void smtp_tx_list_init(struct smtp_tx_list *list);
+void smtp_tx_list_append(struct smtp_tx_list *list, struct smtp_tx *tx); /* takes it */
+struct smtp_tx *smtp_tx_list_pop(struct smtp_tx_list *list);             /* NULL: it is empty */
+
+void *smtp_tx_owner(const struct smtp_tx *tx); /* of the envelope; NULL: `tx` is */
 
 #endif

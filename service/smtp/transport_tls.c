@@ -18,7 +18,7 @@ enum { SECURITY_LEVEL = 2 }; /* 112 bits: no RSA below 2048, no SHA-1 signature,
 struct trust {
     bool verify;
     char **pins;          /* owned; never NULL, ended by NULL */
-    pthread_mutex_t lock; /* guards the session */
+    pthread_mutex_t lock; /* guards the session; nothing is taken under it */
     SSL_SESSION *session; /* the newest ticket; owned */
 };
 

@@ -280,7 +280,7 @@ class Sandbox(unittest.TestCase):
             drop = g.record(ids["drop"])
             self.assertIn("message.in_doubt", [e["type"] for e in drop["events"]])
             throttled = g.post({**MESSAGE, "to": "throttle@sandbox.test"}).json()["id"]
-            g.wait_for_log("relay trouble")
+            g.wait_for_log("relay failure")
             self.assertEqual(g.record(throttled)["recipients"][0]["attempts"], 0)
 
 

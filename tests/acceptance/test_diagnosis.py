@@ -58,7 +58,7 @@ class Diagnosis(unittest.TestCase):
     def last_line(cls, name):
         lines = [json.loads(line) for line in cls.gateway.log().splitlines()]
         of_it = [line for line in lines
-                 if line["msg"] == "relay trouble" and line["relay"] == name]
+                 if line["msg"] == "relay failure" and line["relay"] == name]
         return of_it[-1] if of_it else {}
 
     @classmethod

@@ -111,7 +111,7 @@ class Distrust(unittest.TestCase):
         """The gateway may have looked, by another, why nobody let it in for so long."""
         self.assertEqual([s.n_messages for s in relay.sessions if s.n_messages > 0], [1])
         self.assertEqual(relay.sessions[0].n_messages, 1)
-        self.assertEqual(gateway.log().count("relay trouble"), 0)
+        self.assertEqual(gateway.log().count("relay failure"), 0)
 
     def test_a_way_opened_while_frozen(self):
         """The server is its own proxy: it opens the way to itself."""

@@ -152,7 +152,7 @@ class Faults(unittest.TestCase):
                 self.assertEqual(record["status"], "sent")
                 self.assertEqual(record["recipients"][0]["attempts"], 1)
                 self.assertEqual(len(e.asked()), 2)
-                self.assertNotIn("relay trouble", gateway.log())
+                self.assertNotIn("relay failure", gateway.log())
 
     def test_the_grant_survives_fifty_kills(self):
         """Killed in the moment a token obtained by a rotated grant is first used."""

@@ -187,7 +187,7 @@ class RelayFaults(unittest.TestCase):
         with FakeRelay(refuse) as relay, Gateway({
                 "queue": {"retry": ["50ms"]}, "relays": [relay.settings()]}) as gateway:
             ids = [gateway.post(MESSAGE).json()["id"] for _ in range(8)]
-            gateway.wait_for_log("relay trouble")
+            gateway.wait_for_log("relay failure")
             time.sleep(0.5)
             n_asked = sum(c.startswith("MAIL") for s in relay.sessions for c in s.commands)
             self.assertLessEqual(n_asked, len(ids), "it leaves the relay alone")
@@ -246,7 +246,7 @@ class RelayFaults(unittest.TestCase):
                 relay.sessions[-1].sock.sendall(farewell)
                 relay.hang_up()
             self.assertEqual(len(relay.sessions), 4)
-            self.assertNotIn("relay trouble", gateway.log())
+            self.assertNotIn("relay failure", gateway.log())
 
     def test_a_connection_is_used_again(self):
         with FakeRelay() as relay, Gateway({"relays": [relay.settings(

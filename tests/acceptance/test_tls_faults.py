@@ -46,7 +46,7 @@ class TlsCase(unittest.TestCase):
         waits."""
         with relay, self.gateway(relay, auth=LOGIN, **settings) as gateway:
             id = gateway.post(MESSAGE).json()["id"]
-            gateway.wait_for_log("msg=\"relay trouble\"")
+            gateway.wait_for_log("msg=\"relay failure\"")
             self.assertRegex(gateway.log(), f" code=({code}) ")
             self.assertRegex(gateway.get("/v1/relays").body.decode(), f'"code":"({code})"')
             record = gateway.record(id)
@@ -256,7 +256,7 @@ class Ends(TlsCase):
         with relay, self.gateway(relay) as gateway:
             record = gateway.wait_for(gateway.post(MESSAGE).json()["id"])
             self.assertEqual(events(record), ["queued", "sent"])
-            self.assertNotIn("relay trouble", gateway.log())
+            self.assertNotIn("relay failure", gateway.log())
 
     def test_behind_221(self):
         relay = TlsRelay(self.good)
@@ -265,7 +265,7 @@ class Ends(TlsCase):
                 record = gateway.wait_for(gateway.post(MESSAGE).json()["id"])
                 self.assertEqual(events(record), ["queued", "sent"])
             self.assertEqual([s.commands[-1] for s in relay.sessions[:2]], ["QUIT"] * 2)
-            self.assertNotIn("relay trouble", gateway.log())
+            self.assertNotIn("relay failure", gateway.log())
 
 
 class Resumption(TlsCase):

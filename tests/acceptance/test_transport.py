@@ -43,7 +43,7 @@ class TransportCase(unittest.TestCase):
     def assert_trouble(self, g, *texts):
         """The relay's trouble is told so, and the message waits without an attempt."""
         id = g.post(MESSAGE).json()["id"]
-        g.wait_for_log('msg="relay trouble"')
+        g.wait_for_log('msg="relay failure"')
         for text in texts:
             self.assertIn(text, g.log())
         record = g.record(id)
@@ -140,10 +140,10 @@ class Names(TransportCase):
             before = self.threads_of(g)
             self.assert_trouble(g, "step=dns", "code=dns_failed", "no answer from the resolver")
             deadline = time.monotonic() + 20
-            while g.log().count('msg="relay trouble"') < 3 and time.monotonic() < deadline:
+            while g.log().count('msg="relay failure"') < 3 and time.monotonic() < deadline:
                 self.assertEqual(g.get("/livez").status, 200)
                 time.sleep(0.02)
-            self.assertEqual(g.log().count('msg="relay trouble"'), 3)
+            self.assertEqual(g.log().count('msg="relay failure"'), 3)
             self.assertLessEqual(self.threads_of(g), before + 1)  # one lookup, however often asked
             self.assertEqual(g.term(), 0)
 
@@ -157,7 +157,7 @@ class Names(TransportCase):
                     self.assertEqual(g.post({**MESSAGE, "relay": f"slow{i}"}).status, 202)
                 answer = g.post({**MESSAGE, "relay": "good"}, {"Prefer": "wait=20"})
                 self.assertEqual(answer.status, 200, g.log())
-                self.assertNotIn("relay trouble", g.log())  # they are all still waiting
+                self.assertNotIn("relay failure", g.log())  # they are all still waiting
 
 
 class Tls(TransportCase):

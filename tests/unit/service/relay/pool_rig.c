@@ -15,8 +15,8 @@ static size_t n_slots;
 
 static void note_call(struct worker_job *job, uv_loop_t *loop)
 {
-    const struct berth *berth = (const struct berth *)job; /* its first member */
-    atomic_fetch_add(&pool_rig_calls[berth->worker], 1);
+    const struct relay_slot *slot = (const struct relay_slot *)job; /* its first member */
+    atomic_fetch_add(&pool_rig_calls[slot->worker], 1);
 }
 
 static void on_changed(void *arg)
@@ -32,7 +32,7 @@ void pool_rig_init(struct pool_rig *rig)
     rig->settings = (struct config_relay){
         .name = "primary",
         .host = "127.0.0.1",
-        .port = 9, /* nobody connects unless the test opens carriers */
+        .port = 9, /* nobody connects unless the test opens connections */
         .tls = CONFIG_TLS_NONE,
         .tls_options = {.min_version = "1.2", .verify = 1},
         .auth = {.mechanism = "none", .oauth_index = -1},
@@ -52,7 +52,7 @@ void pool_rig_open(struct pool_rig *rig)
         .queue = rig->mail.queue, .workers = rig->workers, .changed = on_changed, .arg = rig};
     cr_assert_eq(relay_new(&rig->settings, &around, &rig->relay, &err), 0, "%s", err.detail);
     for (size_t i = 0; i < POOL_RIG_WORKERS; i++) {
-        rig->relay->berths[i].job.run = note_call;
+        rig->relay->slots[i].job.run = note_call;
         atomic_store(&pool_rig_calls[i], 0);
     }
 }

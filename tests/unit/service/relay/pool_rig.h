@@ -2,13 +2,15 @@
 #define POSTERN_TESTS_RELAY_POOL_RIG_H
 
 /*
- * A relay with a real queue behind it, and with workers that only note that a berth was called:
- * what a berth does then is the test's to do. So nothing but the test touches the relay.
+ * A relay with a real queue behind it, and with workers that only note that a slot was called:
+ * what a slot does then is the test's to do. So nothing but the test touches the relay.
  */
 
 #include <stdatomic.h>
 
 #include "relay/pool.h"
+#include "relay/relay.h"
+#include "relay/state.h"
 #include "tests/unit/service/queue/rig.h"
 
 enum { POOL_RIG_WORKERS = 2 };
@@ -26,7 +28,7 @@ extern atomic_int pool_rig_calls[POOL_RIG_WORKERS];
 
 void pool_rig_init(struct pool_rig *rig); /* settings may be changed before pool_rig_open() */
 void pool_rig_open(struct pool_rig *rig);
-/* The queue gets back what the relay has; no carriers may be left. */
+/* The queue gets back what the relay has; no connections may be left. */
 void pool_rig_clear(struct pool_rig *rig);
 
 /* The next message's delivery, made and ready. */

@@ -5,7 +5,7 @@
 
 /*
  * How a pool decides: nobody connects here, the test says what became of each connection. What
- * connections do is test_carrier.c's.
+ * connections do is test_connection.c's.
  */
 
 static struct pool_rig rig;
@@ -22,17 +22,17 @@ TestSuite(pool, .init = set_up, .timeout = 600);
 static const struct error refused = {.code = ERR_CONNECT_REFUSED, .detail = "refused"};
 
 /* Before it got through. */
-static void fail_to_open(size_t berth)
+static void fail_to_open(size_t slot)
 {
-    pool_closed(&rig.relay->berths[berth],
+    pool_closed(&rig.relay->slots[slot],
                 &(struct pool_ending){.step = SMTP_STEP_TCP, .why = &refused});
 }
 
 /* After it was of use. */
-static void end_well(size_t berth)
+static void end_well(size_t slot)
 {
     static const struct error none = {0};
-    pool_closed(&rig.relay->berths[berth],
+    pool_closed(&rig.relay->slots[slot],
                 &(struct pool_ending){
                     .opened = true, .harmless = true, .step = SMTP_STEP_QUIT, .why = &none});
 }
@@ -43,7 +43,7 @@ static void assert_sent(struct delivery *delivery)
     rig_settle(&rig.mail, delivery, DELIVERY_SENT, 250);
 }
 
-/* As carriers do it: each has its first message before the pool hears that it is in. */
+/* As connections do it: each has its first message before the pool hears that it is in. */
 static void have_open(size_t n)
 {
     pool_rig_push(&rig, n);
@@ -78,8 +78,8 @@ Test(pool, opens_one_for_each_message_up_to_the_most)
     cr_assert_eq(rig.relay->n_opening, 3);
     pool_rig_push(&rig, 20);
     cr_assert_eq(rig.relay->n_opening, 4);
-    cr_assert_eq(rig.relay->berths[0].to_open, 2, "shared out among the berths");
-    cr_assert_eq(rig.relay->berths[1].to_open, 2);
+    cr_assert_eq(rig.relay->slots[0].to_open, 2, "shared out among the slots");
+    cr_assert_eq(rig.relay->slots[1].to_open, 2);
     pool_rig_await_call(0);
     pool_rig_await_call(1);
     pool_rig_clear(&rig);
@@ -89,7 +89,7 @@ Test(pool, wakes_an_idle_one_before_it_opens_another)
 {
     pool_rig_open(&rig);
     have_open(2);
-    pool_idle_changed(&rig.relay->berths[1], true);
+    pool_idle_changed(&rig.relay->slots[1], true);
     atomic_store(&pool_rig_calls[1], 0);
     pool_rig_push(&rig, 1);
     pool_rig_await_call(1);
@@ -106,7 +106,7 @@ Test(pool, calls_the_berth_of_one_that_turns_idle_while_mail_waits)
     have_open(1);
     pool_rig_push(&rig, 1); /* nobody is idle, and no other may be opened */
     atomic_store(&pool_rig_calls[0], 0);
-    pool_idle_changed(&rig.relay->berths[0], true);
+    pool_idle_changed(&rig.relay->slots[0], true);
     pool_rig_await_call(0);
     pool_rig_clear(&rig);
 }
@@ -172,7 +172,7 @@ Test(pool, one_probe_and_a_slow_start_after_an_outage)
             pool_opened(rig.relay);
     }
     cr_assert(relay_available(rig.relay));
-    cr_assert_eq(rig.relay->trouble.error.code, ERR_NONE);
+    cr_assert_eq(rig.relay->failure.error.code, ERR_NONE);
     pool_rig_clear(&rig);
 }
 
@@ -371,7 +371,7 @@ Test(pool, what_fails_while_it_drains_is_no_trouble)
     pool_rig_push(&rig, 1);
     relay_drain(rig.relay);
     fail_to_open(0);
-    cr_assert_eq(rig.relay->trouble.error.code, ERR_NONE);
+    cr_assert_eq(rig.relay->failure.error.code, ERR_NONE);
     cr_assert_eq(rig.relay->n_connections, 0, "and no other is opened");
     pool_rig_clear(&rig);
 }

@@ -1,6 +1,6 @@
-#include "relay/blame.h"
+#include "relay/attribution.h"
 
-bool blame_is_for(const struct reaction *reaction)
+bool attribution_applies(const struct reaction *reaction)
 {
     switch (reaction->kind) {
     case REACTION_RECONNECT:
@@ -20,12 +20,12 @@ bool blame_is_for(const struct reaction *reaction)
     return false;
 }
 
-bool blame_message(struct delivery_complaints *complaints, int64_t took_ms, int64_t now_ms)
+bool attribute_to_message(struct delivery_complaints *complaints, int64_t took_ms, int64_t now_ms)
 {
     if (complaints->n == 0 || took_ms > complaints->last_ms)
         complaints->n++;
     complaints->last_ms = now_ms;
-    if (complaints->n < BLAME_COMPLAINTS)
+    if (complaints->n < ATTRIBUTION_COMPLAINTS)
         return false;
     complaints->n = 0;
     return true;

@@ -1,8 +1,8 @@
-#ifndef POSTERN_RELAY_VERIFY_H
-#define POSTERN_RELAY_VERIFY_H
+#ifndef POSTERN_VERIFY_VERIFY_H
+#define POSTERN_VERIFY_VERIFY_H
 
 /*
- * One connection to a relay, walked step by step: dns, tcp, (proxy), greeting, ehlo, (starttls,
+ * One connection to a relay, probed step by step: dns, tcp, (proxy), greeting, ehlo, (starttls,
  * tls, ehlo), auth; each with its time. When a step fails, the cause is made certain by trying:
  * the other TLS mode on that port, then the ports relays listen on (465, 587, 2525, 2465, 2587). A
  * hint that names a setting is given as proved only if it worked. It takes seconds, never the
@@ -14,48 +14,15 @@
 
 #include "config/config.h"
 #include "oauth/tokens/cache.h"
-#include "smtp/diagnosis.h"
-#include "smtp/extensions.h"
-#include "smtp/session.h"
-
-enum { VERIFY_STEPS_MAX = 12, VERIFY_HINT_SIZE = DIAGNOSIS_HINT_SIZE };
-
-struct verify_step {
-    const char *name; /* "dns", "tcp", "tls", ...: static */
-    bool ok;
-    int64_t took_us;
-    char detail[300]; /* of a success: the address, the server's reply; of a failure: why */
-};
-
-struct verify_report {
-    bool ok; /* it could send now */
-    struct verify_step steps[VERIFY_STEPS_MAX];
-    size_t n_steps;
-    struct error error;          /* ERR_NONE: none. `where` is the step's word */
-    char hint[VERIFY_HINT_SIZE]; /* "": none */
-    bool hint_proved;            /* it was tried, and it works */
-    bool has_certificate;
-    struct transport_certificate certificate; /* also one that was refused */
-    char tls_version[16];                     /* "": no TLS */
-    bool has_extensions;
-    struct smtp_extensions extensions; /* as offered last */
-    char mechanism[32];                /* the one that was used; "": no login */
-};
+#include "relay/connect.h"
+#include "verify/report.h"
 
 struct verify;
 
-/* What a verify in a gateway takes of its relay, in place of reading files on a loop. */
-struct verify_files {
-    struct reloader
-        *reloader; /* asked to look first, so that what was just mended counts; or NULL */
-    struct transport_tls *tls; /* NULL: its files cannot be read */
-    struct reload *password;   /* struct secret; NULL: as the settings have it */
-};
-
 struct verify_options {
-    const struct verify_files *files; /* borrowed until it is done; NULL: they are read here, by
+    const struct relay_files *files; /* borrowed until it is done; NULL: they are read here, by
                                          whoever calls, who may wait */
-    struct oauth_cache *tokens;       /* whom to ask for one, attached to a loop; NULL: nobody */
+    struct oauth_cache *tokens;      /* whom to ask for one, attached to a loop; NULL: nobody */
     bool no_login; /* stop before AUTH, and see only whether there could be one: a wrong password is
                       not tried again */
     struct error known; /* with that: how AUTH went before, which is what is wrong if all else is

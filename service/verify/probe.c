@@ -1,4 +1,4 @@
-#include "relay/walk.h"
+#include "verify/probe.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -12,11 +12,11 @@ enum { FAREWELL_MS = 1000 }; /* it could send: that is known before QUIT is answ
 
 /* --- what it notes ------------------------------------------------------------------------ */
 
-static void note_step(struct walk *w, enum smtp_step step, bool ok, int64_t took_us,
+static void note_step(struct probe *p, enum smtp_step step, bool ok, int64_t took_us,
                       const char *detail)
 {
-    struct verify_report *report = &w->report;
-    w->step_begun_us = clock_mono_us();
+    struct verify_report *report = &p->report;
+    p->step_begun_us = clock_mono_us();
     if (report->n_steps == VERIFY_STEPS_MAX)
         return;
     struct verify_step *noted = &report->steps[report->n_steps++];
@@ -27,20 +27,20 @@ static void note_step(struct walk *w, enum smtp_step step, bool ok, int64_t took
 }
 
 /* "192.0.2.1 port 587" */
-static void note_peer(struct walk *w, struct session *session, char *out, size_t size)
+static void note_peer(struct probe *p, struct session *session, char *out, size_t size)
 {
     char host[INET6_ADDRSTRLEN] = "", port[8] = "";
-    socklen_t len = sizeof(w->peer);
-    if (getpeername(transport_fd(session_transport(session)), (struct sockaddr *)&w->peer, &len) ==
+    socklen_t len = sizeof(p->peer);
+    if (getpeername(transport_fd(session_transport(session)), (struct sockaddr *)&p->peer, &len) ==
             0 &&
-        getnameinfo((struct sockaddr *)&w->peer, len, host, sizeof(host), port, sizeof(port),
+        getnameinfo((struct sockaddr *)&p->peer, len, host, sizeof(host), port, sizeof(port),
                     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
         snprintf(out, size, "%s port %s", host, port);
 }
 
-static void note_tls(struct walk *w, struct session *session, char *out, size_t size)
+static void note_tls(struct probe *p, struct session *session, char *out, size_t size)
 {
-    struct verify_report *report = &w->report;
+    struct verify_report *report = &p->report;
     const struct transport *transport = session_transport(session);
     const char *version = transport_tls_version(transport);
     report->has_certificate = transport_certificate(transport, &report->certificate);
@@ -50,47 +50,47 @@ static void note_tls(struct walk *w, struct session *session, char *out, size_t 
              report->has_certificate ? report->certificate.names : "");
 }
 
-static void note_extensions(struct walk *w, struct session *session)
+static void note_extensions(struct probe *p, struct session *session)
 {
-    w->report.has_extensions = true;
-    w->report.extensions = *session_extensions(session);
+    p->report.has_extensions = true;
+    p->report.extensions = *session_extensions(session);
 }
 
 /* The dialogue answers a 504 by another mechanism, so the last line of AUTH counts. */
 static void on_said(void *arg, void *owner, char who, const char *text)
 {
-    struct walk *w = arg;
+    struct probe *p = arg;
     if (who == 'S')
-        snprintf(w->said, sizeof(w->said), "%s", text);
+        snprintf(p->said, sizeof(p->said), "%s", text);
     if (who == 'C' && strncmp(text, "AUTH ", 5) == 0)
-        snprintf(w->report.mechanism, sizeof(w->report.mechanism), "%.*s",
+        snprintf(p->report.mechanism, sizeof(p->report.mechanism), "%.*s",
                  (int)strcspn(text + 5, " "), text + 5);
 }
 
 static void on_step(void *arg, struct session *session, enum smtp_step step, int64_t took_us)
 {
-    struct walk *w = arg;
-    char detail[sizeof(w->said)] = "";
+    struct probe *p = arg;
+    char detail[sizeof(p->said)] = "";
     switch (step) {
     case SMTP_STEP_DNS:
         snprintf(detail, sizeof(detail), "%s",
-                 w->settings.proxy.host != NULL ? w->settings.proxy.host : w->settings.host);
+                 p->settings.proxy.host != NULL ? p->settings.proxy.host : p->settings.host);
         break;
     case SMTP_STEP_TCP:
-        note_peer(w, session, detail, sizeof(detail));
+        note_peer(p, session, detail, sizeof(detail));
         break;
     case SMTP_STEP_PROXY:
-        snprintf(detail, sizeof(detail), "to %s port %u", w->settings.host, w->settings.port);
+        snprintf(detail, sizeof(detail), "to %s port %u", p->settings.host, p->settings.port);
         break;
     case SMTP_STEP_TLS:
-        note_tls(w, session, detail, sizeof(detail));
+        note_tls(p, session, detail, sizeof(detail));
         break;
     case SMTP_STEP_EHLO:
-        note_extensions(w, session);
-        smtp_extensions_describe(&w->report.extensions, detail, sizeof(detail));
+        note_extensions(p, session);
+        smtp_extensions_describe(&p->report.extensions, detail, sizeof(detail));
         break;
     case SMTP_STEP_AUTH:
-        snprintf(detail, sizeof(detail), "%s", w->report.mechanism);
+        snprintf(detail, sizeof(detail), "%s", p->report.mechanism);
         break;
     case SMTP_STEP_GREETING:
     case SMTP_STEP_STARTTLS:
@@ -100,10 +100,10 @@ static void on_step(void *arg, struct session *session, enum smtp_step step, int
     case SMTP_STEP_CONTENT:
     case SMTP_STEP_RSET:
     case SMTP_STEP_QUIT:
-        snprintf(detail, sizeof(detail), "%s", w->said);
+        snprintf(detail, sizeof(detail), "%s", p->said);
         break;
     }
-    note_step(w, step, true, took_us, detail);
+    note_step(p, step, true, took_us, detail);
 }
 
 /* --- its end ------------------------------------------------------------------------------ */
@@ -115,46 +115,46 @@ static bool lacks_something(const struct error *why)
            why->code == ERR_AUTH_MECHANISM_UNAVAILABLE;
 }
 
-void walk_note_failure(struct walk *w, enum smtp_step step, const struct error *why)
+void probe_note_failure(struct probe *p, enum smtp_step step, const struct error *why)
 {
-    struct verify_report *report = &w->report;
+    struct verify_report *report = &p->report;
     report->ok = false;
-    report->error = w->given_up.code != ERR_NONE ? w->given_up : *why;
+    report->error = p->given_up.code != ERR_NONE ? p->given_up : *why;
     error_at(&report->error, "%s", smtp_step_word(step));
-    note_step(w, step, false, clock_mono_us() - w->step_begun_us, report->error.detail);
+    note_step(p, step, false, clock_mono_us() - p->step_begun_us, report->error.detail);
 }
 
-static void end(struct walk *w)
+static void end(struct probe *p)
 {
-    w->session = NULL;
-    w->running = false;
-    w->ended(w->arg, w);
+    p->session = NULL;
+    p->running = false;
+    p->ended(p->arg, p);
 }
 
 static void on_closed(void *arg, struct session *session, enum smtp_step step,
                       const struct error *why)
 {
-    struct walk *w = arg;
-    bearer_end(&w->bearer);
-    struct verify_report *report = &w->report;
+    struct probe *p = arg;
+    bearer_end(&p->bearer);
+    struct verify_report *report = &p->report;
     const struct transport *transport = session_transport(session);
     if (transport != NULL && !report->has_certificate) /* refused, it is shown all the more */
         report->has_certificate = transport_certificate(transport, &report->certificate);
     if (step == SMTP_STEP_EHLO && lacks_something(why))
-        note_extensions(w, session);
+        note_extensions(p, session);
     if (!report->ok && report->error.code == ERR_NONE)
-        walk_note_failure(w, step, why);
-    end(w);
+        probe_note_failure(p, step, why);
+    end(p);
 }
 
 /* Has it a login for us? The dialogue would choose so, too; what comes of it is not asked here. */
-static bool offers_login(const struct walk *w, struct session *session, struct error *why_not)
+static bool offers_login(const struct probe *p, struct session *session, struct error *why_not)
 {
     CLEANUP(sasl_free) struct sasl *sasl = NULL;
     struct sasl_binding binding;
     struct session_settings configured;
     const struct transport *transport = session_transport(session);
-    connect_settings(&w->relay, &configured);
+    connect_settings(&p->relay, &configured);
     if (!sasl_wanted(&configured.smtp.credentials))
         return true;
     bool clear_allowed =
@@ -167,21 +167,21 @@ static bool offers_login(const struct walk *w, struct session *session, struct e
 
 static void on_ready(void *arg, struct session *session)
 {
-    struct walk *w = arg;
+    struct probe *p = arg;
     struct error why;
-    w->report.ok = w->login || offers_login(w, session, &why);
-    if (!w->report.ok) {
-        w->report.n_steps--; /* EHLO: the session had no fault to find with it */
-        walk_note_failure(w, SMTP_STEP_EHLO, &why);
+    p->report.ok = p->login || offers_login(p, session, &why);
+    if (!p->report.ok) {
+        p->report.n_steps--; /* EHLO: the session had no fault to find with it */
+        probe_note_failure(p, SMTP_STEP_EHLO, &why);
     }
-    w->deadline_ms = clock_mono_ms() + FAREWELL_MS;
+    p->deadline_ms = clock_mono_ms() + FAREWELL_MS;
     session_quit(session);
 }
 
 static void on_token_wanted(void *arg, struct session *session, bool refused)
 {
-    struct walk *w = arg;
-    bearer_want(&w->bearer, session, refused);
+    struct probe *p = arg;
+    bearer_want(&p->bearer, session, refused);
 }
 
 /* Never: it carries nothing. */
@@ -197,21 +197,21 @@ static void shorten(int64_t *timeout_ms, int64_t limit_ms)
         *timeout_ms = limit_ms;
 }
 
-static void prepare(struct walk *w, const struct walk_limits *limits)
+static void prepare(struct probe *p, const struct probe_limits *limits)
 {
-    struct session_settings *settings = &w->settings;
-    connect_settings(&w->relay, settings);
-    settings->tls_context = w->tls;
-    if (!w->login)
+    struct session_settings *settings = &p->settings;
+    connect_settings(&p->relay, settings);
+    settings->tls_context = p->tls;
+    if (!p->login)
         settings->smtp.credentials = (struct sasl_credentials){.mechanism = "none"};
     shorten(&settings->connect_timeout_ms, limits->connect);
     shorten(&settings->tls_timeout_ms, limits->step);
     shorten(&settings->smtp.timeouts.greeting, limits->step);
     shorten(&settings->smtp.timeouts.command, limits->step);
-    w->deadline_ms = clock_mono_ms() + limits->all;
+    p->deadline_ms = clock_mono_ms() + limits->all;
 }
 
-static int begin(struct walk *w, uv_loop_t *loop, const struct walk_limits *limits,
+static int begin(struct probe *p, uv_loop_t *loop, const struct probe_limits *limits,
                  struct error *err)
 {
     const struct session_owner owner = {.ready = on_ready,
@@ -220,66 +220,66 @@ static int begin(struct walk *w, uv_loop_t *loop, const struct walk_limits *limi
                                         .step = on_step,
                                         .said = on_said,
                                         .token_wanted = on_token_wanted,
-                                        .arg = w};
-    struct transport_tls *like = w->files != NULL ? w->files->tls : NULL;
-    if (w->files != NULL && like == NULL && w->relay.tls != CONFIG_TLS_NONE)
+                                        .arg = p};
+    struct transport_tls *like = p->files != NULL ? p->files->tls : NULL;
+    if (p->files != NULL && like == NULL && p->relay.tls != CONFIG_TLS_NONE)
         return error_set(err, ERR_CONFIG, "the files of tls_options cannot be read");
-    if (connect_tls_new(&w->relay, NULL, like, &w->tls, err) < 0)
+    if (connect_tls_new(&p->relay, NULL, like, &p->tls, err) < 0)
         return -1;
-    prepare(w, limits);
-    w->bearer = (struct bearer){.loop = loop,
-                                .cache = w->tokens,
-                                .entry = (size_t)w->relay.auth.oauth_index,
+    prepare(p, limits);
+    p->bearer = (struct bearer){.loop = loop,
+                                .cache = p->tokens,
+                                .entry = (size_t)p->relay.auth.oauth_index,
                                 .need_ms = limits->step};
-    w->session = session_open(loop, &w->settings, &owner);
-    return w->session != NULL ? 0 : error_set(err, ERR_NOMEM, "connection");
+    p->session = session_open(loop, &p->settings, &owner);
+    return p->session != NULL ? 0 : error_set(err, ERR_NOMEM, "connection");
 }
 
-void walk_start(struct walk *w, uv_loop_t *loop, const struct config_relay *relay, bool login,
-                const struct walk_limits *limits, void (*ended)(void *arg, struct walk *walk),
-                void *arg)
+void probe_start(struct probe *p, uv_loop_t *loop, const struct config_relay *relay, bool login,
+                 const struct probe_limits *limits, void (*ended)(void *arg, struct probe *probe),
+                 void *arg)
 {
     struct error why;
-    w->relay = *relay;
-    w->login = login;
-    w->ended = ended;
-    w->arg = arg;
-    w->running = true;
-    w->step_begun_us = clock_mono_us();
-    if (begin(w, loop, limits, &why) == 0)
+    p->relay = *relay;
+    p->login = login;
+    p->ended = ended;
+    p->arg = arg;
+    p->running = true;
+    p->step_begun_us = clock_mono_us();
+    if (begin(p, loop, limits, &why) == 0)
         return;
-    walk_note_failure(w, why.code == ERR_CONFIG ? SMTP_STEP_TLS : SMTP_STEP_DNS, &why);
-    end(w);
+    probe_note_failure(p, why.code == ERR_CONFIG ? SMTP_STEP_TLS : SMTP_STEP_DNS, &why);
+    end(p);
 }
 
-void walk_give_up(struct walk *w, const struct error *why)
+void probe_give_up(struct probe *p, const struct error *why)
 {
-    if (!w->running)
+    if (!p->running)
         return;
-    w->given_up = *why;
-    session_abort(w->session);
+    p->given_up = *why;
+    session_abort(p->session);
 }
 
-void walk_clear(struct walk *w)
+void probe_clear(struct probe *p)
 {
-    transport_tls_free(TAKE(w->tls));
+    transport_tls_free(TAKE(p->tls));
 }
 
-int64_t walk_silence_ms(const struct walk *w, int64_t now_ms)
+int64_t probe_silence_ms(const struct probe *p, int64_t now_ms)
 {
-    const struct verify_report *report = &w->report;
-    bool plain = w->relay.tls == CONFIG_TLS_STARTTLS || w->relay.tls == CONFIG_TLS_NONE;
-    enum smtp_step before = w->settings.proxy.host != NULL ? SMTP_STEP_PROXY : SMTP_STEP_TCP;
-    if (!w->running || !plain || report->n_steps == 0 ||
+    const struct verify_report *report = &p->report;
+    bool plain = p->relay.tls == CONFIG_TLS_STARTTLS || p->relay.tls == CONFIG_TLS_NONE;
+    enum smtp_step before = p->settings.proxy.host != NULL ? SMTP_STEP_PROXY : SMTP_STEP_TCP;
+    if (!p->running || !plain || report->n_steps == 0 ||
         strcmp(report->steps[report->n_steps - 1].name, smtp_step_word(before)) != 0)
         return 0;
-    return now_ms - w->step_begun_us / 1000;
+    return now_ms - p->step_begun_us / 1000;
 }
 
-bool walk_passed(const struct walk *w, const char *step)
+bool probe_passed(const struct probe *p, const char *step)
 {
-    for (size_t i = 0; i < w->report.n_steps; i++)
-        if (w->report.steps[i].ok && strcmp(w->report.steps[i].name, step) == 0)
+    for (size_t i = 0; i < p->report.n_steps; i++)
+        if (p->report.steps[i].ok && strcmp(p->report.steps[i].name, step) == 0)
             return true;
     return false;
 }

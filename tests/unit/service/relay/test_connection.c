@@ -5,9 +5,10 @@
 
 #include "base/clock.h"
 #include "pool_rig.h"
+#include "relay/slot.h"
 
 /*
- * Connections to a small server on the test's own loop, which is the berth's too: when a berth is
+ * Connections to a small server on the test's own loop, which is the slot's too: when a slot is
  * called, and whether it is, is the test's to say.
  */
 
@@ -189,18 +190,18 @@ static uint16_t server_start(void)
     return ntohs(address.sin_port);
 }
 
-/* --- the berth ---------------------------------------------------------------------------- */
+/* --- the slot ---------------------------------------------------------------------------- */
 
-static struct berth *the_berth(void)
+static struct relay_slot *the_slot(void)
 {
-    return &rig.relay->berths[0];
+    return &rig.relay->slots[0];
 }
 
 static void on_call(uv_async_t *async)
 {
     if (atomic_exchange(&pool_rig_calls[0], 0) > 0) {
         n_tends++;
-        berth_tend(&the_berth()->job, &loop);
+        slot_tend(&the_slot()->job, &loop);
     }
 }
 
@@ -221,13 +222,13 @@ static void set_up(void)
     uv_timer_start(&heartbeat, on_heartbeat, 1, 1);
 }
 
-TestSuite(carrier, .init = set_up, .timeout = 600);
+TestSuite(connection, .init = set_up, .timeout = 600);
 
-/* All on one berth: the other's would need a loop of its own. */
+/* All on one slot: the other's would need a loop of its own. */
 static void open_rig(void)
 {
     pool_rig_open(&rig);
-    rig.relay->n_berths = 1;
+    rig.relay->n_slots = 1;
 }
 
 static void turn_until(bool (*reached)(void))
@@ -259,7 +260,7 @@ static void finish(void)
     relay_abort(rig.relay);
     turn_until(nothing_is_open);
     ends = true;
-    berth_tend(&the_berth()->job, &loop); /* its timer ends, whether it was called already or not */
+    slot_tend(&the_slot()->job, &loop); /* its timer ends, whether it was called already or not */
     uv_close((uv_handle_t *)&heartbeat, NULL);
     uv_close((uv_handle_t *)&listener, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
@@ -284,7 +285,7 @@ static size_t n_taken(void)
 
 /* --- how long one is of use --------------------------------------------------------------- */
 
-Test(carrier, carries_one_after_the_other)
+Test(connection, carries_one_after_the_other)
 {
     struct told told;
     open_rig();
@@ -299,7 +300,7 @@ Test(carrier, carries_one_after_the_other)
 }
 
 /* It lies idle when its time is over, and nobody has looked since. */
-Test(carrier, lifetime_is_judged_before_use)
+Test(connection, lifetime_is_judged_before_use)
 {
     struct told told;
     rig.settings.connections.lifetime_ms = 3600 * 1000;
@@ -311,8 +312,8 @@ Test(carrier, lifetime_is_judged_before_use)
     rig.settings.connections.lifetime_ms = 1;
     while (clock_mono_ms() <= opened_by_ms)
         ;
-    berth_tend(&the_berth()->job, &loop); /* its tick has not come in between */
-    cr_assert_null(the_berth()->idle);
+    slot_tend(&the_slot()->job, &loop); /* its tick has not come in between */
+    cr_assert_null(the_slot()->idle);
     cr_assert_eq(rig.relay->ready.n, 1);
     rig_await(&rig.mail, told.id, RECIPIENT_QUEUED);
     rig.settings.connections.lifetime_ms = 0;
@@ -322,7 +323,7 @@ Test(carrier, lifetime_is_judged_before_use)
     cr_assert(server.tallies[0].said_quit);
     cr_assert_eq(server.tallies[0].n_messages, 1);
     cr_assert_eq(server.tallies[1].n_messages, 1);
-    cr_assert_eq(rig.relay->trouble.error.code, ERR_NONE);
+    cr_assert_eq(rig.relay->failure.error.code, ERR_NONE);
     finish();
 }
 
@@ -344,7 +345,7 @@ static bool nothing_waits_or_none_is_there(void)
     return rig.relay->ready.n == 0 && (rig.relay->n_connections == 0 || is_idle());
 }
 
-Test(carrier, max_messages_is_judged_before_use)
+Test(connection, max_messages_is_judged_before_use)
 {
     rig.settings.connections.max_messages = 2;
     open_rig();
@@ -358,7 +359,7 @@ Test(carrier, max_messages_is_judged_before_use)
     finish();
 }
 
-Test(carrier, max_messages_counts_what_is_under_way)
+Test(connection, max_messages_counts_what_is_under_way)
 {
     rig.settings.connections.max_messages = 2; /* in a window of ten */
     open_rig();
@@ -370,7 +371,7 @@ Test(carrier, max_messages_counts_what_is_under_way)
     finish();
 }
 
-Test(carrier, idle_ones_leave_when_their_lifetime_ends)
+Test(connection, idle_ones_leave_when_their_lifetime_ends)
 {
     open_rig(); /* connections.idle: no bound */
     pool_rig_push(&rig, 1);
@@ -379,11 +380,11 @@ Test(carrier, idle_ones_leave_when_their_lifetime_ends)
     turn_until(nothing_is_open);
     cr_assert(server.tallies[0].said_quit);
     cr_assert_eq(server.n_clients, 1);
-    cr_assert_eq(rig.relay->trouble.error.code, ERR_NONE);
+    cr_assert_eq(rig.relay->failure.error.code, ERR_NONE);
     finish();
 }
 
-Test(carrier, idle_ones_leave_when_they_were_idle_for_long)
+Test(connection, idle_ones_leave_when_they_were_idle_for_long)
 {
     rig.settings.connections.idle_ms = 1;
     open_rig();
@@ -396,7 +397,7 @@ Test(carrier, idle_ones_leave_when_they_were_idle_for_long)
 
 /* --- connections that are lost ------------------------------------------------------------ */
 
-Test(carrier, what_was_sent_and_not_answered_is_in_doubt)
+Test(connection, what_was_sent_and_not_answered_is_in_doubt)
 {
     struct told told;
     rig.settings.on_in_doubt = 1;
@@ -412,7 +413,7 @@ Test(carrier, what_was_sent_and_not_answered_is_in_doubt)
 static struct config_rate ten_an_hour = {10, 3600 * 1000};
 
 /* The server left while we thought of the next message: nothing became of that. */
-Test(carrier, what_was_not_begun_goes_back_without_an_attempt)
+Test(connection, what_was_not_begun_goes_back_without_an_attempt)
 {
     rig.settings.rate.messages = (struct config_rates){&ten_an_hour, 1};
     rig.settings.rate.recipients = (struct config_rates){&ten_an_hour, 1};
@@ -428,7 +429,7 @@ Test(carrier, what_was_not_begun_goes_back_without_an_attempt)
     cr_assert_eq(again->flight, -1, "it is noted as under way no more");
     cr_assert_eq(pool_rig_used(&rig, "messages"), 1);
     cr_assert_eq(pool_rig_used(&rig, "recipients"), 1);
-    cr_assert_eq(rig.relay->trouble.error.code, ERR_NONE);
+    cr_assert_eq(rig.relay->failure.error.code, ERR_NONE);
     relay_push(rig.relay, again);
     turn_until(nothing_waits);
     rig_await(&rig.mail, told.id, RECIPIENT_SENT);
@@ -442,7 +443,7 @@ static bool one_owes(void)
 }
 
 /* Those behind the first were not taken, whatever of them has gone out. */
-Test(carrier, each_of_a_window_gets_a_verdict)
+Test(connection, each_of_a_window_gets_a_verdict)
 {
     struct told told[5];
     rig.settings.on_in_doubt = 1;
@@ -475,7 +476,7 @@ static bool some_ticks_later(void)
     return clock_mono_ms() >= turned_until_ms;
 }
 
-Test(carrier, waits_for_room_in_the_ledger_without_haste)
+Test(connection, waits_for_room_in_the_ledger_without_haste)
 {
     rig.settings.rate.messages = (struct config_rates){&ten_an_hour, 1};
     open_rig();
@@ -489,7 +490,7 @@ Test(carrier, waits_for_room_in_the_ledger_without_haste)
     turn_until(some_ticks_later);
     int64_t most =
         3 + 2 * ((clock_mono_ms() - begun_ms) / TICK_MS + 1); /* one a tick, and pushes */
-    cr_assert_leq(n_tends, most, "the berth was called %zu times", n_tends);
+    cr_assert_leq(n_tends, most, "the slot was called %zu times", n_tends);
     cr_assert_gt(n_tends, 0);
     cr_assert_eq(rig.relay->ready.n, 3);
     cr_assert_eq(pool_rig_used(&rig, "messages"), 1);
@@ -507,7 +508,7 @@ static bool has_two(void)
     return rig.relay->n_connections == 2;
 }
 
-Test(carrier, a_cap_is_tried_again_after_a_while)
+Test(connection, a_cap_is_tried_again_after_a_while)
 {
     rig.settings.connections.max = 2;
     rig.settings.window = 1;
@@ -544,7 +545,7 @@ static bool one_has_left(void)
     return rig.relay->n_connections == 1;
 }
 
-Test(carrier, a_drain_lets_busy_ones_finish)
+Test(connection, a_drain_lets_busy_ones_finish)
 {
     struct told told;
     rig.settings.connections.max = 2;
@@ -574,7 +575,7 @@ static bool has_client(void)
     return clients != NULL;
 }
 
-Test(carrier, a_drain_does_not_wait_for_who_does_not_greet)
+Test(connection, a_drain_does_not_wait_for_who_does_not_greet)
 {
     open_rig();
     server.greeting = NULL;
@@ -583,11 +584,11 @@ Test(carrier, a_drain_does_not_wait_for_who_does_not_greet)
     relay_drain(rig.relay);
     turn_until(nothing_is_open);
     cr_assert_eq(rig_n_ready(&rig.mail), 1, "the queue has it");
-    cr_assert_eq(rig.relay->trouble.error.code, ERR_NONE);
+    cr_assert_eq(rig.relay->failure.error.code, ERR_NONE);
     finish();
 }
 
-Test(carrier, an_abort_leaves_in_doubt_what_is_under_way)
+Test(connection, an_abort_leaves_in_doubt_what_is_under_way)
 {
     struct told told;
     rig.settings.on_in_doubt = 1;

@@ -1,15 +1,16 @@
-#ifndef POSTERN_RELAY_SHIPMENT_H
-#define POSTERN_RELAY_SHIPMENT_H
+#ifndef POSTERN_RELAY_BATCH_H
+#define POSTERN_RELAY_BATCH_H
 
 /*
  * One delivery in a transaction: from its envelope to the verdicts that the queue gets. Recipients
  * that are held back are not in the envelope; theirs stays UNTRIED.
  */
 
-#include "relay/pool.h"
+#include "relay/state.h"
+#include "smtp/reaction.h"
 
-struct shipment {
-    struct shipment *next;     /* of the carrier's spare ones */
+struct batch {
+    struct batch *next;        /* of the connection's spare ones */
     struct delivery *delivery; /* owned while it is under way */
     int64_t begun_us;
     const char **addresses; /* of the envelope; grown as needed */
@@ -17,17 +18,16 @@ struct shipment {
     struct buffer said; /* its part of the transcript */
 };
 
-struct shipment *shipment_new(void); /* NULL without memory */
-void shipment_free(struct shipment *shipment);
+struct batch *batch_new(void); /* NULL without memory */
+void batch_free(struct batch *batch);
 
 /* Takes the delivery on success. -1: no memory. */
-int shipment_load(struct shipment *shipment, struct delivery *delivery,
-                  struct smtp_envelope *envelope_out);
-/* Gives the delivery back; the shipment may be loaded anew. */
-struct delivery *shipment_unload(struct shipment *shipment);
+int batch_load(struct batch *batch, struct delivery *delivery, struct smtp_envelope *envelope_out);
+/* Gives the delivery back; the batch may be loaded anew. */
+struct delivery *batch_unload(struct batch *batch);
 
 /* What of a result concerns the relay. */
-struct shipment_news {
+struct batch_news {
     const struct reaction *reaction;  /* NULL: nothing does */
     const struct reply_record *reply; /* ... and that is why; the delivery's */
     enum smtp_step step;
@@ -37,7 +37,7 @@ struct shipment_news {
 
 /* Fill in the verdicts, count and log them. `fresh`: nothing was answered before on this
  * connection, so it was not idle for too long. */
-void shipment_judge(struct shipment *shipment, struct relay *relay,
-                    const struct smtp_result *result, bool fresh, struct shipment_news *news_out);
+void batch_judge(struct batch *batch, struct relay *relay, const struct smtp_result *result,
+                 bool fresh, struct batch_news *news_out);
 
 #endif

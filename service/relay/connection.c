@@ -1,120 +1,124 @@
+#include "relay/connection.h"
+
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "relay/batch.h"
 #include "relay/bearer.h"
+#include "relay/breaker.h"
 #include "relay/pool.h"
-#include "relay/shipment.h"
 
 enum { OPENING_MAX = 8 * 1024 };
 
-/* One connection, and the shipments on it. Lives from carrier_open() to on_closed(). */
-struct carrier {
-    struct berth *berth;
+/* One connection, and the batches on it. Lives from connection_open() to on_closed(). */
+struct connection {
+    struct relay_slot *slot;
     struct session *session;
     struct identity *identity; /* a reference */
     struct bearer bearer;
-    struct carrier *next, *prev;           /* of the berth's carriers */
-    struct carrier *next_idle, *prev_idle; /* of the idle ones */
+    struct connection *next, *prev;           /* of the slot's connections */
+    struct connection *next_idle, *prev_idle; /* of the idle ones */
     bool opened, idle;
     int64_t opened_ms, idle_since_ms, departed_us;
     int64_t n_carried;       /* transactions the server answered to the end */
-    size_t n_under_way;      /* shipments */
-    struct shipment *spare;  /* those that are not */
+    size_t n_under_way;      /* batches */
+    struct batch *spare;     /* those that are not */
     struct buffer opening;   /* what was said until the login was done; then: the last remark */
     struct bytes *opened_as; /* that, for the transcripts of what it carries; NULL: nothing */
 };
 
 /* --- lists -------------------------------------------------------------------------------- */
 
-static void set_idle(struct carrier *c, bool idle)
+static void set_idle(struct connection *c, bool idle)
 {
     if (c->idle == idle)
         return;
-    struct berth *berth = c->berth;
+    struct relay_slot *slot = c->slot;
     c->idle = idle;
     if (idle) {
         c->idle_since_ms = clock_mono_ms();
         c->prev_idle = NULL;
-        c->next_idle = berth->idle;
-        if (berth->idle != NULL)
-            berth->idle->prev_idle = c;
-        berth->idle = c;
+        c->next_idle = slot->idle;
+        if (slot->idle != NULL)
+            slot->idle->prev_idle = c;
+        slot->idle = c;
     } else {
         if (c->next_idle != NULL)
             c->next_idle->prev_idle = c->prev_idle;
-        *(c->prev_idle != NULL ? &c->prev_idle->next_idle : &berth->idle) = c->next_idle;
+        *(c->prev_idle != NULL ? &c->prev_idle->next_idle : &slot->idle) = c->next_idle;
     }
-    pool_idle_changed(berth, idle);
+    pool_idle_changed(slot, idle);
 }
 
-static void unlink_carrier(struct carrier *c)
+static void unlink_connection(struct connection *c)
 {
     if (c->next != NULL)
         c->next->prev = c->prev;
-    *(c->prev != NULL ? &c->prev->next : &c->berth->carriers) = c->next;
+    *(c->prev != NULL ? &c->prev->next : &c->slot->connections) = c->next;
 }
 
-static struct shipment *take_spare(struct carrier *c)
+static struct batch *take_spare(struct connection *c)
 {
-    struct shipment *spare = c->spare;
+    struct batch *spare = c->spare;
     if (spare == NULL)
-        return shipment_new();
+        return batch_new();
     c->spare = spare->next;
     return spare;
 }
 
-static void put_spare(struct carrier *c, struct shipment *shipment)
+static void put_spare(struct connection *c, struct batch *batch)
 {
-    shipment->next = c->spare;
-    c->spare = shipment;
+    batch->next = c->spare;
+    c->spare = batch;
 }
 
 /* --- what is said ------------------------------------------------------------------------- */
 
 static void on_said(void *arg, void *owner, char who, const char *text)
 {
-    struct carrier *c = arg;
-    struct shipment *shipment = owner;
-    if (shipment == NULL && c->opened)
+    struct connection *c = arg;
+    struct batch *batch = owner;
+    if (batch == NULL && c->opened)
         buffer_reset(&c->opening);
-    buffer_printf(shipment != NULL ? &shipment->said : &c->opening, "%c: %s\n", who, text);
+    buffer_printf(batch != NULL ? &batch->said : &c->opening, "%c: %s\n", who, text);
 }
 
-static void keep_transcript(struct carrier *c, struct shipment *shipment, bool good)
+static void keep_transcript(struct connection *c, struct batch *batch, bool good)
 {
-    struct relay *relay = c->berth->relay;
+    struct relay *relay = c->slot->relay;
     if (!good) /* perhaps the connection's last words explain it */
-        buffer_append(&shipment->said, c->opening.data, c->opening.len);
+        buffer_append(&batch->said, c->opening.data, c->opening.len);
     if (relay->around.transcripts != NULL)
-        transcripts_keep(relay->around.transcripts, shipment->delivery->id, relay->settings->name,
-                         good, c->opened_as, shipment->said.data, shipment->said.len);
+        transcripts_keep(relay->around.transcripts, batch->delivery->id, relay->settings->name,
+                         good, c->opened_as, batch->said.data, batch->said.len);
 }
 
 /* --- carrying ----------------------------------------------------------------------------- */
 
-static int carry(struct carrier *c, struct delivery *delivery)
+static int carry(struct connection *c, struct delivery *delivery)
 {
     struct error err;
     struct smtp_envelope envelope;
-    struct shipment *shipment = take_spare(c);
-    if (shipment == NULL || shipment_load(shipment, delivery, &envelope) < 0) {
-        shipment_free(shipment);
+    struct batch *batch = take_spare(c);
+    if (batch == NULL || batch_load(batch, delivery, &envelope) < 0) {
+        batch_free(batch);
         return -1;
     }
     c->n_under_way++;
     if (session_carry(c->session, &envelope, &err) == 0)
         return 0; /* `c` may be gone by now */
     c->n_under_way--;
-    shipment_unload(shipment);
-    put_spare(c, shipment);
+    batch_unload(batch);
+    put_spare(c, batch);
     return -1;
 }
 
-void carrier_carry(struct carrier *c, struct delivery *delivery)
+void connection_carry(struct connection *c, struct delivery *delivery)
 {
-    struct relay *relay = c->berth->relay;
+    struct relay *relay = c->slot->relay;
     set_idle(c, false);
     metric_add(relay->metrics.attempts, 1);
     if (carry(c, delivery) == 0)
@@ -124,11 +128,11 @@ void carrier_carry(struct carrier *c, struct delivery *delivery)
     set_idle(c, c->n_under_way == 0);
 }
 
-static bool worn_out(const struct carrier *c)
+static bool worn_out(const struct connection *c)
 {
-    if (pool_is_outdated(c->berth->relay, c->identity))
+    if (pool_is_outdated(c->slot->relay, c->identity))
         return true;
-    const struct config_relay *settings = c->berth->relay->settings;
+    const struct config_relay *settings = c->slot->relay->settings;
     return (settings->connections.max_messages > 0 &&
             c->n_carried + (int64_t)c->n_under_way >= settings->connections.max_messages) ||
            (c->opened && settings->connections.lifetime_ms > 0 &&
@@ -139,24 +143,23 @@ static bool worn_out(const struct carrier *c)
 
 static void on_result(void *arg, struct session *session, const struct smtp_result *result)
 {
-    struct carrier *c = arg;
-    struct relay *relay = c->berth->relay;
-    struct shipment *shipment = result->owner;
-    struct shipment_news news;
-    shipment_judge(shipment, relay, result, c->n_carried == 0, &news);
-    keep_transcript(c, shipment,
-                    news.reaction == NULL && result->recipients[0].reply.code / 100 == 2);
+    struct connection *c = arg;
+    struct relay *relay = c->slot->relay;
+    struct batch *batch = result->owner;
+    struct batch_news news;
+    batch_judge(batch, relay, result, c->n_carried == 0, &news);
+    keep_transcript(c, batch, news.reaction == NULL && result->recipients[0].reply.code / 100 == 2);
     bool end =
-        news.reaction != NULL && trouble_by_reply(relay, news.step, news.reaction, news.reply);
+        news.reaction != NULL && breaker_refused(relay, news.step, news.reaction, news.reply);
     bool answered = !result->untouched && result->recipients[0].reply.code != 0;
     if (answered && news.reaction == NULL)
-        trouble_none(relay, news.any_sent);
+        breaker_succeeded(relay, news.any_sent);
     c->n_carried += answered;
     if (news.n_untried > 0)
-        pool_not_sent(relay, news.none_tried, news.n_untried, shipment->begun_us / 1000);
+        pool_not_sent(relay, news.none_tried, news.n_untried, batch->begun_us / 1000);
 
-    struct delivery *delivery = shipment_unload(shipment);
-    put_spare(c, shipment);
+    struct delivery *delivery = batch_unload(batch);
+    put_spare(c, batch);
     c->n_under_way--;
     if (end || (c->n_under_way == 0 && !session_has_room(session))) /* it takes no more: MAILMAX */
         session_quit(session);
@@ -165,31 +168,31 @@ static void on_result(void *arg, struct session *session, const struct smtp_resu
 
 static void on_token_wanted(void *arg, struct session *session, bool refused)
 {
-    struct carrier *c = arg;
+    struct connection *c = arg;
     bearer_want(&c->bearer, session, refused);
 }
 
-static void greet_pool(struct carrier *c)
+static void greet_pool(struct connection *c)
 {
     c->opened = true;
     c->opened_ms = clock_mono_ms();
     c->opened_as = bytes_copy(c->opening.data, c->opening.len);
     buffer_reset(&c->opening);
-    metric_observe(c->berth->relay->metrics.login_seconds,
+    metric_observe(c->slot->relay->metrics.login_seconds,
                    (double)(clock_mono_us() - c->departed_us) / 1e6);
-    pool_opened(c->berth->relay);
+    pool_opened(c->slot->relay);
 }
 
 /* As many as there is room for; the first may come before the pool hears that we are in, so that it
  * does not open another connection for what this one carries. */
 static void on_ready(void *arg, struct session *session)
 {
-    struct carrier *c = arg;
-    struct relay *relay = c->berth->relay;
+    struct connection *c = arg;
+    struct relay *relay = c->slot->relay;
     struct delivery *delivery = NULL;
     while (!worn_out(c) && session_has_room(session) &&
            (delivery = pool_pull(relay, c->n_under_way)) != NULL) {
-        carrier_carry(c, delivery);
+        connection_carry(c, delivery);
         if (!c->opened)
             greet_pool(c);
     }
@@ -204,10 +207,10 @@ static void on_ready(void *arg, struct session *session)
 static void on_closed(void *arg, struct session *session, enum smtp_step step,
                       const struct error *why)
 {
-    struct carrier *c = arg;
+    struct connection *c = arg;
     bool needed = !c->idle && step != SMTP_STEP_QUIT;
     set_idle(c, false);
-    unlink_carrier(c);
+    unlink_connection(c);
     bearer_end(&c->bearer);
     char *said = buffer_steal_str(&c->opening);
     const struct pool_ending ending = {
@@ -217,89 +220,88 @@ static void on_closed(void *arg, struct session *session, enum smtp_step step,
         .why = why,
         .transcript = c->opened ? NULL : said,
     };
-    pool_closed(c->berth, &ending);
+    pool_closed(c->slot, &ending);
     free(said);
     identity_unref(c->identity);
-    for (struct shipment *next; c->spare != NULL; c->spare = next) {
+    for (struct batch *next; c->spare != NULL; c->spare = next) {
         next = c->spare->next;
-        shipment_free(c->spare);
+        batch_free(c->spare);
     }
     bytes_unref(c->opened_as);
     buffer_clear(&c->opening);
     free(c);
 }
 
-int carrier_open(struct berth *berth, uv_loop_t *loop)
+int connection_open(struct relay_slot *slot, uv_loop_t *loop)
 {
-    struct carrier *c = calloc(1, sizeof(*c));
+    struct connection *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return -1;
-    c->berth = berth;
+    c->slot = slot;
     c->departed_us = clock_mono_us();
     buffer_init(&c->opening, OPENING_MAX);
     c->bearer = (struct bearer){.loop = loop,
-                                .cache = berth->relay->around.tokens,
-                                .entry = (size_t)berth->relay->settings->auth.oauth_index,
-                                .need_ms = berth->relay->settings->timeouts.command_ms};
+                                .cache = slot->relay->around.tokens,
+                                .entry = (size_t)slot->relay->settings->auth.oauth_index,
+                                .need_ms = slot->relay->settings->timeouts.command_ms};
     const struct session_owner owner = {.ready = on_ready,
                                         .result = on_result,
                                         .closed = on_closed,
                                         .said = on_said,
                                         .token_wanted = on_token_wanted,
-                                        .distrust = &berth->relay->distrust,
+                                        .distrust = &slot->relay->distrust,
                                         .arg = c};
-    c->identity = pool_identity(berth->relay);
+    c->identity = pool_identity(slot->relay);
     c->session = session_open(loop, &c->identity->session, &owner);
     if (c->session == NULL) {
         identity_unref(c->identity);
         free(c);
         return -1;
     }
-    c->next = berth->carriers;
+    c->next = slot->connections;
     if (c->next != NULL)
         c->next->prev = c;
-    berth->carriers = c;
-    metric_add(berth->relay->metrics.connects, 1);
+    slot->connections = c;
+    metric_add(slot->relay->metrics.connects, 1);
     return 0;
 }
 
 /* `c` may be gone then. */
-static void quit_idle(struct carrier *c)
+static void quit_idle(struct connection *c)
 {
     set_idle(c, false);
     session_quit(c->session);
 }
 
-struct carrier *carrier_idle(struct berth *berth)
+struct connection *connection_idle(struct relay_slot *slot)
 {
-    while (berth->idle != NULL &&
-           (!session_has_room(berth->idle->session) || worn_out(berth->idle)))
-        quit_idle(berth->idle);
-    return berth->idle;
+    while (slot->idle != NULL && (!session_has_room(slot->idle->session) || worn_out(slot->idle)))
+        quit_idle(slot->idle);
+    return slot->idle;
 }
 
-void carriers_quit_idle(struct berth *berth, int64_t before_ms)
+void connections_quit_idle(struct relay_slot *slot, int64_t before_ms)
 {
-    for (struct carrier *c = berth->idle, *next; c != NULL; c = next) {
+    for (struct connection *c = slot->idle, *next; c != NULL; c = next) {
         next = c->next_idle;
         if (c->idle_since_ms <= before_ms || worn_out(c))
             quit_idle(c);
     }
 }
 
-void carriers_quit_unused(struct berth *berth)
+void connections_quit_unused(struct relay_slot *slot)
 {
-    carriers_quit_idle(berth, INT64_MAX);
-    for (struct carrier *c = berth->carriers, *next; c != NULL; c = next) {
+    connections_quit_idle(slot, INT64_MAX);
+    for (struct connection *c = slot->connections, *next; c != NULL; c = next) {
         next = c->next;
         if (!c->opened)
             session_abort(c->session);
     }
 }
 
-void carriers_abort(struct berth *berth)
+void connections_abort(struct relay_slot *slot)
 {
-    for (struct carrier *c = berth->carriers, *next; c != NULL; c = next) {
+    for (struct connection *c = slot->connections, *next; c != NULL; c = next) {
         next = c->next; /* aborting one frees it, and no other */
         session_abort(c->session);
     }

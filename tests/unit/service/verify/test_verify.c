@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 /*
  * Verifications on a loop that a small server shares: what they say, and how they end when they are
@@ -114,10 +114,10 @@ static struct config_relay a_relay(void)
 static struct verify_report report;
 static int n_done;
 
-static void on_done(void *arg, const struct verify_report *told)
+static void on_done(void *arg, const struct verify_report *its)
 {
     cr_expect_eq(arg, &n_done);
-    report = *told;
+    report = *its;
     n_done++;
     uv_close((uv_handle_t *)&listener, NULL);
 }

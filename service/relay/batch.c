@@ -1,43 +1,44 @@
-#include "relay/shipment.h"
+#include "relay/batch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "relay/blame.h"
+#include "relay/attribution.h"
 #include "relay/outcome.h"
+#include "relay/pool.h"
 
 enum { SAID_MAX = 16 * 1024 };
 
-struct shipment *shipment_new(void)
+struct batch *batch_new(void)
 {
-    struct shipment *shipment = calloc(1, sizeof(*shipment));
-    if (shipment != NULL)
-        buffer_init(&shipment->said, SAID_MAX);
-    return shipment;
+    struct batch *batch = calloc(1, sizeof(*batch));
+    if (batch != NULL)
+        buffer_init(&batch->said, SAID_MAX);
+    return batch;
 }
 
-void shipment_free(struct shipment *shipment)
+void batch_free(struct batch *batch)
 {
-    if (shipment == NULL)
+    if (batch == NULL)
         return;
-    buffer_clear(&shipment->said);
-    free(shipment->addresses);
-    free(shipment);
+    buffer_clear(&batch->said);
+    free(batch->addresses);
+    free(batch);
 }
 
 /* --- the envelope ------------------------------------------------------------------------- */
 
-static int reserve_addresses(struct shipment *shipment, size_t n)
+static int reserve_addresses(struct batch *batch, size_t n)
 {
-    if (n <= shipment->size)
+    if (n <= batch->size)
         return 0;
-    const char **addresses = reallocarray(shipment->addresses, n, sizeof(*addresses));
+    const char **addresses = reallocarray(batch->addresses, n, sizeof(*addresses));
     if (addresses == NULL)
         return -1;
-    shipment->addresses = addresses;
-    shipment->size = n;
+    batch->addresses = addresses;
+    batch->size = n;
     return 0;
 }
 
@@ -46,20 +47,19 @@ static const char *or_null(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
-int shipment_load(struct shipment *shipment, struct delivery *delivery,
-                  struct smtp_envelope *envelope_out)
+int batch_load(struct batch *batch, struct delivery *delivery, struct smtp_envelope *envelope_out)
 {
-    if (reserve_addresses(shipment, delivery->n_recipients) < 0)
+    if (reserve_addresses(batch, delivery->n_recipients) < 0)
         return -1;
-    shipment->n_addresses = 0;
+    batch->n_addresses = 0;
     for (size_t i = 0; i < delivery->n_recipients; i++)
         if (!delivery->recipients[i].held_back)
-            shipment->addresses[shipment->n_addresses++] = delivery->recipients[i].address;
+            batch->addresses[batch->n_addresses++] = delivery->recipients[i].address;
     const struct delivery_wishes *wishes = &delivery->wishes;
     *envelope_out = (struct smtp_envelope){
         .sender = delivery->sender,
-        .recipients = shipment->addresses,
-        .n_recipients = shipment->n_addresses,
+        .recipients = batch->addresses,
+        .n_recipients = batch->n_addresses,
         .content = delivery->content->data,
         .content_len = delivery->content->len,
         .smtputf8 = delivery->smtputf8,
@@ -67,17 +67,17 @@ int shipment_load(struct shipment *shipment, struct delivery *delivery,
         .dsn = {.notify = or_null(wishes->dsn_notify),
                 .ret = or_null(wishes->dsn_ret),
                 .envid = or_null(wishes->dsn_envid)},
-        .owner = shipment,
+        .owner = batch,
     };
-    shipment->delivery = delivery;
-    shipment->begun_us = clock_mono_us();
-    buffer_reset(&shipment->said);
+    batch->delivery = delivery;
+    batch->begun_us = clock_mono_us();
+    buffer_reset(&batch->said);
     return 0;
 }
 
-struct delivery *shipment_unload(struct shipment *shipment)
+struct delivery *batch_unload(struct batch *batch)
 {
-    return TAKE(shipment->delivery);
+    return TAKE(batch->delivery);
 }
 
 /* --- the verdicts ------------------------------------------------------------------------- */
@@ -150,22 +150,22 @@ static bool is_complaint(const struct smtp_result *result, bool fresh)
     if (result->untouched)
         return fresh;
     for (size_t i = 0; i < result->n_recipients; i++)
-        if (blame_is_for(reaction_to(&result->recipients[i].reply)))
+        if (attribution_applies(reaction_to(&result->recipients[i].reply)))
             return true;
     return false;
 }
 
-static bool blames(struct relay *relay, struct delivery *delivery, const struct smtp_result *result,
-                   bool fresh)
+static bool attributes(struct relay *relay, struct delivery *delivery,
+                       const struct smtp_result *result, bool fresh)
 {
     return is_complaint(result, fresh) &&
-           blame_message(&delivery->complaints, pool_took_ms(relay), clock_mono_ms());
+           attribute_to_message(&delivery->complaints, pool_took_ms(relay), clock_mono_ms());
 }
 
 static void judge_one(struct relay *relay, const struct delivery *delivery,
                       struct delivery_recipient *recipient,
                       const struct smtp_recipient_result *said, const struct outcome *outcome,
-                      struct shipment_news *news)
+                      struct batch_news *news)
 {
     recipient->verdict = outcome->verdict;
     recipient->reply = said->reply;
@@ -185,24 +185,24 @@ static void judge_one(struct relay *relay, const struct delivery *delivery,
     log_outcome(relay, delivery, recipient, said->step);
 }
 
-void shipment_judge(struct shipment *shipment, struct relay *relay,
-                    const struct smtp_result *result, bool fresh, struct shipment_news *news_out)
+void batch_judge(struct batch *batch, struct relay *relay, const struct smtp_result *result,
+                 bool fresh, struct batch_news *news_out)
 {
-    struct delivery *delivery = shipment->delivery;
-    bool fewer = shrinks(result), blamed = blames(relay, delivery, result, fresh);
+    struct delivery *delivery = batch->delivery;
+    bool fewer = shrinks(result), attributed = attributes(relay, delivery, result, fresh);
     size_t n = 0; /* of the transaction's recipients */
-    *news_out = (struct shipment_news){0};
+    *news_out = (struct batch_news){0};
     for (size_t i = 0; i < delivery->n_recipients; i++) {
         if (delivery->recipients[i].held_back)
             continue;
         const struct smtp_recipient_result *said = &result->recipients[n++];
         struct outcome outcome = outcome_of(said, result, fewer);
-        if (blamed && !is_one_too_many(said))
-            outcome = outcome_blamed(&outcome);
+        if (attributed && !is_one_too_many(said))
+            outcome = outcome_attributed(&outcome);
         judge_one(relay, delivery, &delivery->recipients[i], said, &outcome, news_out);
     }
     news_out->none_tried = news_out->n_untried == (int64_t)n;
     if (!result->untouched)
         metric_observe(relay->metrics.transaction_seconds,
-                       (double)(clock_mono_us() - shipment->begun_us) / 1e6);
+                       (double)(clock_mono_us() - batch->begun_us) / 1e6);
 }

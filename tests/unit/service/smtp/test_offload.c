@@ -1,4 +1,4 @@
-#include "smtp/errand.h"
+#include "smtp/offload.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -32,7 +32,7 @@ static void drop(void *arg)
     sem_post(&((struct task *)arg)->dropped);
 }
 
-static const struct errand_kind KIND = {work, done, drop};
+static const struct offload_kind KIND = {work, done, drop};
 
 static void begin(struct task *task, uv_loop_t *loop)
 {
@@ -50,12 +50,12 @@ static void end(struct task *task, uv_loop_t *loop)
     sem_destroy(&task->dropped);
 }
 
-Test(errand, is_told_on_the_loop)
+Test(offload, is_told_on_the_loop)
 {
     struct task task;
     uv_loop_t loop;
     begin(&task, &loop);
-    cr_assert_not_null(errand_run(&loop, &KIND, &loop, &task));
+    cr_assert_not_null(offload_start(&loop, &KIND, &loop, &task));
     uv_run(&loop, UV_RUN_NOWAIT);
     cr_expect_not(task.done, "it is under way");
     sem_post(&task.may_end);
@@ -67,14 +67,14 @@ Test(errand, is_told_on_the_loop)
 }
 
 /* The loop ends though the work goes on; what is left is dropped by whoever comes last. */
-Test(errand, forgotten_under_way)
+Test(offload, forgotten_under_way)
 {
     struct task task;
     uv_loop_t loop;
     begin(&task, &loop);
-    struct errand *errand = errand_run(&loop, &KIND, &loop, &task);
-    cr_assert_not_null(errand);
-    errand_forget(errand);
+    struct offload *offload = offload_start(&loop, &KIND, &loop, &task);
+    cr_assert_not_null(offload);
+    offload_abandon(offload);
     uv_run(&loop, UV_RUN_DEFAULT);
     cr_expect_eq(uv_loop_close(&loop), 0, "a handle is left");
     cr_expect_neq(sem_trywait(&task.dropped), 0, "the work has not ended");
@@ -84,17 +84,17 @@ Test(errand, forgotten_under_way)
 }
 
 /* It has ended, but the loop has not heard of it: forgotten as well. */
-Test(errand, forgotten_when_it_has_ended)
+Test(offload, forgotten_when_it_has_ended)
 {
     struct task task;
     uv_loop_t loop;
     begin(&task, &loop);
-    struct errand *errand = errand_run(&loop, &KIND, &loop, &task);
-    cr_assert_not_null(errand);
+    struct offload *offload = offload_start(&loop, &KIND, &loop, &task);
+    cr_assert_not_null(offload);
     sem_post(&task.may_end);
     struct timespec ms = {.tv_nsec = 20 * 1000 * 1000}; /* either way of it must end the same */
     nanosleep(&ms, NULL);
-    errand_forget(errand);
+    offload_abandon(offload);
     uv_run(&loop, UV_RUN_DEFAULT);
     sem_wait(&task.dropped);
     end(&task, &loop);

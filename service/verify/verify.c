@@ -1,4 +1,4 @@
-#include "relay/verify.h"
+#include "verify/verify.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -9,11 +9,11 @@
 #include "config/secret.h"
 #include "relay/connect.h"
 #include "relay/secret.h"
-#include "relay/walk.h"
+#include "verify/probe.h"
 
 /*
- * First one walk as configured. When that fails, what may mend it is tried by further, shorter
- * walks, all at once, the better first in the list: the first of them that works is the hint. A
+ * First one probe as configured. When that fails, what may mend it is tried by further, shorter
+ * probes, all at once, the better first in the list: the first of them that works is the hint. A
  * server that keeps silent where it should greet is asked already while we wait for it.
  */
 
@@ -26,11 +26,11 @@ enum {
     NAMES_MAX = 3,
 };
 
-static const struct walk_limits whole = {.connect = 5000, .step = 15000, .all = 25000};
-static const struct walk_limits brief = {.connect = 3000, .step = 3000, .all = 4000};
+static const struct probe_limits whole = {.connect = 5000, .step = 15000, .all = 25000};
+static const struct probe_limits brief = {.connect = 3000, .step = 3000, .all = 4000};
 
 struct trial {
-    struct walk walk;
+    struct probe probe;
     struct diagnosis_change change;
     char name[256]; /* what change.server_name is */
 };
@@ -46,38 +46,38 @@ struct verify {
     uint64_t kick; /* of the reloader */
     int64_t kicked_ms;
     bool begun;
-    bool planning; /* walks that end meanwhile are looked at afterwards */
+    bool planning; /* probes that end meanwhile are looked at afterwards */
     bool planned, settled, aborted;
-    struct walk walk; /* as configured; its report is the one that is told */
+    struct probe probe; /* as configured; its report is the one that is given */
     size_t n_trials;
     struct trial trials[TRIALS_MAX];
 };
 
 static void proceed(struct verify *v);
 
-/* --- what walks show ---------------------------------------------------------------------- */
+/* --- what probes show ---------------------------------------------------------------------- */
 
-static bool failed_with(const struct walk *w, enum error_code code)
+static bool failed_with(const struct probe *p, enum error_code code)
 {
-    return !w->running && w->report.error.code == code;
+    return !p->running && p->report.error.code == code;
 }
 
-static bool certificate_refused(const struct walk *w)
+static bool certificate_refused(const struct probe *p)
 {
-    return failed_with(w, ERR_CERTIFICATE_NAME_MISMATCH) ||
-           failed_with(w, ERR_CERTIFICATE_EXPIRED) ||
-           failed_with(w, ERR_CERTIFICATE_NOT_YET_VALID) ||
-           failed_with(w, ERR_CERTIFICATE_UNTRUSTED);
+    return failed_with(p, ERR_CERTIFICATE_NAME_MISMATCH) ||
+           failed_with(p, ERR_CERTIFICATE_EXPIRED) ||
+           failed_with(p, ERR_CERTIFICATE_NOT_YET_VALID) ||
+           failed_with(p, ERR_CERTIFICATE_UNTRUSTED);
 }
 
-static bool failed_at(const struct walk *w, enum smtp_step step)
+static bool failed_at(const struct probe *p, enum smtp_step step)
 {
-    return !w->running && strcmp(w->report.error.where, smtp_step_word(step)) == 0;
+    return !p->running && strcmp(p->report.error.where, smtp_step_word(step)) == 0;
 }
 
-static bool speaks_tls(const struct walk *w)
+static bool speaks_tls(const struct probe *p)
 {
-    return walk_passed(w, "tls") || certificate_refused(w);
+    return probe_passed(p, "tls") || certificate_refused(p);
 }
 
 static bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
@@ -104,20 +104,20 @@ static bool wants_login(const struct config_relay *relay)
  * else we would send mail to whoever has a certificate. */
 static bool worked(const struct verify *v, const struct trial *trial)
 {
-    const struct verify_report *report = &trial->walk.report;
+    const struct verify_report *report = &trial->probe.report;
     if (!report->ok || (trial->change.tls != NULL && strcmp(trial->change.tls, "none") == 0 &&
                         report->has_extensions && report->extensions.starttls))
         return false;
-    return trial->change.server_name == NULL || same_address(&trial->walk.peer, &v->walk.peer);
+    return trial->change.server_name == NULL || same_address(&trial->probe.peer, &v->probe.peer);
 }
 
-/* It mends this trouble, and comes upon the next one. */
+/* It mends this failure, and comes upon the next one. */
 static bool got_further(const struct verify *v, const struct trial *trial)
 {
     if (trial->change.mechanism != NULL)
-        return failed_with(&trial->walk, ERR_AUTH_FAILED) &&
-               failed_with(&v->walk, ERR_AUTH_MECHANISM_UNAVAILABLE);
-    return trial->change.tls != NULL && certificate_refused(&trial->walk);
+        return failed_with(&trial->probe, ERR_AUTH_FAILED) &&
+               failed_with(&v->probe, ERR_AUTH_MECHANISM_UNAVAILABLE);
+    return trial->change.tls != NULL && certificate_refused(&trial->probe);
 }
 
 /* --- trials ------------------------------------------------------------------------------- */
@@ -127,15 +127,15 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-static const struct walk *find_here(const struct verify *v, const char *tls)
+static const struct probe *find_here(const struct verify *v, const char *tls)
 {
     for (size_t i = 0; i < v->n_trials; i++)
         if (v->trials[i].change.port == 0 && same_text(v->trials[i].change.tls, tls))
-            return &v->trials[i].walk;
+            return &v->trials[i].probe;
     return NULL;
 }
 
-static void on_walk_ended(void *arg, struct walk *walk)
+static void on_probe_ended(void *arg, struct probe *probe)
 {
     proceed(arg);
 }
@@ -148,9 +148,9 @@ static void try_with(struct verify *v, const struct config_relay *relay,
     bool login = change->mechanism != NULL && !v->options.no_login;
     struct trial *trial = &v->trials[v->n_trials++];
     trial->change = *change;
-    trial->walk.tokens = v->options.tokens;
-    trial->walk.files = v->options.files;
-    walk_start(&trial->walk, v->loop, relay, login, &brief, on_walk_ended, v);
+    trial->probe.tokens = v->options.tokens;
+    trial->probe.files = v->options.files;
+    probe_start(&trial->probe, v->loop, relay, login, &brief, on_probe_ended, v);
 }
 
 static void try_tls_here(struct verify *v, enum config_tls tls)
@@ -173,10 +173,10 @@ static void try_starttls_here(struct verify *v)
     try_tls_here(v, CONFIG_TLS_STARTTLS);
 }
 
-/* Nobody is told to send a password in the clear, nor to do without the TLS that is offered. */
+/* Nobody is advised to send a password in the clear, nor to do without the TLS that is offered. */
 static void try_none_here(struct verify *v)
 {
-    if (walk_passed(&v->walk, "starttls"))
+    if (probe_passed(&v->probe, "starttls"))
         return;
     if (!wants_login(&v->relay) || v->relay.allow_plaintext_auth != 0)
         try_tls_here(v, CONFIG_TLS_NONE);
@@ -219,7 +219,7 @@ static void try_name(struct verify *v, const char *name, size_t len)
 
 static void try_other_names(struct verify *v)
 {
-    const char *names = v->walk.report.has_certificate ? v->walk.report.certificate.names : "";
+    const char *names = v->probe.report.has_certificate ? v->probe.report.certificate.names : "";
     if (v->relay.proxy.kind != CONFIG_PROXY_NONE) /* which alone sees addresses */
         return;
     for (int i = 0; i < NAMES_MAX && *names != '\0'; i++) {
@@ -238,7 +238,7 @@ static void try_older_tls(struct verify *v)
     try_with(v, &relay, &(struct diagnosis_change){.min_version = "1.2"});
 }
 
-/* The only trial that logs in, if any may: the walk before it did not come to that. */
+/* The only trial that logs in, if any may: the probe before it did not come to that. */
 static void try_other_mechanism(struct verify *v)
 {
     struct config_relay relay = v->relay;
@@ -252,12 +252,12 @@ static void try_other_mechanism(struct verify *v)
  * connection of the relay's would go on with PLAIN; it may as well begin with it. */
 static void try_password(struct verify *v)
 {
-    const struct smtp_extensions *offered = &v->walk.report.extensions;
+    const struct smtp_extensions *offered = &v->probe.report.extensions;
     struct config_relay relay = v->relay;
     bool plain = smtp_extensions_offer_auth(offered, "PLAIN");
     if (strcmp(relay.auth.mechanism, "auto") != 0 || relay.auth.oauth != NULL ||
-        relay.auth.password == NULL || !relay.tls_options.verify || !walk_passed(&v->walk, "tls") ||
-        strchr(offered->auth, ' ') == NULL ||
+        relay.auth.password == NULL || !relay.tls_options.verify ||
+        !probe_passed(&v->probe, "tls") || strchr(offered->auth, ' ') == NULL ||
         (!plain && !smtp_extensions_offer_auth(offered, "LOGIN")))
         return;
     relay.auth.mechanism = plain ? "plain" : "login";
@@ -267,7 +267,7 @@ static void try_password(struct verify *v)
 /* A server may offer logins under TLS only, or on its other ports only. */
 static void try_for_logins(struct verify *v)
 {
-    if (v->walk.report.extensions.auth[0] != '\0') {
+    if (v->probe.report.extensions.auth[0] != '\0') {
         try_other_mechanism(v);
         return;
     }
@@ -308,10 +308,10 @@ static const struct plan {
 
 static void plan_trials(struct verify *v)
 {
-    const struct walk *w = &v->walk;
+    const struct probe *p = &v->probe;
     for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
-        if (!failed_with(w, plans[i].code) ||
-            (plans[i].step != ANYWHERE && !failed_at(w, (enum smtp_step)plans[i].step)))
+        if (!failed_with(p, plans[i].code) ||
+            (plans[i].step != ANYWHERE && !failed_at(p, (enum smtp_step)plans[i].step)))
             continue;
         for (size_t k = 0; k < 3 && plans[i].tries[k] != NULL; k++)
             plans[i].tries[k](v);
@@ -329,25 +329,25 @@ static void rename_error(struct verify_report *report, enum error_code code, con
     snprintf(last->detail, sizeof(last->detail), "%s", detail);
 }
 
-/* What the walk alone could not know. */
+/* What the probe alone could not know. */
 static void be_precise(struct verify *v)
 {
-    struct walk *w = &v->walk;
-    const struct walk *implicit = find_here(v, "implicit"), *starttls = find_here(v, "starttls");
-    bool tls_failed = failed_with(w, ERR_TLS_FAILED) || failed_with(w, ERR_TLS_TIMEOUT) ||
-                      (failed_with(w, ERR_CONNECTION_LOST) && failed_at(w, SMTP_STEP_TLS));
-    bool said_nothing = failed_with(w, ERR_GREETING_TIMEOUT) || failed_with(w, ERR_TIMEOUT) ||
-                        failed_with(w, ERR_CONNECTION_LOST);
-    if (failed_at(w, SMTP_STEP_GREETING) && said_nothing && implicit != NULL &&
+    struct probe *p = &v->probe;
+    const struct probe *implicit = find_here(v, "implicit"), *starttls = find_here(v, "starttls");
+    bool tls_failed = failed_with(p, ERR_TLS_FAILED) || failed_with(p, ERR_TLS_TIMEOUT) ||
+                      (failed_with(p, ERR_CONNECTION_LOST) && failed_at(p, SMTP_STEP_TLS));
+    bool said_nothing = failed_with(p, ERR_GREETING_TIMEOUT) || failed_with(p, ERR_TIMEOUT) ||
+                        failed_with(p, ERR_CONNECTION_LOST);
+    if (failed_at(p, SMTP_STEP_GREETING) && said_nothing && implicit != NULL &&
         speaks_tls(implicit))
-        rename_error(&w->report, ERR_TLS_REQUIRED_FROM_START,
+        rename_error(&p->report, ERR_TLS_REQUIRED_FROM_START,
                      "the server says nothing in plain text: it waits for TLS, as we wait for it");
-    else if (tls_failed && starttls != NULL && walk_passed(starttls, "greeting"))
-        rename_error(&w->report, ERR_TLS_ON_PLAIN_PORT,
+    else if (tls_failed && starttls != NULL && probe_passed(starttls, "greeting"))
+        rename_error(&p->report, ERR_TLS_ON_PLAIN_PORT,
                      "the server takes no TLS at once: it greets in plain text");
-    else if (failed_with(w, ERR_AUTH_MECHANISM_UNAVAILABLE) && starttls != NULL &&
+    else if (failed_with(p, ERR_AUTH_MECHANISM_UNAVAILABLE) && starttls != NULL &&
              starttls->report.extensions.auth[0] != '\0')
-        rename_error(&w->report, ERR_AUTH_NEEDS_TLS, "the server offers logins under TLS only");
+        rename_error(&p->report, ERR_AUTH_NEEDS_TLS, "the server offers logins under TLS only");
 }
 
 /* The best known; NULL: none, or a better one may still turn out. */
@@ -355,7 +355,7 @@ static const struct trial *best_trial(const struct verify *v, bool *worked_out)
 {
     *worked_out = false;
     for (size_t i = 0; i < v->n_trials; i++) {
-        if (v->trials[i].walk.running)
+        if (v->trials[i].probe.running)
             return NULL;
         *worked_out = worked(v, &v->trials[i]);
         if (*worked_out)
@@ -370,27 +370,27 @@ static const struct trial *best_trial(const struct verify *v, bool *worked_out)
 /* "set tls: starttls" is of no use where there is none, or where it fails. */
 static const struct error *what_to_mend(const struct verify *v)
 {
-    const struct walk *starttls = find_here(v, "starttls");
-    if (failed_with(&v->walk, ERR_TLS_ON_PLAIN_PORT) && starttls != NULL && !starttls->report.ok &&
+    const struct probe *starttls = find_here(v, "starttls");
+    if (failed_with(&v->probe, ERR_TLS_ON_PLAIN_PORT) && starttls != NULL && !starttls->report.ok &&
         (failed_with(starttls, ERR_STARTTLS_NOT_OFFERED) ||
-         failed_with(starttls, ERR_STARTTLS_REFUSED) || walk_passed(starttls, "starttls")))
+         failed_with(starttls, ERR_STARTTLS_REFUSED) || probe_passed(starttls, "starttls")))
         return &starttls->report.error;
-    return &v->walk.report.error;
+    return &v->probe.report.error;
 }
 
 static void write_hint(struct verify *v)
 {
-    struct verify_report *report = &v->walk.report;
+    struct verify_report *report = &v->probe.report;
     struct diagnosis_context context;
     const struct trial *best = best_trial(v, &report->hint_proved);
     connect_diagnosis(&v->relay, &context);
     context.offered = report->has_extensions ? report->extensions.auth : NULL;
     context.tried = v->n_trials > 0;
     context.used = report->mechanism[0] != '\0' ? report->mechanism : NULL;
-    context.starttls = walk_passed(&v->walk, "starttls");
-    const struct walk *starttls = find_here(v, "starttls");
+    context.starttls = probe_passed(&v->probe, "starttls");
+    const struct probe *starttls = find_here(v, "starttls");
     if (starttls != NULL)
-        context.starttls |= walk_passed(starttls, "starttls");
+        context.starttls |= probe_passed(starttls, "starttls");
     if (best == NULL) {
         diagnosis_hint(what_to_mend(v), &context, report->hint, sizeof(report->hint));
         return;
@@ -399,38 +399,38 @@ static void write_hint(struct verify *v)
     size_t len = strlen(report->hint);
     if (!report->hint_proved)
         snprintf(report->hint + len, sizeof(report->hint) - len, "; behind that waits: %s",
-                 best->walk.report.error.detail);
+                 best->probe.report.error.detail);
 }
 
 static void settle(struct verify *v)
 {
     v->settled = true;
-    if (v->walk.report.error.code != ERR_NONE && !v->aborted) {
+    if (v->probe.report.error.code != ERR_NONE && !v->aborted) {
         be_precise(v);
         write_hint(v);
     }
     const struct error why = {.code = ERR_CONNECTION_LOST, .detail = "not needed any more"};
     for (size_t i = 0; i < v->n_trials; i++)
-        walk_give_up(&v->trials[i].walk, &why);
+        probe_give_up(&v->trials[i].probe, &why);
 }
 
 /* --- its life ------------------------------------------------------------------------------ */
 
 static size_t n_running(const struct verify *v)
 {
-    size_t n = v->walk.running;
+    size_t n = v->probe.running;
     for (size_t i = 0; i < v->n_trials; i++)
-        n += v->trials[i].walk.running;
+        n += v->trials[i].probe.running;
     return n;
 }
 
 static void on_tick_closed(uv_handle_t *handle)
 {
     struct verify *v = handle->data;
-    v->done(v->arg, &v->walk.report);
-    walk_clear(&v->walk);
+    v->done(v->arg, &v->probe.report);
+    probe_clear(&v->probe);
     for (size_t i = 0; i < v->n_trials; i++)
-        walk_clear(&v->trials[i].walk);
+        probe_clear(&v->trials[i].probe);
     explicit_bzero(v->password, sizeof(v->password));
     free(v);
 }
@@ -438,43 +438,43 @@ static void on_tick_closed(uv_handle_t *handle)
 /* Called whenever something has ended. Ending something in here calls it again. */
 static void proceed(struct verify *v)
 {
-    const struct walk *implicit = find_here(v, "implicit");
+    const struct probe *implicit = find_here(v, "implicit");
     bool proved;
     if (v->planning)
         return;
-    if (v->walk.running && implicit != NULL && speaks_tls(implicit)) {
+    if (v->probe.running && implicit != NULL && speaks_tls(implicit)) {
         const struct error why = {.code = ERR_GREETING_TIMEOUT, .detail = "no greeting"};
         v->planned = true; /* the cause is found */
-        walk_give_up(&v->walk, &why);
+        probe_give_up(&v->probe, &why);
         return;
     }
-    if (!v->walk.running && !v->planned) {
+    if (!v->probe.running && !v->planned) {
         v->planned = v->planning = true;
-        if (v->walk.report.ok && v->options.known.code != ERR_NONE)
-            walk_note_failure(&v->walk, SMTP_STEP_AUTH, &v->options.known);
+        if (v->probe.report.ok && v->options.known.code != ERR_NONE)
+            probe_note_failure(&v->probe, SMTP_STEP_AUTH, &v->options.known);
         plan_trials(v);
         v->planning = false;
     }
-    if (!v->walk.running && !v->settled && (n_running(v) == 0 || best_trial(v, &proved) != NULL))
+    if (!v->probe.running && !v->settled && (n_running(v) == 0 || best_trial(v, &proved) != NULL))
         settle(v);
     if (v->settled && n_running(v) == 0 && !uv_is_closing((uv_handle_t *)&v->tick))
         uv_close((uv_handle_t *)&v->tick, on_tick_closed);
 }
 
-static void watch(struct walk *w, int64_t now_ms)
+static void watch(struct probe *p, int64_t now_ms)
 {
     struct error why;
-    if (!w->running || now_ms < w->deadline_ms)
+    if (!p->running || now_ms < p->deadline_ms)
         return;
     error_set(&why, ERR_TIMEOUT, "not done in time");
-    walk_give_up(w, &why);
+    probe_give_up(p, &why);
 }
 
 /* Its file may have changed since the start. One that cannot be read now is being replaced: the old
  * password stays good, as it does for the relay's connections. */
 static void renew_password(struct verify *v)
 {
-    const struct verify_files *files = v->options.files;
+    const struct relay_files *files = v->options.files;
     const char *path = v->relay.auth.password_file;
     if (files != NULL && files->password != NULL) {
         struct secret *secret = reload_take(files->password);
@@ -494,9 +494,9 @@ static void begin(struct verify *v)
     v->begun = true;
     renew_password(v);
     uv_timer_start(&v->tick, on_tick, TICK_MS, TICK_MS);
-    v->walk.tokens = v->options.tokens;
-    v->walk.files = v->options.files;
-    walk_start(&v->walk, v->loop, &v->relay, !v->options.no_login, &whole, on_walk_ended, v);
+    v->probe.tokens = v->options.tokens;
+    v->probe.files = v->options.files;
+    probe_start(&v->probe, v->loop, &v->relay, !v->options.no_login, &whole, on_probe_ended, v);
 }
 
 static bool has_looked(const struct verify *v, int64_t now_ms)
@@ -514,11 +514,11 @@ static void on_tick(uv_timer_t *tick)
             begin(v);
         return;
     }
-    if (walk_silence_ms(&v->walk, now_ms) >= SILENCE_MS)
+    if (probe_silence_ms(&v->probe, now_ms) >= SILENCE_MS)
         try_implicit_here(v);
-    watch(&v->walk, now_ms);
+    watch(&v->probe, now_ms);
     for (size_t i = 0; i < v->n_trials; i++)
-        watch(&v->trials[i].walk, now_ms);
+        watch(&v->trials[i].probe, now_ms);
 }
 
 struct verify *verify_start(uv_loop_t *loop, const struct config_relay *relay,
@@ -551,11 +551,11 @@ void verify_abort(struct verify *v)
     bool waited = !v->begun;
     if (waited) {
         v->begun = true;
-        walk_note_failure(&v->walk, SMTP_STEP_DNS, &why);
+        probe_note_failure(&v->probe, SMTP_STEP_DNS, &why);
     }
-    v->aborted = v->walk.running || waited;
+    v->aborted = v->probe.running || waited;
     v->planned = true; /* nothing more is tried */
-    walk_give_up(&v->walk, &why);
+    probe_give_up(&v->probe, &why);
     if (!v->settled)
         settle(v);
     proceed(v);

@@ -1,16 +1,16 @@
-#ifndef POSTERN_RELAY_BLAME_H
-#define POSTERN_RELAY_BLAME_H
+#ifndef POSTERN_RELAY_ATTRIBUTION_H
+#define POSTERN_RELAY_ATTRIBUTION_H
 
 /*
  * The relay, or the message? What a relay says of itself (421, 4.3.2 ...) costs a message no
  * attempt, nor does a line that it cuts before it has said anything. But there are messages on
  * which some filter makes a relay do so each time. They would be tried for ever, and each time the
  * relay would be left alone for a while, to the harm of all others. So: when a message has met with
- * that BLAME_COMPLAINTS times in a row, and each time others were taken in between, it is the
+ * that ATTRIBUTION_COMPLAINTS times in a row, and each time others were taken in between, it is the
  * message's own: it counts as an attempt, and the relay has no pause for it.
  *
- * A relay that is in trouble takes nobody in between, so an outage never counts. What it wants less
- * of (connections, messages a minute) is never blamed on the message: it meets whoever comes.
+ * A relay that fails takes nobody in between, so an outage never counts. What it wants less
+ * of (connections, messages a minute) is never the message's: it meets whoever comes.
  */
 
 #include <stdbool.h>
@@ -19,11 +19,11 @@
 #include "queue/delivery.h"
 #include "smtp/reaction.h"
 
-enum { BLAME_COMPLAINTS = 3 };
+enum { ATTRIBUTION_COMPLAINTS = 3 };
 
-bool blame_is_for(const struct reaction *reaction); /* may it be the message's? */
+bool attribution_applies(const struct reaction *reaction); /* may it be the message's? */
 /* One more complaint; the relay last took a message at `took_ms`. true: it is the message's, and
  * counting begins anew. */
-bool blame_message(struct delivery_complaints *complaints, int64_t took_ms, int64_t now_ms);
+bool attribute_to_message(struct delivery_complaints *complaints, int64_t took_ms, int64_t now_ms);
 
 #endif
