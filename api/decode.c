@@ -524,10 +524,10 @@ static void decode_priority(struct decoding *d, const struct json_value *value, 
                             void *out)
 {
     static const char *const words[] = {
-        [MESSAGE_HIGH] = "high", [MESSAGE_NORMAL] = "normal", [MESSAGE_LOW] = "low"};
+        [PRIORITY_HIGH] = "high", [PRIORITY_NORMAL] = "normal", [PRIORITY_LOW] = "low"};
     int word = decode_word(d, value, where, words, 3, "high, normal or low");
     if (word >= 0)
-        *(enum message_priority *)out = (enum message_priority)word;
+        *(enum mail_priority *)out = (enum mail_priority)word;
 }
 
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
@@ -597,9 +597,9 @@ static void decode_envid(struct decoding *d, const struct json_value *value, con
 }
 
 static const struct field dsn_fields[] = {
-    {"notify", decode_notify, offsetof(struct message_dsn, notify)},
-    {"ret", decode_ret, offsetof(struct message_dsn, ret)},
-    {"envid", decode_envid, offsetof(struct message_dsn, envid)},
+    {"notify", decode_notify, offsetof(struct mail_dsn, notify)},
+    {"ret", decode_ret, offsetof(struct mail_dsn, ret)},
+    {"envid", decode_envid, offsetof(struct mail_dsn, envid)},
 };
 
 static void decode_dsn(struct decoding *d, const struct json_value *value, const char *where,
@@ -638,12 +638,12 @@ static const struct field message_fields[] = {
     {"template", NULL, 0},
     {"data", NULL, 0},
     {"strict", NULL, 0},
-    {"relay", decode_header_text, offsetof(struct message, relay)},
-    {"priority", decode_priority, offsetof(struct message, priority)},
+    {"relay", decode_header_text, offsetof(struct message, options.relay)},
+    {"priority", decode_priority, offsetof(struct message, options.priority)},
     {"send_at", NULL, 0},
     {"ttl", decode_duration, offsetof(struct message, ttl_ms)},
-    {"dsn", decode_dsn, offsetof(struct message, dsn)},
-    {"require_tls", decode_bool, offsetof(struct message, require_tls)},
+    {"dsn", decode_dsn, offsetof(struct message, options.dsn)},
+    {"require_tls", decode_bool, offsetof(struct message, options.require_tls)},
 };
 
 /* What must be there; told together with what is wrong. */
@@ -661,7 +661,7 @@ int decode_message(struct arena *arena, const struct json_value *value, struct m
                    struct error_list *errors, struct error *err)
 {
     struct decoding d = {.arena = arena, .errors = errors};
-    *out = (struct message){.priority = MESSAGE_NORMAL};
+    *out = (struct message){.options = MAIL_OPTIONS_NONE};
     decode_object(&d, value, "", message_fields, sizeof(message_fields) / sizeof(message_fields[0]),
                   out);
     look_for_missing(&d, value);

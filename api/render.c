@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "mail/fields.h"
+
 static void render_id(struct json_writer *w, const char *id)
 {
     char text[sizeof("msg_") + ID_SIZE];
@@ -30,7 +32,7 @@ static void render_reply(struct json_writer *w, const struct reply_record *reply
     json_end_object(w);
 }
 
-static void render_recipient(struct json_writer *w, const struct recipient_record *r)
+static void render_recipient(struct json_writer *w, const struct mail_recipient *r)
 {
     json_begin_object(w);
     json_member_string(w, "address", r->address);
@@ -44,7 +46,7 @@ static void render_recipient(struct json_writer *w, const struct recipient_recor
     json_end_object(w);
 }
 
-static void render_recipients(struct json_writer *w, const struct message_record *record)
+static void render_recipients(struct json_writer *w, const struct mail *record)
 {
     json_key(w, "recipients");
     json_begin_array(w);
@@ -53,8 +55,8 @@ static void render_recipients(struct json_writer *w, const struct message_record
     json_end_array(w);
 }
 
-static void render_event(struct json_writer *w, const struct message_record *record,
-                         const struct event_record *e)
+static void render_event(struct json_writer *w, const struct mail *record,
+                         const struct mail_event *e)
 {
     char id[32];
     snprintf(id, sizeof(id), "evt_%" PRId64, e->id);
@@ -71,7 +73,7 @@ static void render_event(struct json_writer *w, const struct message_record *rec
 
 /* --- messages ----------------------------------------------------------------------------- */
 
-static const char *last_relay(const struct message_record *record)
+static const char *last_relay(const struct mail *record)
 {
     for (size_t i = 0; i < record->n_recipients; i++)
         if (record->recipients[i].relay != NULL)
@@ -79,54 +81,48 @@ static const char *last_relay(const struct message_record *record)
     return NULL;
 }
 
-void render_record(struct json_writer *w, const struct message_record *record)
+static void render_field(struct json_writer *w, const struct mail *mail,
+                         const struct mail_field *field)
 {
-    render_id(w, record->id);
-    json_member_string(w, "status", message_record_status(record));
-    json_member_string(w, "message_id", record->message_id);
-    json_member_time(w, "created_at", record->created_ms);
-    json_member_string(w, "from", record->from);
-    json_member_string(w, "subject", record->subject);
-    json_member_integer(w, "size", (int64_t)record->size);
-    json_member_string(w, "relay", last_relay(record));
-    json_member_json(w, "tags", record->tags);
-    json_member_json(w, "metadata", record->metadata);
-    render_recipients(w, record);
+    switch (field->type) {
+    case MAIL_ID:
+        render_id(w, mail_field_text(mail, field));
+        break;
+    case MAIL_TEXT:
+    case MAIL_OPTION:
+        json_member_string(w, field->name, mail_field_text(mail, field));
+        break;
+    case MAIL_JSON:
+        json_member_json(w, field->name, mail_field_text(mail, field));
+        break;
+    case MAIL_TIME:
+        json_member_time(w, field->name, mail_field_number(mail, field));
+        break;
+    case MAIL_INTEGER:
+    case MAIL_CHOICE:
+    case MAIL_FLAG:
+        json_member_integer(w, field->name, mail_field_number(mail, field));
+        break;
+    }
+}
+
+void render_record(struct json_writer *w, const struct mail *mail)
+{
+    for (size_t i = 0; i < MAIL_N_FIELDS; i++)
+        if (MAIL_FIELDS[i].name != NULL)
+            render_field(w, mail, &MAIL_FIELDS[i]);
+    json_member_string(w, "status", mail_status(mail));
+    json_member_string(w, "relay", last_relay(mail));
+    render_recipients(w, mail);
     json_key(w, "events");
     json_begin_array(w);
-    for (size_t i = 0; i < record->n_events; i++)
-        render_event(w, record, &record->events[i]);
+    for (size_t i = 0; i < mail->n_events; i++)
+        render_event(w, mail, &mail->events[i]);
     json_end_array(w);
 }
 
-void render_outcome(struct json_writer *w, const struct message_record *record)
+void render_outcome(struct json_writer *w, const struct mail *record)
 {
     render_id(w, record->id);
     render_recipients(w, record);
-}
-
-void render_submission(struct json_writer *w, const struct submission *s)
-{
-    json_begin_object(w);
-    render_id(w, s->id);
-    json_member_string(w, "status", "queued");
-    json_member_string(w, "message_id", s->message_id);
-    json_member_time(w, "created_at", s->created_ms);
-    json_member_string(w, "from", s->from);
-    json_member_string(w, "subject", s->subject);
-    json_member_integer(w, "size", (int64_t)s->content->len);
-    json_member_null(w, "relay");
-    json_member_json(w, "tags", s->tags);
-    json_member_json(w, "metadata", s->metadata);
-    json_key(w, "recipients");
-    json_begin_array(w);
-    for (size_t i = 0; i < s->n_recipients; i++)
-        render_recipient(w, &(struct recipient_record){.address = s->recipients[i],
-                                                       .status = RECIPIENT_QUEUED,
-                                                       .at_ms = s->created_ms});
-    json_end_array(w);
-    json_key(w, "events");
-    json_begin_array(w);
-    json_end_array(w);
-    json_end_object(w);
 }

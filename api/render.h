@@ -4,14 +4,11 @@
 /* Records as the API shows them (contract section 5). */
 
 #include "base/json_write.h"
-#include "queue/record.h"
-#include "queue/store.h"
+#include "mail/mail.h"
 
-/* Of an object that is open: all its members; "id" and "recipients" alone. */
-void render_record(struct json_writer *w, const struct message_record *record);
-void render_outcome(struct json_writer *w, const struct message_record *record);
-/* An object: what a submission will look like once it is kept: the answer of a 202, without a
- * lookup. */
-void render_submission(struct json_writer *w, const struct submission *submission);
+/* Of an object that is open: all its members, also of a mail that is not stored yet (so a 202 needs no
+ * lookup); "id" and "recipients" alone. */
+void render_record(struct json_writer *w, const struct mail *mail);
+void render_outcome(struct json_writer *w, const struct mail *mail);
 
 #endif

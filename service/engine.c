@@ -64,7 +64,7 @@ static bool any_holds(const struct config *config)
     return false;
 }
 
-static void on_ready(void *arg, struct delivery *list)
+static void on_ready(void *arg, struct mail *list)
 {
     struct engine *engine = arg;
     relays_push(engine->relays, list);

@@ -31,6 +31,8 @@ struct posting {
     int64_t wait_ms; /* 0: the client does not wait */
     bool preferred;  /* it said how long */
     const char *location;
+    uint8_t fingerprint[QUEUE_FINGERPRINT_SIZE]; /* of the request, if it has a key */
+    const char *answer_body;                     /* the 202; the mail's */
 };
 
 /* --- headers of the request --------------------------------------------------------------- */
@@ -96,34 +98,23 @@ static bool take_fingerprint(struct arena *arena, const struct json_value *body,
     return good;
 }
 
-static enum delivery_priority priority_of(const struct message *message)
+static bool copy_text(struct arena *arena, const char **text)
 {
-    switch (message->priority) {
-    case MESSAGE_HIGH:
-        return PRIORITY_HIGH;
-    case MESSAGE_NORMAL:
-        return PRIORITY_NORMAL;
-    case MESSAGE_LOW:
-        return PRIORITY_LOW;
-    }
-    return PRIORITY_NORMAL;
+    if (*text != NULL)
+        *text = arena_strdup(arena, *text);
+    return *text != NULL;
 }
 
 /* What it asks of the relay, and of which. */
-static bool fill_wishes(struct submission *s, const struct config_api_key *key,
-                        const struct message *message)
+static bool fill_options(struct mail *mail, const struct config_api_key *key,
+                         const struct message *message)
 {
-    const char *relay = message->relay;
-    if (relay == NULL && key != NULL)
-        relay = key->relay;
-    s->relay = relay != NULL ? arena_strdup(s->arena, relay) : NULL;
-    s->priority = priority_of(message);
-    s->require_tls = message->require_tls;
-    s->dsn_notify = message->dsn.notify; /* both are static */
-    s->dsn_ret = message->dsn.ret;
-    s->dsn_envid = message->dsn.envid != NULL ? arena_strdup(s->arena, message->dsn.envid) : NULL;
-    return (s->relay != NULL) == (relay != NULL) &&
-           (s->dsn_envid != NULL) == (message->dsn.envid != NULL);
+    struct mail_options *options = &mail->options;
+    *options = message->options; /* notify and ret are static */
+    if (options->relay == NULL && key != NULL)
+        options->relay = key->relay;
+    return (options->relay == NULL || copy_text(mail->arena, &options->relay)) &&
+           (options->dsn.envid == NULL || copy_text(mail->arena, &options->dsn.envid));
 }
 
 static int64_t lifetime_ms(const struct message *message, int64_t max_age_ms)
@@ -131,67 +122,62 @@ static int64_t lifetime_ms(const struct message *message, int64_t max_age_ms)
     return message->ttl_ms > 0 && message->ttl_ms < max_age_ms ? message->ttl_ms : max_age_ms;
 }
 
-static bool fill_submission(struct submission *s, const struct posting *p,
-                            const struct json_value *body, const struct message *message,
-                            const struct envelope *envelope)
+static bool fill_recipients(struct mail *mail, const struct envelope *envelope)
 {
-    struct arena *arena = s->arena;
-    const char **recipients = arena_alloc_array(arena, envelope->n_to, sizeof(*recipients));
-    if (recipients == NULL)
+    if (mail_reserve_recipients(mail, envelope->n_to) < 0)
         return false;
-    bool good = true;
     for (size_t i = 0; i < envelope->n_to; i++) {
-        recipients[i] = arena_strdup(arena, envelope->to[i]);
-        good = good && recipients[i] != NULL;
+        struct mail_recipient *recipient = &mail->recipients[i];
+        recipient->address = arena_strdup(mail->arena, envelope->to[i]);
+        recipient->at_ms = mail->created_ms;
+        if (recipient->address == NULL)
+            return false;
     }
+    return true;
+}
+
+static bool fill_mail(struct mail *mail, const struct posting *p, const struct message *message,
+                      const struct envelope *envelope)
+{
     const struct config_api_key *key = p->request->api_key;
-    s->recipients = recipients;
-    s->n_recipients = envelope->n_to;
-    s->envelope_from = arena_strdup(arena, envelope->from);
-    s->from = arena_strdup(arena, message->from.email);
-    s->subject = arena_strdup(arena, message->subject != NULL ? message->subject : "");
-    s->api_key = key != NULL ? key->name : ""; /* the configuration's, for good */
-    s->tags = write_tags(arena, message);
-    s->metadata = message->metadata != NULL ? arena_strdup(arena, message->metadata) : "{}";
-    s->expires_ms =
-        s->created_ms + lifetime_ms(message, p->request->context->config->queue.max_age_ms);
-    good = good && fill_wishes(s, key, message);
-    if (p->key != NULL) {
-        s->idempotency_key = arena_strdup(arena, p->key);
-        good = good && s->idempotency_key != NULL &&
-               take_fingerprint(p->request->arena, body, s->fingerprint);
-    }
-    return good && s->envelope_from != NULL && s->from != NULL && s->subject != NULL &&
-           s->tags != NULL && s->metadata != NULL;
+    mail->sender = envelope->from;
+    mail->from = message->from.email;
+    mail->subject = message->subject != NULL ? message->subject : "";
+    mail->api_key = key != NULL ? key->name : ""; /* the configuration's, for good */
+    mail->tags = write_tags(mail->arena, message);
+    mail->metadata = message->metadata != NULL ? message->metadata : "{}";
+    mail->expires_ms =
+        mail->created_ms + lifetime_ms(message, p->request->context->config->queue.max_age_ms);
+    return copy_text(mail->arena, &mail->sender) && copy_text(mail->arena, &mail->from) &&
+           copy_text(mail->arena, &mail->subject) && copy_text(mail->arena, &mail->metadata) &&
+           mail->tags != NULL && fill_recipients(mail, envelope) &&
+           fill_options(mail, key, message);
 }
 
 /* The 202, made before the commit; kept with the message if it has a key. */
-static bool fill_answer(struct submission *s, struct posting *p)
+static bool fill_answer(struct mail *mail, struct posting *p)
 {
     struct api_request *request = p->request;
     struct json_writer w;
     api_begin_json(request, &w);
-    render_submission(&w, s);
+    json_begin_object(&w);
+    render_record(&w, mail);
+    json_end_object(&w);
     const struct buffer *text = &request->response.body;
-    s->answer_status = p->wait_ms > 0 ? 0 : 202;
     if (p->key != NULL && !text->failed)
-        s->answer_body = arena_strndup(s->arena, text->data, text->len);
-    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", s->id);
-    return !text->failed && p->location != NULL && (p->key == NULL || s->answer_body != NULL);
+        p->answer_body = arena_strndup(mail->arena, text->data, text->len);
+    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", mail->id);
+    return !text->failed && p->location != NULL && (p->key == NULL || p->answer_body != NULL);
 }
 
-static struct submission *new_submission(void)
+static struct mail *begin_mail(void)
 {
-    struct arena *arena = arena_new();
-    struct submission *s = arena != NULL ? arena_alloc(arena, sizeof(*s)) : NULL;
-    if (s == NULL) {
-        arena_free(arena);
+    struct mail *mail = mail_new();
+    if (mail == NULL)
         return NULL;
-    }
-    s->arena = arena;
-    s->created_ms = clock_wall_ms();
-    id_new(s->created_ms, s->id);
-    return s;
+    mail->created_ms = clock_wall_ms();
+    id_new(mail->created_ms, mail->id);
+    return mail;
 }
 
 /* --- the answer --------------------------------------------------------------------------- */
@@ -210,7 +196,7 @@ static void respond_outcome(struct posting *p, int status)
     api_respond_json(request, status);
 }
 
-static void answer_with_record(struct posting *p, int status, const struct message_record *record)
+static void answer_with_record(struct posting *p, int status, const struct mail *record)
 {
     struct json_writer w;
     api_begin_json(p->request, &w);
@@ -221,7 +207,7 @@ static void answer_with_record(struct posting *p, int status, const struct messa
 }
 
 /* Refused by all: the problem, with what each was told. */
-static void answer_refused(struct posting *p, const struct message_record *record)
+static void answer_refused(struct posting *p, const struct mail *record)
 {
     const struct reply_record *reply = &record->recipients[0].reply;
     char detail[320];
@@ -239,7 +225,7 @@ static void answer_refused(struct posting *p, const struct message_record *recor
     respond_outcome(p, problem_status(PROBLEM_REJECTED_BY_RELAY));
 }
 
-static void answer_done(struct posting *p, const struct message_record *record)
+static void answer_done(struct posting *p, const struct mail *record)
 {
     for (size_t i = 0; i < record->n_recipients; i++)
         if (record->recipients[i].status == RECIPIENT_SENT) {
@@ -313,18 +299,19 @@ static void on_answer(void *arg, const struct queue_answer *answer)
 
 /* --- POST /v1/messages -------------------------------------------------------------------- */
 
-static int compose(struct api_request *request, const struct message *message, struct submission *s,
+static int compose(struct api_request *request, const struct message *message, struct mail *mail,
                    struct error_list *errors, struct error *err)
 {
     struct composed composed;
     const struct compose_options options = {
-        .now_ms = s->created_ms, .id = s->id, .size_limit = CONTENT_MAX};
+        .now_ms = mail->created_ms, .id = mail->id, .size_limit = CONTENT_MAX};
     if (message_compose(request->arena, message, &options, &composed, errors, err) < 0)
         return -1;
-    s->content = composed.content;
-    s->smtputf8 = composed.smtputf8;
-    s->message_id = arena_strdup(s->arena, composed.message_id);
-    return s->message_id != NULL ? 0 : error_set(err, ERR_NOMEM, "submission");
+    mail->content = composed.content;
+    mail->size = (int64_t)composed.content->len;
+    mail->smtputf8 = composed.smtputf8;
+    mail->message_id = arena_strdup(mail->arena, composed.message_id);
+    return mail->message_id != NULL ? 0 : error_set(err, ERR_NOMEM, "message");
 }
 
 /* A relay that is named must be there. */
@@ -333,12 +320,12 @@ static void check_relay(const struct api_context *context, const struct message 
 {
     const struct config *config = context->config;
     struct nearest nearest;
-    if (message->relay == NULL ||
-        (context->sandbox != NULL && strcmp(message->relay, SANDBOX_RELAY) == 0))
+    if (message->options.relay == NULL ||
+        (context->sandbox != NULL && strcmp(message->options.relay, SANDBOX_RELAY) == 0))
         return;
-    nearest_init(&nearest, message->relay);
+    nearest_init(&nearest, message->options.relay);
     for (size_t i = 0; i < config->n_relays; i++) {
-        if (strcmp(config->relays[i].name, message->relay) == 0)
+        if (strcmp(config->relays[i].name, message->options.relay) == 0)
             return;
         nearest_offer(&nearest, config->relays[i].name);
     }
@@ -349,7 +336,7 @@ static void check_relay(const struct api_context *context, const struct message 
         error_list_add(errors, "/relay", "no relay of that name is configured");
 }
 
-static void submit(struct posting *p, const struct json_value *body, struct submission *s,
+static void submit(struct posting *p, const struct json_value *body, struct mail *mail,
                    struct error_list *errors, struct error *err)
 {
     struct api_request *request = p->request;
@@ -363,10 +350,11 @@ static void submit(struct posting *p, const struct json_value *body, struct subm
         return;
     }
     check_relay(request->context, &message, errors);
-    if (compose(request, &message, s, errors, err) < 0)
+    if (compose(request, &message, mail, errors, err) < 0)
         return;
-    if (!fill_submission(s, p, body, &message, &envelope) || !fill_answer(s, p))
-        error_set(err, ERR_NOMEM, "submission");
+    if (!fill_mail(mail, p, &message, &envelope) || !fill_answer(mail, p) ||
+        (p->key != NULL && !take_fingerprint(request->arena, body, p->fingerprint)))
+        error_set(err, ERR_NOMEM, "message");
 }
 
 void messages_post(struct api_request *request)
@@ -374,8 +362,8 @@ void messages_post(struct api_request *request)
     struct error err = {0};
     CLEANUP(error_list_clear) struct error_list errors = {0};
     struct posting *p = arena_alloc(request->arena, sizeof(*p));
-    CLEANUP(submission_free) struct submission *s = p != NULL ? new_submission() : NULL;
-    if (s == NULL) {
+    CLEANUP(mail_free) struct mail *mail = p != NULL ? begin_mail() : NULL;
+    if (mail == NULL) {
         problem_respond(request, PROBLEM_UNAVAILABLE, "out of memory");
         return;
     }
@@ -386,7 +374,7 @@ void messages_post(struct api_request *request)
 
     const struct json_value *body;
     if (decode_json(request->arena, &request->body, &body, &err) == 0)
-        submit(p, body, s, &errors, &err);
+        submit(p, body, mail, &errors, &err);
     if (request->body.size > BODY_KEPT)
         buffer_clear(&request->body); /* nobody reads in it any more */
     if (err.code == ERR_FORBIDDEN) {
@@ -403,7 +391,16 @@ void messages_post(struct api_request *request)
     }
     if (p->preferred)
         api_add_header(request, "Preference-Applied", "wait");
-    queue_submit(request->context->queue, TAKE(s), p->wait_ms, on_answer, p);
+    const struct queue_request asked = {
+        .wait_ms = p->wait_ms,
+        .key = p->key,
+        .fingerprint = p->fingerprint,
+        .answer_status = 202,
+        .answer_body = p->answer_body,
+        .answer = on_answer,
+        .arg = p,
+    };
+    queue_submit(request->context->queue, TAKE(mail), &asked);
 }
 
 /* --- GET /v1/messages/{id} ---------------------------------------------------------------- */
@@ -429,7 +426,7 @@ static void render_transcript(struct json_writer *w, const struct api_request *r
     free(text);
 }
 
-static void on_found(void *arg, const struct message_record *record, const struct error *err)
+static void on_found(void *arg, const struct mail *record, const struct error *err)
 {
     struct api_request *request = arg;
     if (record == NULL) {

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mail/options.h"
 #include "message/address.h"
 
 enum { MESSAGE_RECIPIENTS_MAX = 1000, MESSAGE_REFERENCES_MAX = 1000 };
@@ -38,14 +39,6 @@ struct attachment {
     size_t base64_len;
 };
 
-enum message_priority { MESSAGE_HIGH, MESSAGE_NORMAL, MESSAGE_LOW };
-
-struct message_dsn {    /* delivery status notifications, in the words of RFC 3461 */
-    const char *notify; /* "FAILURE,DELAY", "NEVER"; NULL: not said */
-    const char *ret;    /* "HDRS", "FULL"; NULL: not said */
-    const char *envid;  /* printable ASCII, as it is; NULL: none */
-};
-
 struct message {
     struct address from;
     const struct address *sender; /* NULL: none */
@@ -66,11 +59,8 @@ struct message {
     const char *const *tags;
     size_t n_tags;
     const char *metadata; /* JSON text: an object of strings; NULL: none */
-    const char *relay;    /* the one it must go through; NULL: not said */
-    enum message_priority priority;
+    struct mail_options options;
     int64_t ttl_ms; /* 0: as the settings say */
-    struct message_dsn dsn;
-    bool require_tls; /* RFC 8689 */
 };
 
 #endif

@@ -61,9 +61,9 @@ static void move_submissions(struct submission_list *list, int64_t started_ms, i
                              int64_t by_ms)
 {
     for (struct submission *s = list->first; s != NULL; s = s->next)
-        if (s->created_ms >= started_ms && s->created_ms <= now_ms) {
-            s->created_ms += by_ms;
-            s->expires_ms += by_ms;
+        if (s->mail->created_ms >= started_ms && s->mail->created_ms <= now_ms) {
+            s->mail->created_ms += by_ms;
+            s->mail->expires_ms += by_ms;
         }
 }
 

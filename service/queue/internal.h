@@ -28,13 +28,14 @@
 #include "queue/flight.h"
 #include "queue/queue.h"
 #include "queue/reader.h"
+#include "queue/submission.h"
 #include "queue/verdict.h"
 #include "queue/wait.h"
 
 enum { TROUBLE_MS = 1000 /* the pause after a failed commit or load */ };
 
-struct delivery_list {
-    struct delivery *first, **end;
+struct mail_list {
+    struct mail *first, **end;
 };
 
 struct submission_list {
@@ -53,7 +54,7 @@ struct remark_list {
 
 struct inbox {
     struct submission_list submissions;
-    struct delivery_list outcomes;
+    struct mail_list outcomes;
     struct remark_list remarks;
 };
 
@@ -62,7 +63,7 @@ struct queue_own {
     struct waiters waiters;
     struct arena *arena;             /* of the turn under way */
     struct submission_list unwanted; /* their waits are over: to be canceled in the next turn */
-    struct delivery_list ready;      /* to be handed out at the end of the turn */
+    struct mail_list ready;      /* to be handed out at the end of the turn */
     struct inbox kept;               /* outcomes and remarks that could not be recorded yet */
     uint64_t held_bytes;             /* what claimed deliveries take */
     int64_t next_due_ms;             /* no unclaimed message is due before; on schedule_now() */
@@ -130,7 +131,7 @@ void intake_refuse_all(struct queue *queue, struct submission_list *list, const 
 /* Into the turn, and claimed where they can be delivered straight from memory. */
 int intake_gather(struct queue *queue, struct submission_list *list, struct store_turn *turn,
                   struct error *err);
-void intake_undo(struct queue *queue, struct submission_list *list); /* nothing of it stands */
+void intake_undo(struct queue *queue, const struct store_turn *turn); /* nothing of it stands */
 /* Tells everybody, and takes them. */
 void intake_conclude(struct queue *queue, struct submission_list *list,
                      const struct store_turn *turn);
@@ -138,20 +139,20 @@ void intake_conclude(struct queue *queue, struct submission_list *list,
 /* --- settle.c ----------------------------------------------------------------------------- */
 
 /* What came back untouched goes out again; what needs to be recorded stays in the list. */
-void settle_sort(struct queue *queue, struct delivery_list *list);
+void settle_sort(struct queue *queue, struct mail_list *list);
 /* Into the turn, with what is decided of them. */
-int settle_gather(struct queue *queue, const struct delivery_list *list, struct store_turn *turn,
+int settle_gather(struct queue *queue, const struct mail_list *list, struct store_turn *turn,
                   struct error *err);
 /* Takes them. Those that were not recorded wait for better times: false, there are some. */
-bool settle_conclude(struct queue *queue, struct delivery_list *list,
+bool settle_conclude(struct queue *queue, struct mail_list *list,
                      const struct store_turn *turn);
 
 /* --- load.c ------------------------------------------------------------------------------- */
 
 int64_t schedule_now(const struct queue *queue); /* that the store's times are by; see load.c */
-uint64_t delivery_cost(const struct delivery *delivery);
-void hold(struct queue *queue, const struct delivery *delivery);
-void let_go(struct queue *queue, struct delivery *delivery); /* and frees it */
+void hold(struct queue *queue, const struct mail *delivery);
+void unhold(struct queue *queue, const struct mail *mail);
+void let_go(struct queue *queue, struct mail *mail); /* and frees it */
 bool has_room(const struct queue *queue, uint64_t cost);
 void want_at(struct queue *queue, int64_t due_ms);
 

@@ -14,24 +14,23 @@ int64_t schedule_now(const struct queue *queue)
 
 /* --- memory ------------------------------------------------------------------------------- */
 
-uint64_t delivery_cost(const struct delivery *delivery)
+void hold(struct queue *queue, const struct mail *delivery)
 {
-    return delivery->content->len + sizeof(*delivery) +
-           delivery->n_recipients * sizeof(delivery->recipients[0]);
-}
-
-void hold(struct queue *queue, const struct delivery *delivery)
-{
-    queue->own.held_bytes += delivery_cost(delivery);
+    queue->own.held_bytes += mail_cost(delivery);
     metric_set(queue->held, (int64_t)queue->own.held_bytes);
 }
 
-void let_go(struct queue *queue, struct delivery *delivery)
+void unhold(struct queue *queue, const struct mail *mail)
 {
-    queue->own.held_bytes -= delivery_cost(delivery);
+    queue->own.held_bytes -= mail_cost(mail);
     metric_set(queue->held, (int64_t)queue->own.held_bytes);
-    claim_unref(delivery->claim);
-    delivery_free(delivery);
+}
+
+void let_go(struct queue *queue, struct mail *mail)
+{
+    unhold(queue, mail);
+    claim_unref(mail->claim);
+    mail_free(mail);
 }
 
 /* Whatever its size, a message goes when nothing else is held. */
@@ -94,11 +93,11 @@ static void take_loaded(struct queue *queue, const struct store_load *load, int6
     queue->own.next_due_ms = load->next_due_ms;
     if (load->list == NULL && load->next_due_ms <= now_ms) /* "due", but not given: never to spin */
         queue->own.load_again_ms = clock_mono_ms() + TROUBLE_MS;
-    for (struct delivery *delivery = load->list, *next; delivery != NULL; delivery = next) {
+    for (struct mail *delivery = load->list, *next; delivery != NULL; delivery = next) {
         const struct submission *waiter = waiters_find(&queue->own.waiters, delivery->seq);
         next = delivery->next;
-        if (waiter != NULL && waiter->intake.claim != NULL)
-            delivery->claim = claim_ref(waiter->intake.claim);
+        if (waiter != NULL && waiter->claim != NULL)
+            delivery->claim = claim_ref(waiter->claim);
         delivery->created_ms -= queue->own.rows_ahead_ms;
         delivery->expires_ms -= queue->own.rows_ahead_ms;
         hold(queue, delivery);

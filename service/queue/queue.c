@@ -189,7 +189,7 @@ static void write_rest(struct queue *queue)
     queue->own.trouble_until_ms = 0;
     turn_take(queue, &queue->inbox);
     struct inbox *kept = &queue->own.kept;
-    for (struct delivery *delivery = kept->outcomes.first, *next; delivery != NULL;
+    for (struct mail *delivery = kept->outcomes.first, *next; delivery != NULL;
          delivery = next) {
         next = delivery->next;
         let_go(queue, delivery);
@@ -220,13 +220,17 @@ void queue_free(struct queue *queue)
 
 /* --- what other threads call -------------------------------------------------------------- */
 
-void queue_submit(struct queue *queue, struct submission *submission, int64_t wait_ms,
-                  queue_answer_fn *answer, void *arg)
+void queue_submit(struct queue *queue, struct mail *mail, const struct queue_request *request)
 {
-    submission->intake = (struct intake){.answer = answer, .arg = arg};
-    if (wait_ms > 0) {
-        submission->intake.deadline_ms = clock_mono_ms() + wait_ms;
-        submission->answer_status = 0; /* until then its key is in progress */
+    struct submission *submission = submission_new(mail, request);
+    if (submission == NULL) {
+        struct error err;
+        error_set(&err, ERR_NOMEM, "submission");
+        metric_add(queue->refused, 1);
+        request->answer(request->arg,
+                        &(struct queue_answer){.kind = QUEUE_REFUSED, .err = &err});
+        mail_free(mail);
+        return;
     }
     lock_take(&queue->lock);
     LIST_APPEND(&queue->inbox.submissions, submission);
@@ -234,7 +238,7 @@ void queue_submit(struct queue *queue, struct submission *submission, int64_t wa
     lock_drop(&queue->lock);
 }
 
-void queue_settle(struct queue *queue, struct delivery *delivery)
+void queue_settle(struct queue *queue, struct mail *delivery)
 {
     lock_take(&queue->lock);
     LIST_APPEND(&queue->inbox.outcomes, delivery);
@@ -268,7 +272,7 @@ void queue_find(struct queue *queue, const char *id, queue_found_fn *found, void
 }
 
 /* The slot first: what has none yet can still be withdrawn. */
-enum queue_departure queue_depart(struct queue *queue, struct delivery *delivery)
+enum queue_departure queue_depart(struct queue *queue, struct mail *delivery)
 {
     if (claim_is_withdrawn(delivery->claim))
         return QUEUE_DEPARTS_NEVER;

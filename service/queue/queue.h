@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "queue/delivery.h"
+#include "mail/mail.h"
 #include "queue/store.h"
 
 struct queue;
@@ -32,7 +32,7 @@ struct queue_settings {
 
     /* Gets deliveries that are ready (a list through `next`, the callee's from then on). Called
      * from the queue's thread; must not block. */
-    void (*ready)(void *arg, struct delivery *list);
+    void (*ready)(void *arg, struct mail *list);
     void *arg;
 };
 
@@ -61,7 +61,7 @@ enum queue_answer_kind {
 /* Valid during the call only. */
 struct queue_answer {
     enum queue_answer_kind kind;
-    const struct message_record *record; /* DONE, WITHDRAWN, and STORED after a wait; or NULL */
+    const struct mail *record; /* DONE, WITHDRAWN, and STORED after a wait; or NULL */
     int status;
     const char *body;
     const struct error *err;
@@ -69,14 +69,26 @@ struct queue_answer {
 
 typedef void queue_answer_fn(void *arg, const struct queue_answer *answer);
 
+enum { QUEUE_FINGERPRINT_SIZE = 32 };
+
+/* What comes with a mail. Borrowed during the call, but for `answer_body`. */
+struct queue_request {
+    int64_t wait_ms;            /* 0: answered after the commit; else when every recipient has ended
+                                   or the wait is over. A store that is not durable needs one */
+    const char *key;            /* Idempotency-Key; NULL: none, and the next three say nothing */
+    const uint8_t *fingerprint; /* SHA-256 of the request's canonical JSON */
+    int answer_status;          /* what is answered if nobody waits, */
+    const char *answer_body;    /* with this JSON text, which the mail's arena owns */
+    queue_answer_fn *answer;
+    void *arg;
+};
+
 /*
- * Takes `submission` whatever happens. `answer` is called exactly once, from a thread of the queue:
- * after the commit if `wait_ms` is 0, else when every recipient has ended or the wait is over. It
- * must not block nor call queue functions other than queue_remember().
- * With a store that is not durable `wait_ms` must be positive.
+ * Takes `mail` whatever happens. `answer` is called exactly once, from a thread of the queue (or
+ * from within, without memory). It must not block nor call queue functions other than
+ * queue_remember().
  */
-void queue_submit(struct queue *queue, struct submission *submission, int64_t wait_ms,
-                  queue_answer_fn *answer, void *arg);
+void queue_submit(struct queue *queue, struct mail *mail, const struct queue_request *request);
 
 /* What a client that waited with an Idempotency-Key was told in the end. Copies its strings. */
 void queue_remember(struct queue *queue, const char *api_key, const char *key, int status,
@@ -84,7 +96,7 @@ void queue_remember(struct queue *queue, const char *api_key, const char *key, i
 
 /* `found` is called once, from the reader's thread; `record` is NULL (ERR_NOT_FOUND, ...) or valid
  * during the call. */
-typedef void queue_found_fn(void *arg, const struct message_record *record,
+typedef void queue_found_fn(void *arg, const struct mail *record,
                             const struct error *err);
 void queue_find(struct queue *queue, const char *id, queue_found_fn *found, void *arg);
 
@@ -99,10 +111,10 @@ enum queue_departure {
  * From a session, any thread: a transaction for `delivery` begins; it must be noted before an octet
  * of its content goes out.
  */
-enum queue_departure queue_depart(struct queue *queue, struct delivery *delivery);
+enum queue_departure queue_depart(struct queue *queue, struct mail *delivery);
 /* What became of it, by the verdicts in it; takes it. UNTRIED recipients are ready again at once:
  * the queue gives the rest back by `ready`. */
-void queue_settle(struct queue *queue, struct delivery *delivery);
+void queue_settle(struct queue *queue, struct mail *mail);
 
 /* For /readyz: can it take mail in? `err` says why not. */
 bool queue_ready(const struct queue *queue, struct error *err);

@@ -27,10 +27,10 @@ struct reader {
 };
 
 /* As it is shown: what a session has now is `sending`. */
-static struct message_record *look_up(const struct reader *reader, const char *id,
+static struct mail *look_up(const struct reader *reader, const char *id,
                                       struct error *err)
 {
-    struct message_record *record = NULL;
+    struct mail *record = NULL;
     if (reader->ops->find(reader->store, id, &record, err) < 0)
         return NULL;
     bool any_open = false;
@@ -46,25 +46,22 @@ static struct message_record *look_up(const struct reader *reader, const char *i
 static void serve_lookup(const struct reader *reader, struct lookup *lookup)
 {
     struct error err = {0};
-    struct message_record *record = look_up(reader, lookup->id, &err);
+    struct mail *record = look_up(reader, lookup->id, &err);
     lookup->found(lookup->arg, record, record == NULL ? &err : NULL);
-    message_record_free(record);
+    mail_free(record);
     free(lookup);
 }
 
 static void serve_wait(const struct reader *reader, struct submission *submission)
 {
-    struct intake *intake = &submission->intake;
     struct error err = {0};
-    struct queue_answer answer = {.kind = (enum queue_answer_kind)intake->kind, .err = &err};
-    struct message_record *record = look_up(reader, submission->id, &err);
+    struct queue_answer answer = {.kind = submission->kind, .err = &err};
+    struct mail *record = look_up(reader, submission->id, &err);
     answer.record = record;
     if (record == NULL && answer.kind == QUEUE_DONE)
         answer.kind = QUEUE_STORED;
-    intake->answer(intake->arg, &answer);
-    message_record_free(record);
-    claim_unref(intake->claim);
-    submission_free(submission);
+    submission_answer(submission, &answer);
+    mail_free(record);
 }
 
 /* With the lock held; drops it while it serves. */
@@ -147,7 +144,7 @@ void reader_find(struct reader *reader, const char *id, queue_found_fn *found, v
 void reader_answer(struct reader *reader, struct submission *submission,
                    enum queue_answer_kind kind)
 {
-    submission->intake.kind = (int)kind;
+    submission->kind = kind;
     submission->next = NULL;
     lock_take(&reader->lock);
     *reader->waits_end = submission;

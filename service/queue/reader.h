@@ -8,6 +8,7 @@
 
 #include "queue/flight.h"
 #include "queue/queue.h"
+#include "queue/submission.h"
 
 struct reader;
 

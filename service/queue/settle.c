@@ -7,7 +7,7 @@
 
 /* --- before the transaction --------------------------------------------------------------- */
 
-static void leave_flight(struct queue *queue, struct delivery *delivery)
+static void leave_flight(struct queue *queue, struct mail *delivery)
 {
     if (delivery->flight >= 0)
         flight_ledger_leave(queue->ledger, delivery->flight);
@@ -15,16 +15,16 @@ static void leave_flight(struct queue *queue, struct delivery *delivery)
 }
 
 /* The client's wait is over, and no session has it any more: it must not go out again. */
-static bool is_unwanted(struct queue *queue, const struct delivery *delivery)
+static bool is_unwanted(struct queue *queue, const struct mail *delivery)
 {
     if (delivery->claim == NULL)
         return false;
     const struct submission *waiter = waiters_find(&queue->own.waiters, delivery->seq);
-    return claim_is_withdrawn(delivery->claim) || waiter == NULL || waiter->intake.overdue;
+    return claim_is_withdrawn(delivery->claim) || waiter == NULL || waiter->overdue;
 }
 
 /* Nothing became of it: no detour through the store. false: it must be recorded. */
-static bool send_on(struct queue *queue, struct delivery *delivery)
+static bool send_on(struct queue *queue, struct mail *delivery)
 {
     if (claim_is_withdrawn(delivery->claim)) { /* canceled when the wait ran out */
         let_go(queue, delivery);
@@ -40,11 +40,11 @@ static bool send_on(struct queue *queue, struct delivery *delivery)
     return true;
 }
 
-void settle_sort(struct queue *queue, struct delivery_list *list)
+void settle_sort(struct queue *queue, struct mail_list *list)
 {
-    struct delivery *delivery = list->first;
+    struct mail *delivery = list->first;
     LIST_INIT(list);
-    for (struct delivery *next; delivery != NULL; delivery = next) {
+    for (struct mail *next; delivery != NULL; delivery = next) {
         next = delivery->next;
         if (!send_on(queue, delivery))
             LIST_APPEND(list, delivery);
@@ -53,12 +53,12 @@ void settle_sort(struct queue *queue, struct delivery_list *list)
 
 /* --- into the turn ------------------------------------------------------------------------ */
 
-static int decide(struct queue *queue, struct delivery *delivery, struct arena *arena,
+static int decide(struct queue *queue, struct mail *delivery, struct arena *arena,
                   struct store_outcome *outcome, struct error *err)
 {
     int64_t now_ms = clock_steady_ms(), ahead_ms = queue->own.rows_ahead_ms;
     size_t n = delivery->n_recipients;
-    outcome->delivery = delivery;
+    outcome->mail = delivery;
     if (n > 0 && verdicts_untouched(delivery, now_ms)) {
         delivery->n_ended = delivery->n_sent = 0;
         outcome->due_ms = delivery->created_ms + ahead_ms;
@@ -77,16 +77,16 @@ static int decide(struct queue *queue, struct delivery *delivery, struct arena *
     return 0;
 }
 
-int settle_gather(struct queue *queue, const struct delivery_list *list, struct store_turn *turn,
+int settle_gather(struct queue *queue, const struct mail_list *list, struct store_turn *turn,
                   struct error *err)
 {
     size_t n = 0;
-    for (const struct delivery *delivery = list->first; delivery != NULL; delivery = delivery->next)
+    for (const struct mail *delivery = list->first; delivery != NULL; delivery = delivery->next)
         n++;
     turn->outcomes = arena_alloc_array(turn->arena, n, sizeof(*turn->outcomes));
     if (turn->outcomes == NULL)
         return error_set(err, ERR_NOMEM, "turn");
-    for (struct delivery *delivery = list->first; delivery != NULL; delivery = delivery->next)
+    for (struct mail *delivery = list->first; delivery != NULL; delivery = delivery->next)
         if (decide(queue, delivery, turn->arena, &turn->outcomes[turn->n_outcomes++], err) < 0)
             return -1;
     return 0;
@@ -94,29 +94,29 @@ int settle_gather(struct queue *queue, const struct delivery_list *list, struct 
 
 /* --- after the commit --------------------------------------------------------------------- */
 
-static void conclude(struct queue *queue, struct delivery *delivery)
+static void conclude(struct queue *queue, struct mail *delivery)
 {
     struct submission *waiter = waiters_take(&queue->own.waiters, delivery->seq);
     leave_flight(queue, delivery);
     if (delivery->claim != NULL)
         claim_move(delivery->claim, CLAIM_DEPARTED, CLAIM_WAITING);
     if (waiter != NULL) {
-        waiter->intake.n_open -= delivery->n_ended;
-        waiter->intake.n_sent += delivery->n_sent;
+        waiter->n_open -= delivery->n_ended;
+        waiter->n_sent += delivery->n_sent;
     }
     let_go(queue, delivery);
     if (waiter != NULL)
         wait_go_on(queue, waiter);
 }
 
-bool settle_conclude(struct queue *queue, struct delivery_list *list, const struct store_turn *turn)
+bool settle_conclude(struct queue *queue, struct mail_list *list, const struct store_turn *turn)
 {
     size_t i = 0;
     bool all = true;
-    for (struct delivery *delivery = list->first, *next; delivery != NULL; delivery = next) {
+    for (struct mail *delivery = list->first, *next; delivery != NULL; delivery = next) {
         const struct store_outcome *outcome = &turn->outcomes[i++];
         next = delivery->next;
-        assert(outcome->delivery == delivery);
+        assert(outcome->mail == delivery);
         if (outcome->fault == NULL) {
             conclude(queue, delivery);
             continue;

@@ -8,6 +8,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
+#include "mail/fields.h"
 #include "queue/sqlite_store.h"
 
 enum {
@@ -17,12 +19,6 @@ enum {
     SMB2_MAGIC = (int)0xfe534d42,
 };
 
-/* Goes along the index message_due: an order within each priority. */
-#define DUE                                                                                        \
-    "SELECT due_ms, seq, id, sender, smtputf8, created_ms, expires_ms, size, header_from,"         \
-    " api_key, tags, relay, priority, require_tls, dsn_notify, dsn_ret, dsn_envid FROM message"    \
-    " WHERE claimed = 0 AND due_ms IS NOT NULL AND priority = ?1 AND due_ms <= ?2 ORDER BY due_ms"
-
 /* As enum recipient_status is ordered. A list would be a table of its own at each look. */
 #define OPEN "status < 3"
 
@@ -30,12 +26,6 @@ static const char *const sql[N_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
-    [SQL_ADD_MESSAGE] =
-        "INSERT INTO message(id, message_id, sender, header_from, subject, api_key, tags, metadata,"
-        " size, smtputf8, created_ms, expires_ms, due_ms, claimed, first_event, relay, priority,"
-        " require_tls, dsn_notify, dsn_ret, dsn_envid)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?11, ?13, ?14, ?15, ?16, ?17,"
-        " ?18, ?19, ?20)",
     [SQL_ADD_BODY] = "INSERT INTO body VALUES(?1, ?2)",
     [SQL_ADD_RECIPIENT] =
         "INSERT INTO recipient(seq, n, address, status, at_ms) VALUES(?1, ?2, ?3, 0, ?4)",
@@ -57,13 +47,11 @@ static const char *const sql[N_STATEMENTS] = {
         "UPDATE message SET due_ms = ?2, claimed = 0, ended_ms = ?3, kept = ?4 WHERE seq = ?1",
     [SQL_DROP_BODY] = "DELETE FROM body WHERE seq = ?1",
     [SQL_RELEASE] = "UPDATE message SET due_ms = ?2, claimed = 0 WHERE seq = ?1",
-    [SQL_DUE_HIGH] = DUE,
-    [SQL_DUE_NORMAL] = DUE,
-    [SQL_DUE_LOW] = DUE,
     [SQL_DUE_RECIPIENTS] =
         "SELECT n, address, attempts FROM recipient WHERE seq = ?1 AND " OPEN " AND next_ms <= ?2"
         " AND NOT (status = 1 AND next_ms = 0) ORDER BY n", /* held */
     [SQL_CLAIM] = "UPDATE message SET claimed = 1 WHERE seq = ?1",
+    [SQL_BODY] = "SELECT content FROM body WHERE seq = ?1",
     [SQL_FIRST_DUE] = "SELECT min(due_ms) FROM message"
                       " WHERE claimed = 0 AND due_ms IS NOT NULL AND priority = ?1",
     [SQL_OLDEST] = "SELECT created_ms FROM message WHERE seq = (SELECT min(seq) FROM recipient"
@@ -130,6 +118,79 @@ int sqlite_run(struct store *store, enum statement which, struct error *err)
 static bool is_memory(const char *path)
 {
     return strcmp(path, ":memory:") == 0;
+}
+
+/* --- statements of the table's fields ----------------------------------------------------- */
+
+/* The columns of all fields, or of those that go with a mail. */
+static void write_columns(struct buffer *out, bool going)
+{
+    for (size_t i = 0, n = 0; i < MAIL_N_FIELDS; i++)
+        if (!going || MAIL_FIELDS[i].goes)
+            buffer_printf(out, "%s%s", n++ > 0 ? ", " : "", MAIL_FIELDS[i].column);
+}
+
+static void write_add_message(struct buffer *out)
+{
+    buffer_printf(out, "INSERT INTO message(");
+    write_columns(out, false);
+    buffer_printf(out, ", due_ms, claimed, first_event) VALUES(?1");
+    for (int i = 2; i <= MAIL_N_FIELDS + 3; i++)
+        buffer_printf(out, ", ?%d", i);
+    buffer_printf(out, ")");
+}
+
+/* Goes along the index message_due: an order within each priority. */
+static void write_due(struct buffer *out)
+{
+    buffer_printf(out, "SELECT due_ms, seq, ");
+    write_columns(out, true);
+    buffer_printf(out, " FROM message WHERE claimed = 0 AND due_ms IS NOT NULL AND priority = ?1"
+                       " AND due_ms <= ?2 ORDER BY due_ms");
+}
+
+static void write_find(struct buffer *out)
+{
+    buffer_printf(out, "SELECT seq, first_event, ");
+    write_columns(out, false);
+    buffer_printf(out, " FROM message WHERE id = ?1");
+}
+
+static int prepare(sqlite3 *db, const char *text, sqlite3_stmt **s_out, struct error *err)
+{
+    if (sqlite3_prepare_v3(db, text, -1, SQLITE_PREPARE_PERSISTENT, s_out, NULL) != SQLITE_OK)
+        return sqlite_error(err, db, text);
+    return 0;
+}
+
+static int prepare_written(sqlite3 *db, void (*write)(struct buffer *out), sqlite3_stmt **s_out,
+                           struct error *err)
+{
+    enum { TEXT_MAX = 4096 };
+    CLEANUP(buffer_clear) struct buffer text;
+    buffer_init(&text, TEXT_MAX);
+    write(&text);
+    buffer_append_char(&text, '\0');
+    return text.failed ? error_set(err, ERR_NOMEM, "statement") : prepare(db, text.data, s_out, err);
+}
+
+static int prepare_statements(struct store *store, struct error *err)
+{
+    static const struct {
+        enum statement which;
+        void (*write)(struct buffer *out);
+    } written[] = {{SQL_ADD_MESSAGE, write_add_message},
+                   {SQL_DUE_HIGH, write_due},
+                   {SQL_DUE_NORMAL, write_due},
+                   {SQL_DUE_LOW, write_due}};
+    for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++)
+        if (prepare_written(store->db, written[i].write, &store->statements[written[i].which],
+                            err) < 0)
+            return -1;
+    for (size_t i = 0; i < N_STATEMENTS; i++)
+        if (sql[i] != NULL && prepare(store->db, sql[i], &store->statements[i], err) < 0)
+            return -1;
+    return 0;
 }
 
 /* --- opening ------------------------------------------------------------------------------ */
@@ -222,10 +283,8 @@ static int open_writer(struct store *store, const char *path, struct error *err)
         return -1;
     if (store->path != NULL)
         sqlite_settle_in(store);
-    for (size_t i = 0; i < N_STATEMENTS; i++)
-        if (sqlite3_prepare_v3(store->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
-                               &store->statements[i], NULL) != SQLITE_OK)
-            return sqlite_error(err, store->db, sql[i]);
+    if (prepare_statements(store, err) < 0)
+        return -1;
     int64_t stored = sqlite_number(store->db, "SELECT coalesce(max(id), 0) FROM event");
     int64_t implied =
         sqlite_number(store->db, "SELECT coalesce(max(first_event) + 1000, 0) FROM message"
@@ -239,9 +298,6 @@ static int open_writer(struct store *store, const char *path, struct error *err)
 
 static int open_reader(struct store *store, const char *path, struct error *err)
 {
-    static const char find_message[] =
-        "SELECT seq, message_id, header_from, subject, api_key, tags, metadata, size, created_ms,"
-        " first_event FROM message WHERE id = ?1";
     static const char find_recipients[] =
         "SELECT address, status, attempts, relay, code, enhanced, text, next_ms, at_ms"
         " FROM recipient WHERE seq = ?1 ORDER BY n";
@@ -253,12 +309,10 @@ static int open_reader(struct store *store, const char *path, struct error *err)
                              NULL) != SQLITE_OK)
         return sqlite_error(err, store->reader, path);
     sqlite3_busy_timeout(store->reader, 1000);
-    const unsigned keep = SQLITE_PREPARE_PERSISTENT;
-    if (sqlite3_prepare_v3(store->reader, find_message, -1, keep, &store->find_message, NULL) ||
-        sqlite3_prepare_v3(store->reader, find_recipients, -1, keep, &store->find_recipients,
-                           NULL) ||
-        sqlite3_prepare_v3(store->reader, find_events, -1, keep, &store->find_events, NULL))
-        return sqlite_error(err, store->reader, path);
+    if (prepare_written(store->reader, write_find, &store->find_message, err) < 0 ||
+        prepare(store->reader, find_recipients, &store->find_recipients, err) < 0 ||
+        prepare(store->reader, find_events, &store->find_events, err) < 0)
+        return -1;
     return 0;
 }
 

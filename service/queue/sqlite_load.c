@@ -17,22 +17,11 @@ static const enum statement CURSORS[N_PRIORITIES] = {[PRIORITY_HIGH] = SQL_DUE_H
                                                      [PRIORITY_NORMAL] = SQL_DUE_NORMAL,
                                                      [PRIORITY_LOW] = SQL_DUE_LOW};
 
-struct due_row {
-    int64_t seq, created_ms, expires_ms;
-    char id[ID_SIZE];
-    const char *sender;
-    bool smtputf8;
-    struct delivery_wishes wishes;
-};
-
 struct loading {
     struct store *store;
     int64_t now_ms;
-    struct arena *arena; /* owns the rest */
-    struct due_row *rows;
-    size_t n_rows;
-    struct delivery_recipient *recipients; /* of the message that is being read */
-    const char **addresses;
+    struct mail *first, **end; /* what is loaded */
+    size_t n;
 };
 
 /* --- rows --------------------------------------------------------------------------------- */
@@ -71,28 +60,18 @@ static bool none_left(const int64_t due_ms[N_PRIORITIES])
     return true;
 }
 
-static int read_row(struct arena *arena, sqlite3_stmt *s, struct due_row *row, struct error *err)
+/* The row that stands ready. */
+static int take_row(struct loading *l, sqlite3_stmt *s, struct error *err)
 {
-    struct delivery_wishes *wishes = &row->wishes;
-    const struct {
-        const char **to;
-        int column;
-    } strings[] = {
-        {&row->sender, 3},      {&wishes->from, 8},       {&wishes->api_key, 9},
-        {&wishes->tags, 10},    {&wishes->relay, 11},     {&wishes->dsn_notify, 14},
-        {&wishes->dsn_ret, 15}, {&wishes->dsn_envid, 16},
-    };
-    row->seq = sqlite3_column_int64(s, 1);
-    if (sqlite_copy_text(s, 2, row->id, sizeof(row->id)) < 0)
-        return error_set(err, ERR_NOMEM, "deliveries");
-    row->smtputf8 = sqlite3_column_int(s, 4) != 0;
-    row->created_ms = sqlite3_column_int64(s, 5);
-    row->expires_ms = sqlite3_column_int64(s, 6);
-    wishes->priority = (enum delivery_priority)sqlite3_column_int(s, 12);
-    wishes->require_tls = sqlite3_column_int(s, 13) != 0;
-    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-        if ((*strings[i].to = sqlite_text(arena, s, strings[i].column)) == NULL)
-            return error_set(err, ERR_NOMEM, "deliveries");
+    struct mail *mail = mail_new();
+    if (mail == NULL || sqlite_read_fields(s, 2, true, mail) < 0) {
+        mail_free(mail);
+        return error_set(err, ERR_NOMEM, "messages that are due");
+    }
+    mail->seq = sqlite3_column_int64(s, 1);
+    *l->end = mail;
+    l->end = &mail->next;
+    l->n++;
     return 0;
 }
 
@@ -105,13 +84,13 @@ static int take_rows(struct loading *l, size_t max_n, size_t max_bytes, struct e
     for (size_t i = 0; i < N_PRIORITIES; i++)
         if (step(l->store, i, due_ms, err) < 0)
             return -1;
-    while (l->n_rows < max_n && (l->n_rows == 0 || total < max_bytes) && !none_left(due_ms)) {
+    while (l->n < max_n && (l->n == 0 || total < max_bytes) && !none_left(due_ms)) {
         size_t priority = choose(l->store, due_ms);
-        sqlite3_stmt *s = l->store->statements[CURSORS[priority]];
-        total += (size_t)sqlite3_column_int64(s, 7);
-        if (read_row(l->arena, s, &l->rows[l->n_rows++], err) < 0 ||
+        struct mail **last = l->end;
+        if (take_row(l, l->store->statements[CURSORS[priority]], err) < 0 ||
             step(l->store, priority, due_ms, err) < 0)
             return -1;
+        total += (size_t)(*last)->size;
     }
     return 0;
 }
@@ -129,80 +108,54 @@ static int read_rows(struct loading *l, size_t max_n, size_t max_bytes, struct e
     return rc;
 }
 
-/* --- deliveries --------------------------------------------------------------------------- */
+/* --- what belongs to a row ---------------------------------------------------------------- */
 
-static struct bytes *read_content(struct store *store, int64_t seq, struct error *err)
+static int read_content(struct store *store, struct mail *mail, struct error *err)
 {
-    sqlite3_blob *blob;
-    if (sqlite3_blob_open(store->db, "main", "body", "content", seq, 0, &blob) != SQLITE_OK) {
-        sqlite_error(err, store->db, "read content");
-        return NULL;
+    sqlite3_stmt *s = store->statements[SQL_BODY];
+    sqlite3_bind_int64(s, 1, mail->seq);
+    int rc = sqlite3_step(s), failed = 0;
+    if (rc == SQLITE_ROW) {
+        size_t len = (size_t)sqlite3_column_bytes(s, 0);
+        const void *data = sqlite3_column_blob(s, 0);
+        mail->content = len == 0 || data != NULL ? bytes_new(len) : NULL;
+        if (mail->content == NULL)
+            failed = error_set(err, ERR_NOMEM, "content of %zu octets", len);
+        else if (len > 0)
+            memcpy(mail->content->data, data, len);
+    } else if (rc == SQLITE_DONE) {
+        failed = error_set(err, ERR_STORE_UNAVAILABLE, "store: a message has lost its content");
+    } else {
+        failed = sqlite_error(err, store->db, "read content");
     }
-    int len = sqlite3_blob_bytes(blob);
-    struct bytes *content = bytes_new((size_t)len);
-    if (content == NULL)
-        error_set(err, ERR_NOMEM, "content of %d octets", len);
-    else if (sqlite3_blob_read(blob, content->data, len, 0) != SQLITE_OK) {
-        sqlite_error(err, store->db, "read content");
-        bytes_unref(TAKE(content));
-    }
-    sqlite3_blob_close(blob);
-    return content;
+    sqlite3_reset(s);
+    return failed;
 }
 
-/* The due recipients, with their addresses in the arena; 0 rows is fine. */
-static int read_recipients(struct loading *l, int64_t seq, struct arena *arena, size_t *n_out,
-                           struct error *err)
+/* Those that are due; none is fine. */
+static int read_recipients(struct loading *l, struct mail *mail, struct error *err)
 {
     sqlite3_stmt *s = l->store->statements[SQL_DUE_RECIPIENTS];
-    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int64(s, 1, mail->seq);
     sqlite3_bind_int64(s, 2, l->now_ms);
-    size_t n = 0;
-    int rc;
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW && n < RECIPIENTS_MAX) {
-        l->recipients[n].index = (size_t)sqlite3_column_int64(s, 0);
-        l->addresses[n] = sqlite_text(arena, s, 1);
-        l->recipients[n].attempts = (uint32_t)sqlite3_column_int64(s, 2);
-        if (l->addresses[n] == NULL)
+    int rc, failed = 0;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW && mail->n_recipients < RECIPIENTS_MAX) {
+        mail->recipients = sqlite_grow(mail->arena, mail->recipients, mail->n_recipients,
+                                       sizeof(*mail->recipients));
+        const char *address = sqlite_text(mail->arena, s, 1);
+        if (mail->recipients == NULL || address == NULL) {
+            failed = error_set(err, ERR_NOMEM, "recipients");
             break;
-        n++;
+        }
+        mail->recipients[mail->n_recipients++] =
+            (struct mail_recipient){.index = (size_t)sqlite3_column_int64(s, 0),
+                                    .address = address,
+                                    .attempts = (uint32_t)sqlite3_column_int64(s, 2)};
     }
-    bool bad = rc != SQLITE_DONE && n < RECIPIENTS_MAX;
-    if (bad && rc == SQLITE_ROW)
-        error_set(err, ERR_NOMEM, "recipients");
-    else if (bad)
-        sqlite_error(err, l->store->db, "read recipients");
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW)
+        failed = sqlite_error(err, l->store->db, "read recipients");
     sqlite3_reset(s);
-    *n_out = n;
-    return bad ? -1 : 0;
-}
-
-static int make_delivery(struct loading *l, const struct due_row *row,
-                         struct delivery **delivery_out, struct error *err)
-{
-    CLEANUP(arena_free) struct arena *arena = arena_new();
-    size_t n;
-    if (arena == NULL)
-        return error_set(err, ERR_NOMEM, "delivery");
-    if (read_recipients(l, row->seq, arena, &n, err) < 0)
-        return -1;
-    CLEANUP(bytes_unref) struct bytes *content = read_content(l->store, row->seq, err);
-    if (content == NULL)
-        return -1;
-    struct delivery *delivery = delivery_new(row->sender, &row->wishes, l->addresses, n, content);
-    if (delivery == NULL)
-        return error_set(err, ERR_NOMEM, "delivery");
-    for (size_t i = 0; i < n; i++) {
-        delivery->recipients[i].index = l->recipients[i].index;
-        delivery->recipients[i].attempts = l->recipients[i].attempts;
-    }
-    delivery->seq = row->seq;
-    memcpy(delivery->id, row->id, sizeof(delivery->id));
-    delivery->smtputf8 = row->smtputf8;
-    delivery->created_ms = row->created_ms;
-    delivery->expires_ms = row->expires_ms;
-    *delivery_out = delivery;
-    return 0;
+    return failed;
 }
 
 static int claim(struct store *store, int64_t seq, struct error *err)
@@ -211,24 +164,13 @@ static int claim(struct store *store, int64_t seq, struct error *err)
     return sqlite_run(store, SQL_CLAIM, err);
 }
 
-static int make_all(struct loading *l, struct delivery **list, struct error *err)
+static int complete_all(struct loading *l, struct error *err)
 {
-    for (size_t i = 0; i < l->n_rows; i++) {
-        if (make_delivery(l, &l->rows[i], list, err) < 0)
+    for (struct mail *mail = l->first; mail != NULL; mail = mail->next)
+        if (read_recipients(l, mail, err) < 0 || read_content(l->store, mail, err) < 0 ||
+            claim(l->store, mail->seq, err) < 0)
             return -1;
-        list = &(*list)->next;
-        if (claim(l->store, l->rows[i].seq, err) < 0)
-            return -1;
-    }
     return 0;
-}
-
-static void free_list(struct delivery *list)
-{
-    for (struct delivery *next; list != NULL; list = next) {
-        next = list->next;
-        delivery_free(list);
-    }
 }
 
 /* The smallest of the three priorities; one step along the index for each. */
@@ -253,21 +195,12 @@ static int read_next_due(struct store *store, int64_t *due_ms_out, struct error 
 int sqlite_load(struct store *store, struct store_turn *turn, struct error *err)
 {
     struct store_load *load = &turn->load;
-    struct delivery *list = NULL;
-    CLEANUP(arena_free) struct arena *arena = arena_new();
-    struct loading l = {.store = store, .now_ms = turn->now_ms, .arena = arena};
-    if (arena != NULL) {
-        l.rows = arena_alloc_array(arena, load->max_n, sizeof(*l.rows));
-        l.recipients = arena_alloc_array(arena, RECIPIENTS_MAX, sizeof(*l.recipients));
-        l.addresses = arena_alloc_array(arena, RECIPIENTS_MAX, sizeof(*l.addresses));
-    }
-    if (l.rows == NULL || l.recipients == NULL || l.addresses == NULL)
-        return error_set(err, ERR_NOMEM, "deliveries");
-    if (read_rows(&l, load->max_n, load->max_bytes, err) < 0 || make_all(&l, &list, err) < 0 ||
+    struct loading l = {.store = store, .now_ms = turn->now_ms, .end = &l.first};
+    if (read_rows(&l, load->max_n, load->max_bytes, err) < 0 || complete_all(&l, err) < 0 ||
         read_next_due(store, &load->next_due_ms, err) < 0) {
-        free_list(list);
+        mail_list_free(l.first);
         return -1;
     }
-    load->list = list;
+    load->list = l.first;
     return 0;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "mail/fields.h"
 #include "queue/sqlite_store.h"
 
 /* --- records ------------------------------------------------------------------------------ */
@@ -37,8 +38,7 @@ static int read_reply(sqlite3_stmt *s, int column, struct reply_record *out)
     return sqlite_copy_text(s, column + 2, out->text, sizeof(out->text));
 }
 
-/* Space for one more item of an array that doubles within the arena. */
-static void *grow(struct arena *arena, void *items, size_t n, size_t size)
+void *sqlite_grow(struct arena *arena, void *items, size_t n, size_t size)
 {
     if (n > 0 && (n & (n - 1)) != 0)
         return items;
@@ -48,17 +48,17 @@ static void *grow(struct arena *arena, void *items, size_t n, size_t size)
     return bigger;
 }
 
-static int read_recipients(struct store *store, struct message_record *record)
+static int read_recipients(struct store *store, struct mail *record)
 {
     sqlite3_stmt *s = store->find_recipients;
     sqlite3_bind_int64(s, 1, record->seq);
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        record->recipients = grow(record->arena, record->recipients, record->n_recipients,
+        record->recipients = sqlite_grow(record->arena, record->recipients, record->n_recipients,
                                   sizeof(*record->recipients));
         if (record->recipients == NULL)
             return SQLITE_NOMEM;
-        struct recipient_record *r = &record->recipients[record->n_recipients++];
+        struct mail_recipient *r = &record->recipients[record->n_recipients++];
         r->address = sqlite_text(record->arena, s, 0);
         int status = sqlite3_column_int(s, 1);
         if (status < 0 || status > RECIPIENT_CANCELED)
@@ -77,19 +77,19 @@ static int read_recipients(struct store *store, struct message_record *record)
     return rc;
 }
 
-static struct event_record *next_event(struct message_record *record)
+static struct mail_event *next_event(struct mail *record)
 {
-    record->events = grow(record->arena, record->events, record->n_events, sizeof(*record->events));
+    record->events = sqlite_grow(record->arena, record->events, record->n_events, sizeof(*record->events));
     return record->events != NULL ? &record->events[record->n_events++] : NULL;
 }
 
-static int read_events(struct store *store, struct message_record *record, int64_t first_event)
+static int read_events(struct store *store, struct mail *record, int64_t first_event)
 {
     for (size_t i = 0; i < record->n_recipients; i++) {
-        struct event_record *e = next_event(record);
+        struct mail_event *e = next_event(record);
         if (e == NULL)
             return SQLITE_NOMEM;
-        *e = (struct event_record){.id = first_event + (int64_t)i,
+        *e = (struct mail_event){.id = first_event + (int64_t)i,
                                    .type = EVENT_MESSAGE_QUEUED,
                                    .at_ms = record->created_ms,
                                    .recipient = i};
@@ -98,7 +98,7 @@ static int read_events(struct store *store, struct message_record *record, int64
     sqlite3_bind_int64(s, 1, record->seq);
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        struct event_record *e = next_event(record);
+        struct mail_event *e = next_event(record);
         if (e == NULL)
             return SQLITE_NOMEM;
         e->id = sqlite3_column_int64(s, 0);
@@ -111,26 +111,26 @@ static int read_events(struct store *store, struct message_record *record, int64
     return rc;
 }
 
-static int read_message(sqlite3_stmt *s, struct message_record *record)
+int sqlite_read_fields(sqlite3_stmt *s, int column, bool going, struct mail *mail)
 {
-    struct arena *arena = record->arena;
-    record->seq = sqlite3_column_int64(s, 0);
-    record->message_id = sqlite_text(arena, s, 1);
-    record->from = sqlite_text(arena, s, 2);
-    record->subject = sqlite_text(arena, s, 3);
-    record->api_key = sqlite_text(arena, s, 4);
-    record->tags = sqlite_text(arena, s, 5);
-    record->metadata = sqlite_text(arena, s, 6);
-    record->size = (size_t)sqlite3_column_int64(s, 7);
-    record->created_ms = sqlite3_column_int64(s, 8);
-    return record->message_id != NULL && record->from != NULL && record->subject != NULL &&
-                   record->api_key != NULL && record->tags != NULL && record->metadata != NULL
-               ? SQLITE_DONE
-               : SQLITE_NOMEM;
+    for (size_t i = 0; i < MAIL_N_FIELDS; i++) {
+        const struct mail_field *field = &MAIL_FIELDS[i];
+        if (going && !field->goes)
+            continue;
+        if (!mail_field_is_text(field)) {
+            mail_field_set_number(mail, field, sqlite3_column_int64(s, column++));
+            continue;
+        }
+        const char *text = sqlite_text(mail->arena, s, column++);
+        if (text == NULL)
+            return -1;
+        mail_field_set_text(mail, field, text);
+    }
+    return 0;
 }
 
 /* In one read transaction, so that record, recipients and events are of one moment. */
-static int find_locked(struct store *store, const char *id, struct message_record *record,
+static int find_locked(struct store *store, const char *id, struct mail *record,
                        struct error *err)
 {
     sqlite3_stmt *s = store->find_message;
@@ -139,8 +139,9 @@ static int find_locked(struct store *store, const char *id, struct message_recor
     if (rc == SQLITE_DONE)
         error_set(err, ERR_NOT_FOUND, "no message of that id");
     else if (rc == SQLITE_ROW) {
-        int64_t first_event = sqlite3_column_int64(s, 9);
-        rc = read_message(s, record);
+        int64_t first_event = sqlite3_column_int64(s, 1);
+        record->seq = sqlite3_column_int64(s, 0);
+        rc = sqlite_read_fields(s, 2, false, record) == 0 ? SQLITE_DONE : SQLITE_NOMEM;
         if (rc == SQLITE_DONE)
             rc = read_recipients(store, record);
         if (rc == SQLITE_DONE)
@@ -162,22 +163,18 @@ static int find_locked(struct store *store, const char *id, struct message_recor
     return rc == SQLITE_OK ? 0 : -1;
 }
 
-int sqlite_find(struct store *store, const char *id, struct message_record **record_out,
+int sqlite_find(struct store *store, const char *id, struct mail **record_out,
                 struct error *err)
 {
-    CLEANUP(arena_free) struct arena *arena = arena_new();
-    struct message_record *record = arena != NULL ? arena_alloc(arena, sizeof(*record)) : NULL;
+    CLEANUP(mail_free) struct mail *record = mail_new();
     if (record == NULL)
         return error_set(err, ERR_NOMEM, "record");
-    record->arena = arena;
-    snprintf(record->id, sizeof(record->id), "%s", id);
     bool taken = sqlite_take_reader(store);
     int rc = find_locked(store, id, record, err);
     sqlite_drop_reader(store, taken);
     if (rc < 0)
         return -1;
-    *record_out = record;
-    arena = NULL; /* the record's now */
+    *record_out = TAKE(record);
     return 0;
 }
 
@@ -239,7 +236,7 @@ static int read_usage(sqlite3_stmt *s, struct usage_list *list)
 {
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        list->items = grow(list->arena, list->items, list->n_items, sizeof(*list->items));
+        list->items = sqlite_grow(list->arena, list->items, list->n_items, sizeof(*list->items));
         if (list->items == NULL)
             return SQLITE_NOMEM;
         struct usage_record *usage = &list->items[list->n_items++];

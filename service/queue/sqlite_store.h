@@ -40,6 +40,7 @@ enum statement {
     SQL_DUE_LOW,
     SQL_DUE_RECIPIENTS,
     SQL_CLAIM,
+    SQL_BODY,
     SQL_FIRST_DUE,
     SQL_OLDEST,
     SQL_ADD_USAGE,
@@ -100,6 +101,11 @@ const char *sqlite_column(sqlite3_stmt *s, int column);
 /* A copy in the arena, or cut to a buffer's size. NULL, -1: no memory. */
 const char *sqlite_text(struct arena *arena, sqlite3_stmt *s, int column);
 int sqlite_copy_text(sqlite3_stmt *s, int column, char *out, size_t size);
+/* The table's fields from `column` on, all of them or those that go with a mail on its way out. -1:
+ * no memory. */
+int sqlite_read_fields(sqlite3_stmt *s, int column, bool going, struct mail *mail);
+/* Space for one more item of an array that doubles within the arena. */
+void *sqlite_grow(struct arena *arena, void *items, size_t n, size_t size);
 /* A number that a PRAGMA or a SELECT gives; -1: it does not. */
 int64_t sqlite_number(sqlite3 *db, const char *text);
 /* The tables of a file that is new, brought up to date where they are old; `path` is for errors. */
@@ -142,7 +148,7 @@ int sqlite_redate(struct store *store, int64_t before_ms, int64_t after_ms, int6
 bool sqlite_has_room(struct store *store, uint64_t bytes);
 int sqlite_relieve(struct store *store);
 bool sqlite_tidy(struct store *store);
-int sqlite_find(struct store *store, const char *id, struct message_record **record_out,
+int sqlite_find(struct store *store, const char *id, struct mail **record_out,
                 struct error *err);
 int sqlite_usage(struct store *store, int64_t since_ms, struct usage_list *list_out,
                  struct error *err);

@@ -140,10 +140,7 @@ static const struct error **fault_of(struct store_turn *turn, struct item item)
 static void undo(struct store *store, struct store_turn *turn)
 {
     sqlite_rollback(store);
-    for (struct delivery *delivery = turn->load.list, *next; delivery != NULL; delivery = next) {
-        next = delivery->next;
-        delivery_free(delivery);
-    }
+    mail_list_free(turn->load.list);
     turn->load.list = NULL;
 }
 

@@ -1,7 +1,11 @@
+#include <assert.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "mail/fields.h"
 #include "queue/sqlite_store.h"
+
+enum { FINGERPRINT_SIZE = 32 };
 
 static void bind_text(sqlite3_stmt *s, int at, const char *text)
 {
@@ -42,18 +46,16 @@ int sqlite_add_event(struct store *store, int64_t seq, size_t recipient, enum ev
 static int look_up_key(struct store *store, struct store_turn *turn, struct store_submission *item,
                        struct error *err)
 {
-    const struct submission *submission = item->submission;
-    const size_t size = sizeof(submission->fingerprint);
     sqlite3_stmt *s = store->statements[SQL_FIND_KEY];
     item->result = STORE_SUBMIT_NEW;
-    bind_text(s, 1, submission->api_key);
-    bind_text(s, 2, submission->idempotency_key);
+    bind_text(s, 1, item->mail->api_key);
+    bind_text(s, 2, item->key);
     int rc = sqlite3_step(s), failed = 0;
     if (rc == SQLITE_ROW) {
         const void *fingerprint = sqlite3_column_blob(s, 0);
         item->first_status = sqlite3_column_int(s, 1);
-        if (fingerprint == NULL || sqlite3_column_bytes(s, 0) != (int)size ||
-            memcmp(fingerprint, submission->fingerprint, size) != 0) {
+        if (fingerprint == NULL || sqlite3_column_bytes(s, 0) != FINGERPRINT_SIZE ||
+            memcmp(fingerprint, item->fingerprint, FINGERPRINT_SIZE) != 0) {
             item->result = STORE_SUBMIT_MISMATCH;
         } else if (item->first_status == 0) {
             item->result = STORE_SUBMIT_IN_PROGRESS;
@@ -70,86 +72,74 @@ static int look_up_key(struct store *store, struct store_turn *turn, struct stor
     return failed;
 }
 
-static void bind_wishes(sqlite3_stmt *s, int at, const struct submission *submission)
-{
-    const struct delivery_wishes wishes = submission_wishes(submission);
-    bind_text(s, at, wishes.relay);
-    sqlite3_bind_int(s, at + 1, (int)wishes.priority);
-    sqlite3_bind_int(s, at + 2, wishes.require_tls);
-    bind_text(s, at + 3, wishes.dsn_notify);
-    bind_text(s, at + 4, wishes.dsn_ret);
-    bind_text(s, at + 5, wishes.dsn_envid);
-}
-
-static int add_message(struct store *store, const struct submission *submission, bool claimed,
-                       int64_t *seq_out, struct error *err)
+/* The table's fields, and then what is the store's own. */
+static int add_message(struct store *store, const struct mail *mail, bool claimed, int64_t *seq_out,
+                       struct error *err)
 {
     sqlite3_stmt *s = store->statements[SQL_ADD_MESSAGE];
-    bind_text(s, 1, submission->id);
-    bind_text(s, 2, submission->message_id);
-    bind_text(s, 3, submission->envelope_from);
-    bind_text(s, 4, submission->from);
-    bind_text(s, 5, submission->subject);
-    bind_text(s, 6, submission->api_key);
-    bind_text(s, 7, submission->tags);
-    bind_text(s, 8, submission->metadata);
-    sqlite3_bind_int64(s, 9, (sqlite3_int64)submission->content->len);
-    sqlite3_bind_int(s, 10, submission->smtputf8);
-    sqlite3_bind_int64(s, 11, submission->created_ms);
-    sqlite3_bind_int64(s, 12, submission->expires_ms);
-    sqlite3_bind_int(s, 13, claimed);
-    sqlite3_bind_int64(s, 14, store->last_event + 1);
-    bind_wishes(s, 15, submission);
-    store->last_event += (int64_t)submission->n_recipients;
+    for (int i = 0; i < MAIL_N_FIELDS; i++) {
+        const struct mail_field *field = &MAIL_FIELDS[i];
+        if (mail_field_is_text(field))
+            bind_text(s, i + 1, mail_field_text(mail, field));
+        else
+            sqlite3_bind_int64(s, i + 1, mail_field_number(mail, field));
+    }
+    sqlite3_bind_int64(s, MAIL_N_FIELDS + 1, mail->created_ms);
+    sqlite3_bind_int(s, MAIL_N_FIELDS + 2, claimed);
+    sqlite3_bind_int64(s, MAIL_N_FIELDS + 3, store->last_event + 1);
+    store->last_event += (int64_t)mail->n_recipients;
     if (sqlite_run(store, SQL_ADD_MESSAGE, err) < 0)
         return -1;
     *seq_out = sqlite3_last_insert_rowid(store->db);
     return 0;
 }
 
-static int add_parts(struct store *store, const struct submission *submission, int64_t seq,
-                     struct error *err)
+static int add_parts(struct store *store, const struct mail *mail, int64_t seq, struct error *err)
 {
     sqlite3_stmt *s = store->statements[SQL_ADD_BODY];
     sqlite3_bind_int64(s, 1, seq);
-    sqlite3_bind_blob64(s, 2, submission->content->data, submission->content->len, SQLITE_STATIC);
+    sqlite3_bind_blob64(s, 2, mail->content->data, mail->content->len, SQLITE_STATIC);
     int rc = sqlite_run(store, SQL_ADD_BODY, err);
     s = store->statements[SQL_ADD_RECIPIENT];
-    for (size_t i = 0; rc == 0 && i < submission->n_recipients; i++) {
+    for (size_t i = 0; rc == 0 && i < mail->n_recipients; i++) {
         sqlite3_bind_int64(s, 1, seq);
         sqlite3_bind_int64(s, 2, (sqlite3_int64)i);
-        bind_text(s, 3, submission->recipients[i]);
-        sqlite3_bind_int64(s, 4, submission->created_ms);
+        bind_text(s, 3, mail->recipients[i].address);
+        sqlite3_bind_int64(s, 4, mail->created_ms);
         rc = sqlite_run(store, SQL_ADD_RECIPIENT, err);
     }
-    if (rc < 0 || submission->idempotency_key == NULL)
-        return rc;
-    s = store->statements[SQL_ADD_KEY];
-    bind_text(s, 1, submission->api_key);
-    bind_text(s, 2, submission->idempotency_key);
-    sqlite3_bind_blob(s, 3, submission->fingerprint, sizeof(submission->fingerprint),
-                      SQLITE_STATIC);
-    sqlite3_bind_int64(s, 4, seq);
-    sqlite3_bind_int(s, 5, submission->answer_status);
-    bind_text(s, 6, submission->answer_body);
+    return rc;
+}
+
+static int add_key(struct store *store, const struct store_submission *item, struct error *err)
+{
+    sqlite3_stmt *s = store->statements[SQL_ADD_KEY];
+    bind_text(s, 1, item->mail->api_key);
+    bind_text(s, 2, item->key);
+    sqlite3_bind_blob(s, 3, item->fingerprint, FINGERPRINT_SIZE, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 4, item->seq);
+    sqlite3_bind_int(s, 5, item->answer_status);
+    bind_text(s, 6, item->answer_body);
     return sqlite_run(store, SQL_ADD_KEY, err);
 }
 
 int sqlite_submit(struct store *store, struct store_turn *turn, struct store_submission *item,
                   struct error *err)
 {
-    const struct submission *submission = item->submission;
+    const struct mail *mail = item->mail;
+    assert(mail->content != NULL && mail->size == (int64_t)mail->content->len);
     item->result = STORE_SUBMIT_NEW;
-    if (submission->idempotency_key != NULL) {
+    if (item->key != NULL) {
         if (look_up_key(store, turn, item, err) < 0)
             return -1;
         if (item->result != STORE_SUBMIT_NEW)
             return 0;
     }
-    if (add_message(store, submission, item->claimed, &item->seq, err) < 0 ||
-        add_parts(store, submission, item->seq, err) < 0)
+    if (add_message(store, mail, item->claimed, &item->seq, err) < 0 ||
+        add_parts(store, mail, item->seq, err) < 0 ||
+        (item->key != NULL && add_key(store, item, err) < 0))
         return -1;
-    store->n_open_here[RECIPIENT_QUEUED] += (int64_t)submission->n_recipients;
+    store->n_open_here[RECIPIENT_QUEUED] += (int64_t)mail->n_recipients;
     return 0;
 }
 
@@ -189,8 +179,8 @@ static int event_of(enum recipient_status status)
 static int settle_recipient(struct store *store, int64_t now_ms,
                             const struct store_outcome *outcome, size_t i, struct error *err)
 {
-    const struct delivery *delivery = outcome->delivery;
-    const struct delivery_recipient *recipient = &delivery->recipients[i];
+    const struct mail *delivery = outcome->mail;
+    const struct mail_recipient *recipient = &delivery->recipients[i];
     int event = event_of(outcome->status[i]);
     if (event < 0) /* nothing became of it */
         return 0;
@@ -226,7 +216,7 @@ static void count_change(struct store *store, int before, enum recipient_status 
 static int weigh(struct store *store, const struct store_outcome *outcome, bool *open_out,
                  int64_t *due_ms_out, struct error *err)
 {
-    const struct delivery *delivery = outcome->delivery;
+    const struct mail *delivery = outcome->mail;
     sqlite3_stmt *s = store->statements[SQL_OPEN_RECIPIENTS];
     size_t i = 0; /* in the delivery, which has some of them in the same order */
     int rc;
@@ -302,7 +292,7 @@ int sqlite_write_tally(struct store *store, struct error *err)
     return 0;
 }
 
-static int add_to_tally(struct store *store, const struct delivery *delivery, int64_t now_ms,
+static int add_to_tally(struct store *store, const struct mail *delivery, int64_t now_ms,
                         struct error *err)
 {
     size_t i = 0;
@@ -328,7 +318,7 @@ static int add_to_tally(struct store *store, const struct delivery *delivery, in
 int sqlite_settle(struct store *store, const struct store_turn *turn, struct store_outcome *outcome,
                   struct error *err)
 {
-    const struct delivery *delivery = outcome->delivery;
+    const struct mail *delivery = outcome->mail;
     bool open;
     int64_t due_ms;
     if (outcome->status == NULL)

@@ -23,9 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "queue/delivery.h"
+#include "mail/mail.h"
 #include "queue/flight.h"
-#include "queue/record.h"
 #include "queue/usage.h"
 
 struct store;
@@ -39,59 +38,6 @@ enum store_submitted {
     STORE_SUBMIT_IN_PROGRESS, /* same key, the first is not answered yet */
 };
 
-struct queue_answer;
-struct claim;
-
-/* The queue's notes on a submission: who is to be told what. Nobody else looks in here. */
-struct intake {
-    void (*answer)(void *arg, const struct queue_answer *answer);
-    void *arg;
-    int64_t deadline_ms; /* until when the client waits for an outcome, monotonic; 0: it does not */
-    int64_t seq;
-    struct delivery *delivery; /* until the commit, if it was claimed */
-    struct claim *claim;       /* a reference; NULL: it cannot be withdrawn */
-    size_t n_open, n_sent;     /* recipients, while the client waits */
-    bool overdue;              /* the wait is over, but a session has the message */
-    int kind;                  /* enum queue_answer_kind, on its way to the reader */
-};
-
-/* One message to be kept. Made by the caller of queue_submit(), owned by the queue from then on. */
-struct submission {
-    struct submission *next; /* the queue's */
-    struct arena *arena;     /* owns every string here and the struct itself */
-    char id[ID_SIZE];
-    const char *message_id;
-    const char *from;          /* header From, address only */
-    const char *envelope_from; /* "" for the null sender */
-    const char *const *recipients;
-    size_t n_recipients;
-    const char *subject;
-    const char *api_key;  /* "" for none */
-    const char *tags;     /* JSON array text */
-    const char *metadata; /* JSON object text */
-    const char *relay;    /* the one it must go through; NULL: by the routes */
-    enum delivery_priority priority;
-    bool require_tls;
-    const char *dsn_notify, *dsn_ret, *dsn_envid; /* as in smtp_dsn; NULL: not said */
-    struct bytes *content;                        /* a reference of its own */
-    bool smtputf8;
-    int64_t created_ms;
-    int64_t expires_ms;
-
-    const char *idempotency_key; /* NULL: none */
-    uint8_t fingerprint[32];     /* SHA-256 of the request's canonical JSON */
-    int answer_status;           /* what will be answered once it is durable; 0: not known yet, a
-                                    client waits for the outcome (the key is then "in progress") */
-    const char *answer_body;     /* JSON text for answer_status, or for 202 */
-
-    struct intake intake;
-};
-
-/* What of it goes with its deliveries; borrowed from it. */
-struct delivery_wishes submission_wishes(const struct submission *submission);
-void submission_free(struct submission *submission);
-DEFINE_CLEANUP(struct submission *, submission_free)
-
 /*
  * --- a turn ---
  *
@@ -99,11 +45,11 @@ DEFINE_CLEANUP(struct submission *, submission_free)
  * What is marked "out" is the store's to fill in, the rest is the caller's.
  */
 
-/* What became of a delivery; the verdicts are in it. The queue has decided the next times. What its
+/* What became of a mail's transaction; the verdicts are in it. The queue has decided the next times. What its
  * relay took (`n_sent`) is added to its usage of the hour. */
 struct store_outcome {
-    const struct delivery *delivery;
-    /* Per recipient of the delivery, same order. NULL: nothing became of it, the claim is given
+    const struct mail *mail;
+    /* Per recipient of the mail, same order. NULL: nothing became of it, the claim is given
      * back and the message is due at `due_ms`. */
     const enum recipient_status *status;
     const int64_t *next_ms; /* 0: final, or held */
@@ -127,8 +73,14 @@ struct store_cancel {
 };
 
 struct store_submission {
-    const struct submission *submission;
-    bool claimed;                /* the caller delivers it at once: it is not to be loaded */
+    const struct mail *mail;
+    bool claimed;    /* the caller delivers it at once: it is not to be loaded */
+    const char *key; /* the idempotency key; NULL: none, and the next three say nothing */
+    const uint8_t *fingerprint; /* SHA-256 of the request's canonical JSON, 32 octets */
+    int answer_status;          /* what is answered once it is durable; 0: not known yet, a client
+                                   waits for the outcome (the key is then in progress) */
+    const char *answer_body;    /* JSON text for answer_status, or for 202 */
+
     enum store_submitted result; /* out */
     int64_t seq;                 /* out, NEW: the store's key of it */
     int first_status;            /* out, REPLAY; the text is the turn's arena's */
@@ -139,12 +91,13 @@ struct store_submission {
 /*
  * Claims messages that are due, up to `max_n` and about `max_bytes` of content. High priority comes
  * first and low last, oldest due first within each, but a share of what is handed out is the
- * oldest due of all: nothing starves. A delivery holds only the recipients that are due.
+ * oldest due of all: nothing starves. A mail that is loaded
+ * has only the recipients that are due.
  */
 struct store_load {
     size_t max_n; /* 0: nothing is wanted */
     size_t max_bytes;
-    struct delivery *list; /* out: the caller's, through `next` */
+    struct mail *list;     /* out: the caller's, through `next` */
     int64_t next_due_ms;   /* out: when the next unclaimed message is due; INT64_MAX: none */
     const struct error *fault;
 };
@@ -222,7 +175,7 @@ struct store_ops {
                  struct error *err);
 
     /* 0 and a record the caller owns, or ERR_NOT_FOUND. Thread-safe against all the others. */
-    int (*find)(struct store *store, const char *id, struct message_record **record_out,
+    int (*find)(struct store *store, const char *id, struct mail **record_out,
                 struct error *err);
     /* As of the last commit; its cost does not grow with the backlog. */
     int (*stats)(struct store *store, struct store_stats *stats_out, struct error *err);

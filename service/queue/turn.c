@@ -81,11 +81,11 @@ static bool is_empty(const struct store_turn *turn)
 /* The first few stay; the rest is the next turn's. */
 static void take_few(struct queue *queue, struct turn *turn)
 {
-    struct delivery_list *outcomes = &turn->in.outcomes;
-    struct delivery **cut = &outcomes->first;
+    struct mail_list *outcomes = &turn->in.outcomes;
+    struct mail **cut = &outcomes->first;
     for (size_t n = 0; *cut != NULL && n < NARROW_BATCH; n++)
         cut = &(*cut)->next;
-    struct delivery_list rest = {.first = *cut, .end = outcomes->end};
+    struct mail_list rest = {.first = *cut, .end = outcomes->end};
     if (rest.first == NULL)
         return;
     *cut = NULL;
@@ -111,7 +111,7 @@ static int write(struct queue *queue, struct turn *turn, struct error *err)
 {
     if (gather(queue, turn, err) == 0 && (is_empty(&turn->store) || commit(queue, turn, err) == 0))
         return 0;
-    intake_undo(queue, &turn->in.submissions);
+    intake_undo(queue, &turn->store);
     if (err->code != ERR_STORE_FULL)
         return -1;
     bool relieved = chores_relieve(queue);
@@ -193,10 +193,10 @@ static void hand_out(struct queue *queue)
         take_back(queue);
         return;
     }
-    struct delivery *list = queue->own.ready.first;
+    struct mail *list = queue->own.ready.first;
     int64_t now_ms = clock_mono_ms();
     LIST_INIT(&queue->own.ready);
-    for (struct delivery *delivery = list; delivery != NULL; delivery = delivery->next)
+    for (struct mail *delivery = list; delivery != NULL; delivery = delivery->next)
         delivery->ready_mono_ms = now_ms;
     if (list != NULL)
         queue->settings.ready(queue->settings.arg, list);

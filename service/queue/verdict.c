@@ -6,7 +6,7 @@
 #include "base/id.h"
 #include "queue/retry.h"
 
-bool verdicts_untouched(const struct delivery *delivery, int64_t now_ms)
+bool verdicts_untouched(const struct mail *delivery, int64_t now_ms)
 {
     if (now_ms >= delivery->expires_ms)
         return false;
@@ -28,7 +28,7 @@ static void format_age(int64_t age_ms, char *out, size_t size)
         snprintf(out, size, "%" PRId64 "s", s);
 }
 
-static void say_expired(const struct delivery *delivery, struct reply_record *reply)
+static void say_expired(const struct mail *delivery, struct reply_record *reply)
 {
     char age[32];
     format_age(delivery->expires_ms - delivery->created_ms, age, sizeof(age));
@@ -37,7 +37,7 @@ static void say_expired(const struct delivery *delivery, struct reply_record *re
              age);
 }
 
-static int64_t next_attempt(const struct delivery_recipient *recipient,
+static int64_t next_attempt(const struct mail_recipient *recipient,
                             const struct queue_settings *settings, int64_t now_ms)
 {
     uint32_t dice;
@@ -46,8 +46,8 @@ static int64_t next_attempt(const struct delivery_recipient *recipient,
            retry_wait_ms(settings->retry_ms, settings->n_retry, recipient->attempts + 1, dice);
 }
 
-static enum recipient_status decide_one(const struct delivery *delivery,
-                                        struct delivery_recipient *recipient,
+static enum recipient_status decide_one(const struct mail *delivery,
+                                        struct mail_recipient *recipient,
                                         const struct queue_settings *settings, int64_t now_ms,
                                         int64_t *next_ms)
 {
@@ -77,7 +77,7 @@ static enum recipient_status decide_one(const struct delivery *delivery,
     return RECIPIENT_FAILED;
 }
 
-void verdicts_decide(struct delivery *delivery, const struct queue_settings *settings,
+void verdicts_decide(struct mail *delivery, const struct queue_settings *settings,
                      int64_t now_ms, enum recipient_status *status, int64_t *next_ms)
 {
     delivery->n_ended = delivery->n_sent = 0;

@@ -10,9 +10,8 @@ static size_t bucket_of(int64_t seq)
 /* An overdue one waits for a session, not for a time. */
 static void note_deadline(struct waiters *waiters, const struct submission *submission)
 {
-    const struct intake *intake = &submission->intake;
-    if (!intake->overdue && intake->deadline_ms < waiters->next_deadline_ms)
-        waiters->next_deadline_ms = intake->deadline_ms;
+    if (!submission->overdue && submission->deadline_ms < waiters->next_deadline_ms)
+        waiters->next_deadline_ms = submission->deadline_ms;
 }
 
 static struct submission *unlink_at(struct waiters *waiters, struct submission **at)
@@ -33,7 +32,7 @@ void waiters_init(struct waiters *waiters)
 
 void waiters_add(struct waiters *waiters, struct submission *submission)
 {
-    struct submission **bucket = &waiters->buckets[bucket_of(submission->intake.seq)];
+    struct submission **bucket = &waiters->buckets[bucket_of(submission->seq)];
     submission->next = *bucket;
     *bucket = submission;
     waiters->n++;
@@ -43,7 +42,7 @@ void waiters_add(struct waiters *waiters, struct submission *submission)
 struct submission *waiters_find(const struct waiters *waiters, int64_t seq)
 {
     struct submission *submission = waiters->buckets[bucket_of(seq)];
-    while (submission != NULL && submission->intake.seq != seq)
+    while (submission != NULL && submission->seq != seq)
         submission = submission->next;
     return submission;
 }
@@ -51,7 +50,7 @@ struct submission *waiters_find(const struct waiters *waiters, int64_t seq)
 struct submission *waiters_take(struct waiters *waiters, int64_t seq)
 {
     for (struct submission **at = &waiters->buckets[bucket_of(seq)]; *at != NULL; at = &(*at)->next)
-        if ((*at)->intake.seq == seq)
+        if ((*at)->seq == seq)
             return unlink_at(waiters, at);
     return NULL;
 }
@@ -65,7 +64,7 @@ struct submission *waiters_take_due(struct waiters *waiters, int64_t now_ms)
     waiters->next_deadline_ms = INT64_MAX;
     for (size_t i = 0; i < WAIT_BUCKETS; i++)
         for (struct submission **at = &waiters->buckets[i]; *at != NULL;) {
-            if ((*at)->intake.overdue || (*at)->intake.deadline_ms > now_ms) {
+            if ((*at)->overdue || (*at)->deadline_ms > now_ms) {
                 note_deadline(waiters, *at);
                 at = &(*at)->next;
                 continue;

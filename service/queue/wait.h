@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "queue/store.h"
+#include "queue/submission.h"
 
 enum { WAIT_BUCKETS = 1024 };
 

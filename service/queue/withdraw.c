@@ -23,9 +23,9 @@ int withdraw_gather(struct queue *queue, struct store_turn *turn, struct error *
         return error_set(err, ERR_NOMEM, "turn");
     for (const struct submission *s = queue->own.unwanted.first; s != NULL; s = s->next)
         turn->cancels[turn->n_cancels++] = (struct store_cancel){
-            .seq = s->intake.seq,
+            .seq = s->seq,
             .api_key = s->api_key,
-            .key = s->intake.n_sent > 0 ? NULL : s->idempotency_key,
+            .key = s->n_sent > 0 ? NULL : s->key,
         };
     return 0;
 }
@@ -50,7 +50,7 @@ void withdraw_conclude(struct queue *queue, const struct store_turn *turn)
     LIST_INIT(&queue->own.unwanted);
     for (size_t i = 0; i < turn->n_cancels; i++) {
         struct submission *submission = list;
-        assert(submission->intake.seq == turn->cancels[i].seq);
+        assert(submission->seq == turn->cancels[i].seq);
         list = list->next;
         submission->next = NULL;
         if (turn->cancels[i].fault != NULL) {
@@ -59,7 +59,7 @@ void withdraw_conclude(struct queue *queue, const struct store_turn *turn)
             continue;
         }
         reader_answer(queue->reader, submission,
-                      submission->intake.n_sent > 0 ? QUEUE_DONE : QUEUE_WITHDRAWN);
+                      submission->n_sent > 0 ? QUEUE_DONE : QUEUE_WITHDRAWN);
     }
     assert(list == NULL);
 }
@@ -71,22 +71,21 @@ static bool can_withdraw(struct claim *claim)
 
 static void run_out(struct queue *queue, struct submission *submission)
 {
-    struct intake *intake = &submission->intake;
-    if (intake->claim == NULL) {
+    if (submission->claim == NULL) {
         reader_answer(queue->reader, submission, QUEUE_STORED);
-    } else if (can_withdraw(intake->claim)) {
+    } else if (can_withdraw(submission->claim)) {
         LIST_APPEND(&queue->own.unwanted, submission);
     } else {
-        intake->overdue = true;
+        submission->overdue = true;
         waiters_add(&queue->own.waiters, submission);
     }
 }
 
 void wait_go_on(struct queue *queue, struct submission *submission)
 {
-    if (submission->intake.n_open == 0)
+    if (submission->n_open == 0)
         reader_answer(queue->reader, submission, QUEUE_DONE);
-    else if (submission->intake.overdue)
+    else if (submission->overdue)
         run_out(queue, submission);
     else
         waiters_add(&queue->own.waiters, submission);

@@ -20,7 +20,7 @@ bool attribution_applies(const struct reaction *reaction)
     return false;
 }
 
-bool attribute_to_message(struct delivery_complaints *complaints, int64_t took_ms, int64_t now_ms)
+bool attribute_to_message(struct mail_complaints *complaints, int64_t took_ms, int64_t now_ms)
 {
     if (complaints->n == 0 || took_ms > complaints->last_ms)
         complaints->n++;

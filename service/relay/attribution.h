@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "queue/delivery.h"
+#include "mail/mail.h"
 #include "smtp/reaction.h"
 
 enum { ATTRIBUTION_COMPLAINTS = 3 };
@@ -24,6 +24,6 @@ enum { ATTRIBUTION_COMPLAINTS = 3 };
 bool attribution_applies(const struct reaction *reaction); /* may it be the message's? */
 /* One more complaint; the relay last took a message at `took_ms`. true: it is the message's, and
  * counting begins anew. */
-bool attribute_to_message(struct delivery_complaints *complaints, int64_t took_ms, int64_t now_ms);
+bool attribute_to_message(struct mail_complaints *complaints, int64_t took_ms, int64_t now_ms);
 
 #endif

@@ -42,12 +42,7 @@ static int reserve_addresses(struct batch *batch, size_t n)
     return 0;
 }
 
-static const char *or_null(const char *text)
-{
-    return text[0] != '\0' ? text : NULL;
-}
-
-int batch_load(struct batch *batch, struct delivery *delivery, struct smtp_envelope *envelope_out)
+int batch_load(struct batch *batch, struct mail *delivery, struct smtp_envelope *envelope_out)
 {
     if (reserve_addresses(batch, delivery->n_recipients) < 0)
         return -1;
@@ -55,7 +50,6 @@ int batch_load(struct batch *batch, struct delivery *delivery, struct smtp_envel
     for (size_t i = 0; i < delivery->n_recipients; i++)
         if (!delivery->recipients[i].held_back)
             batch->addresses[batch->n_addresses++] = delivery->recipients[i].address;
-    const struct delivery_wishes *wishes = &delivery->wishes;
     *envelope_out = (struct smtp_envelope){
         .sender = delivery->sender,
         .recipients = batch->addresses,
@@ -63,10 +57,8 @@ int batch_load(struct batch *batch, struct delivery *delivery, struct smtp_envel
         .content = delivery->content->data,
         .content_len = delivery->content->len,
         .smtputf8 = delivery->smtputf8,
-        .require_tls = wishes->require_tls,
-        .dsn = {.notify = or_null(wishes->dsn_notify),
-                .ret = or_null(wishes->dsn_ret),
-                .envid = or_null(wishes->dsn_envid)},
+        .require_tls = delivery->options.require_tls,
+        .dsn = delivery->options.dsn,
         .owner = batch,
     };
     batch->delivery = delivery;
@@ -75,7 +67,7 @@ int batch_load(struct batch *batch, struct delivery *delivery, struct smtp_envel
     return 0;
 }
 
-struct delivery *batch_unload(struct batch *batch)
+struct mail *batch_unload(struct batch *batch)
 {
     return TAKE(batch->delivery);
 }
@@ -89,8 +81,8 @@ static void count_reply(struct relay *relay, const struct reply_record *reply)
         metric_add(relay->metrics.replies[class], 1);
 }
 
-static void log_outcome(const struct relay *relay, const struct delivery *delivery,
-                        const struct delivery_recipient *recipient, enum smtp_step step)
+static void log_outcome(const struct relay *relay, const struct mail *delivery,
+                        const struct mail_recipient *recipient, enum smtp_step step)
 {
     static const struct {
         const char *msg;
@@ -155,15 +147,15 @@ static bool is_complaint(const struct smtp_result *result, bool fresh)
     return false;
 }
 
-static bool attributes(struct relay *relay, struct delivery *delivery,
+static bool attributes(struct relay *relay, struct mail *delivery,
                        const struct smtp_result *result, bool fresh)
 {
     return is_complaint(result, fresh) &&
            attribute_to_message(&delivery->complaints, pool_took_ms(relay), clock_mono_ms());
 }
 
-static void judge_one(struct relay *relay, const struct delivery *delivery,
-                      struct delivery_recipient *recipient,
+static void judge_one(struct relay *relay, const struct mail *delivery,
+                      struct mail_recipient *recipient,
                       const struct smtp_recipient_result *said, const struct outcome *outcome,
                       struct batch_news *news)
 {
@@ -188,7 +180,7 @@ static void judge_one(struct relay *relay, const struct delivery *delivery,
 void batch_judge(struct batch *batch, struct relay *relay, const struct smtp_result *result,
                  bool fresh, struct batch_news *news_out)
 {
-    struct delivery *delivery = batch->delivery;
+    struct mail *delivery = batch->delivery;
     bool fewer = shrinks(result), attributed = attributes(relay, delivery, result, fresh);
     size_t n = 0; /* of the transaction's recipients */
     *news_out = (struct batch_news){0};

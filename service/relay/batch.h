@@ -11,7 +11,7 @@
 
 struct batch {
     struct batch *next;        /* of the connection's spare ones */
-    struct delivery *delivery; /* owned while it is under way */
+    struct mail *delivery; /* owned while it is under way */
     int64_t begun_us;
     const char **addresses; /* of the envelope; grown as needed */
     size_t n_addresses, size;
@@ -22,9 +22,9 @@ struct batch *batch_new(void); /* NULL without memory */
 void batch_free(struct batch *batch);
 
 /* Takes the delivery on success. -1: no memory. */
-int batch_load(struct batch *batch, struct delivery *delivery, struct smtp_envelope *envelope_out);
+int batch_load(struct batch *batch, struct mail *delivery, struct smtp_envelope *envelope_out);
 /* Gives the delivery back; the batch may be loaded anew. */
-struct delivery *batch_unload(struct batch *batch);
+struct mail *batch_unload(struct batch *batch);
 
 /* What of a result concerns the relay. */
 struct batch_news {

@@ -98,7 +98,7 @@ static void keep_transcript(struct connection *c, struct batch *batch, bool good
 
 /* --- carrying ----------------------------------------------------------------------------- */
 
-static int carry(struct connection *c, struct delivery *delivery)
+static int carry(struct connection *c, struct mail *delivery)
 {
     struct error err;
     struct smtp_envelope envelope;
@@ -116,7 +116,7 @@ static int carry(struct connection *c, struct delivery *delivery)
     return -1;
 }
 
-void connection_carry(struct connection *c, struct delivery *delivery)
+void connection_carry(struct connection *c, struct mail *delivery)
 {
     struct relay *relay = c->slot->relay;
     set_idle(c, false);
@@ -158,7 +158,7 @@ static void on_result(void *arg, struct session *session, const struct smtp_resu
     if (news.n_untried > 0)
         pool_not_sent(relay, news.none_tried, news.n_untried, batch->begun_us / 1000);
 
-    struct delivery *delivery = batch_unload(batch);
+    struct mail *delivery = batch_unload(batch);
     put_spare(c, batch);
     c->n_under_way--;
     if (end || (c->n_under_way == 0 && !session_has_room(session))) /* it takes no more: MAILMAX */
@@ -189,7 +189,7 @@ static void on_ready(void *arg, struct session *session)
 {
     struct connection *c = arg;
     struct relay *relay = c->slot->relay;
-    struct delivery *delivery = NULL;
+    struct mail *delivery = NULL;
     while (!worn_out(c) && session_has_room(session) &&
            (delivery = pool_pull(relay, c->n_under_way)) != NULL) {
         connection_carry(c, delivery);

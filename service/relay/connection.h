@@ -10,7 +10,7 @@ int connection_open(struct relay_slot *slot, uv_loop_t *loop);
 /* One that can take a delivery now; NULL: none. Idle ones that cannot any more say QUIT. */
 struct connection *connection_idle(struct relay_slot *slot);
 /* Give the delivery to that idle one. */
-void connection_carry(struct connection *connection, struct delivery *delivery);
+void connection_carry(struct connection *connection, struct mail *delivery);
 /* Say QUIT to those idle since before `before_ms` (monotonic), and to those whose lifetime is over
  * or whose identity is an old one. */
 void connections_quit_idle(struct relay_slot *slot, int64_t before_ms);

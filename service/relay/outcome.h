@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "queue/delivery.h"
+#include "mail/mail.h"
 #include "smtp/envelope.h"
 #include "smtp/reaction.h"
 

@@ -94,7 +94,7 @@ void pool_plan(struct relay *relay)
 
 /* --- who gets the next delivery ----------------------------------------------------------- */
 
-int64_t pool_n_carried(const struct delivery *delivery)
+int64_t pool_n_carried(const struct mail *delivery)
 {
     int64_t n = 0;
     for (size_t i = 0; i < delivery->n_recipients; i++)
@@ -103,10 +103,10 @@ int64_t pool_n_carried(const struct delivery *delivery)
 }
 
 /* `*n_recipients_out`: how many of its recipients may go now. They count from here on. */
-static struct delivery *take_ready(struct relay *relay, size_t n_under_way, int64_t now_ms,
+static struct mail *take_ready(struct relay *relay, size_t n_under_way, int64_t now_ms,
                                    int64_t *n_recipients_out)
 {
-    struct delivery *delivery = NULL;
+    struct mail *delivery = NULL;
     lock_take(&relay->lock);
     /* More goes onto a connection that is busy only if every other one could have some too: no
      * message waits behind a slow reply while another connection could carry it. */
@@ -126,9 +126,9 @@ static struct delivery *take_ready(struct relay *relay, size_t n_under_way, int6
 }
 
 /* Nobody is held back before it departs: what is put back must find the rates as they are then. */
-struct delivery *pool_pull(struct relay *relay, size_t n_under_way)
+struct mail *pool_pull(struct relay *relay, size_t n_under_way)
 {
-    struct delivery *delivery;
+    struct mail *delivery;
     int64_t now_ms = clock_mono_ms(), n_recipients;
     while ((delivery = take_ready(relay, n_under_way, now_ms, &n_recipients)) != NULL) {
         delivery->relay = relay->settings->name;
@@ -164,9 +164,9 @@ void pool_not_sent(struct relay *relay, int64_t n_messages, int64_t n_recipients
     lock_drop(&relay->lock);
 }
 
-void pool_give_back(struct relay *relay, struct delivery *list)
+void pool_give_back(struct relay *relay, struct mail *list)
 {
-    for (struct delivery *next; list != NULL; list = next) {
+    for (struct mail *next; list != NULL; list = next) {
         next = list->next;
         list->next = NULL;
         queue_settle(relay->around.queue, list);

@@ -9,13 +9,13 @@
 void pool_plan(struct relay *relay);
 /* The next delivery for a session that carries `n_under_way` already; NULL: none, or none wanted
  * now. Noted as departed; recipients there is no room for now are held back. */
-struct delivery *pool_pull(struct relay *relay, size_t n_under_way);
+struct mail *pool_pull(struct relay *relay, size_t n_under_way);
 /* So much of what was pulled at `pulled_ms` (monotonic) did not go: it counts against no rate. */
 void pool_not_sent(struct relay *relay, int64_t n_messages, int64_t n_recipients,
                    int64_t pulled_ms);
 /* A list of deliveries back to the queue. UNTRIED: they stay in the store, or have expired. */
-void pool_give_back(struct relay *relay, struct delivery *list);
-int64_t pool_n_carried(const struct delivery *delivery); /* recipients that are not held back */
+void pool_give_back(struct relay *relay, struct mail *list);
+int64_t pool_n_carried(const struct mail *delivery); /* recipients that are not held back */
 int64_t pool_took_ms(struct relay *relay);               /* when it last took a message */
 
 /* As whom to connect now; a reference, to be given back. */

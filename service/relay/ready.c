@@ -10,16 +10,16 @@ static void lane_empty(struct ready_lane *lane)
     lane->last = &lane->first;
 }
 
-static void lane_append(struct ready_lane *lane, struct delivery *one)
+static void lane_append(struct ready_lane *lane, struct mail *one)
 {
     one->next = NULL;
     *lane->last = one;
     lane->last = &one->next;
 }
 
-static struct delivery *lane_take(struct ready_lane *lane)
+static struct mail *lane_take(struct ready_lane *lane)
 {
-    struct delivery *first = lane->first;
+    struct mail *first = lane->first;
     lane->first = first->next;
     if (lane->first == NULL)
         lane->last = &lane->first;
@@ -34,26 +34,26 @@ void ready_init(struct ready *ready)
         lane_empty(&ready->lanes[i]);
 }
 
-static void append(struct ready *ready, struct delivery *one)
+static void append(struct ready *ready, struct mail *one)
 {
-    assert(one->wishes.priority <= PRIORITY_LOW);
-    lane_append(&ready->lanes[one->wishes.priority], one);
+    assert(one->options.priority <= PRIORITY_LOW);
+    lane_append(&ready->lanes[one->options.priority], one);
     ready->n++;
     if (one->expires_ms < ready->soonest_ms)
         ready->soonest_ms = one->expires_ms;
 }
 
-void ready_append(struct ready *ready, struct delivery *list)
+void ready_append(struct ready *ready, struct mail *list)
 {
-    for (struct delivery *next; list != NULL; list = next) {
+    for (struct mail *next; list != NULL; list = next) {
         next = list->next;
         append(ready, list);
     }
 }
 
-void ready_put_back(struct ready *ready, struct delivery *one)
+void ready_put_back(struct ready *ready, struct mail *one)
 {
-    struct ready_lane *lane = &ready->lanes[one->wishes.priority];
+    struct ready_lane *lane = &ready->lanes[one->options.priority];
     one->next = lane->first;
     if (lane->first == NULL)
         lane->last = &one->next;
@@ -78,7 +78,7 @@ static struct ready_lane *next_lane(struct ready *ready)
     return NULL;
 }
 
-struct delivery *ready_take(struct ready *ready)
+struct mail *ready_take(struct ready *ready)
 {
     struct ready_lane *lane = next_lane(ready);
     if (lane == NULL)
@@ -87,9 +87,9 @@ struct delivery *ready_take(struct ready *ready)
     return lane_take(lane);
 }
 
-struct delivery *ready_take_all(struct ready *ready)
+struct mail *ready_take_all(struct ready *ready)
 {
-    struct delivery *all = NULL, **last = &all;
+    struct mail *all = NULL, **last = &all;
     for (size_t i = 0; i < READY_PRIORITIES; i++)
         if (ready->lanes[i].first != NULL) {
             *last = ready->lanes[i].first;
@@ -100,12 +100,12 @@ struct delivery *ready_take_all(struct ready *ready)
 }
 
 /* Moves what has expired from the lane to the list that ends at `*last`; returns the new end. */
-static struct delivery **sift(struct ready *ready, struct ready_lane *lane, int64_t now_ms,
-                              struct delivery **last)
+static struct mail **sift(struct ready *ready, struct ready_lane *lane, int64_t now_ms,
+                              struct mail **last)
 {
-    struct delivery *one = lane->first;
+    struct mail *one = lane->first;
     lane_empty(lane);
-    for (struct delivery *next; one != NULL; one = next) {
+    for (struct mail *next; one != NULL; one = next) {
         next = one->next;
         ready->n--;
         if (one->expires_ms > now_ms) {
@@ -124,9 +124,9 @@ static struct delivery **sift(struct ready *ready, struct ready_lane *lane, int6
  * place in it. Most queues are empty long before the first of them expires; so it is enough to know
  * a time before which none does. When that one is taken it stays a lower bound.
  */
-struct delivery *ready_take_expired(struct ready *ready, int64_t now_ms)
+struct mail *ready_take_expired(struct ready *ready, int64_t now_ms)
 {
-    struct delivery *expired = NULL, **last = &expired;
+    struct mail *expired = NULL, **last = &expired;
     bool lately = now_ms >= ready->looked_ms && now_ms - LOOK_EVERY_MS < ready->looked_ms;
     if (now_ms < ready->soonest_ms || lately)
         return NULL;

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "queue/delivery.h"
+#include "mail/mail.h"
 
 enum { READY_SHARE = 8, READY_PRIORITIES = PRIORITY_LOW + 1 };
 
@@ -18,7 +18,7 @@ struct ready {
     size_t n; /* of all priorities */
     /* private */
     struct ready_lane {
-        struct delivery *first, **last;
+        struct mail *first, **last;
     } lanes[READY_PRIORITIES];
     size_t turn;
     int64_t soonest_ms; /* nothing here expires before; clock_steady_ms() */
@@ -26,14 +26,14 @@ struct ready {
 };
 
 void ready_init(struct ready *ready);
-void ready_append(struct ready *ready, struct delivery *list);  /* takes the list */
-void ready_put_back(struct ready *ready, struct delivery *one); /* before all of its priority */
-struct delivery *ready_take(struct ready *ready);               /* the caller's; NULL: none */
-struct delivery *ready_take_all(struct ready *ready);           /* in the order of priority */
+void ready_append(struct ready *ready, struct mail *list);  /* takes the list */
+void ready_put_back(struct ready *ready, struct mail *one); /* before all of its priority */
+struct mail *ready_take(struct ready *ready);               /* the caller's; NULL: none */
+struct mail *ready_take_all(struct ready *ready);           /* in the order of priority */
 /*
  * Those that have expired, at most a second late. Costs nothing while none can have: only then is
  * the queue looked through, and not more than once a second.
  */
-struct delivery *ready_take_expired(struct ready *ready, int64_t now_ms);
+struct mail *ready_take_expired(struct ready *ready, int64_t now_ms);
 
 #endif

@@ -148,9 +148,9 @@ void relay_free(struct relay *relay)
 {
     if (relay == NULL)
         return;
-    for (struct delivery *d = ready_take_all(&relay->ready), *next; d != NULL; d = next) {
+    for (struct mail *d = ready_take_all(&relay->ready), *next; d != NULL; d = next) {
         next = d->next;
-        delivery_free(d);
+        mail_free(d);
     }
     rate_free(relay->messages);
     rate_free(relay->recipients);
@@ -178,7 +178,7 @@ void relay_remember(struct relay *relay, int64_t n_messages, int64_t n_recipient
 
 /* --- its ready queue ---------------------------------------------------------------------- */
 
-void relay_push(struct relay *relay, struct delivery *list)
+void relay_push(struct relay *relay, struct mail *list)
 {
     lock_take(&relay->lock);
     bool draining = relay->draining; /* since the queue looked */
@@ -191,10 +191,10 @@ void relay_push(struct relay *relay, struct delivery *list)
         pool_plan(relay);
 }
 
-struct delivery *relay_take_back(struct relay *relay)
+struct mail *relay_take_back(struct relay *relay)
 {
     lock_take(&relay->lock);
-    struct delivery *all = ready_take_all(&relay->ready);
+    struct mail *all = ready_take_all(&relay->ready);
     lock_drop(&relay->lock);
     return all;
 }
@@ -253,7 +253,7 @@ void relay_drain(struct relay *relay)
 {
     lock_take(&relay->lock);
     relay->draining = true;
-    struct delivery *left = ready_take_all(&relay->ready);
+    struct mail *left = ready_take_all(&relay->ready);
     lock_drop(&relay->lock);
     pool_give_back(relay, left);
     tell_slots(relay);

@@ -31,9 +31,9 @@ const char *relay_name(const struct relay *relay);
 
 /* Takes a list of deliveries; recipients that are `held_back` stay out of it. Any thread; does not
  * block. */
-void relay_push(struct relay *relay, struct delivery *list);
+void relay_push(struct relay *relay, struct mail *list);
 /* Gives back what no session has taken yet. */
-struct delivery *relay_take_back(struct relay *relay);
+struct mail *relay_take_back(struct relay *relay);
 bool relay_available(struct relay *relay);
 /* Mail that would rather have come here went elsewhere, or waits: look whether it is up again. */
 void relay_want(struct relay *relay);

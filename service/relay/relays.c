@@ -26,12 +26,13 @@ static struct relay *sandbox_of(const struct relays *relays)
     return relays->n_relays > relays->config->n_relays ? relays->items[relays->n_relays - 1] : NULL;
 }
 
-static void choose(const struct relays *relays, const struct delivery *delivery, size_t recipient,
+static void choose(const struct relays *relays, const struct mail *delivery, size_t recipient,
                    struct route_choice *choice)
 {
     struct relay *sandbox = sandbox_of(relays);
     if (sandbox != NULL && (relays->config->n_relays == 0 ||
-                            strcmp(delivery->wishes.relay, relay_name(sandbox)) == 0)) {
+                            (delivery->options.relay != NULL &&
+                             strcmp(delivery->options.relay, relay_name(sandbox)) == 0))) {
         *choice = (struct route_choice){&relays->order[relays->n_relays - 1], 1};
         return;
     }
@@ -58,7 +59,7 @@ static bool same(const struct route_choice *a, const struct route_choice *b)
 }
 
 /* Recipients of another route wait until the delivery comes round again. */
-static void hold_back_others(const struct relays *relays, struct delivery *delivery,
+static void hold_back_others(const struct relays *relays, struct mail *delivery,
                              const struct route_choice *chosen)
 {
     for (size_t i = 0; i < delivery->n_recipients; i++) {
@@ -68,7 +69,7 @@ static void hold_back_others(const struct relays *relays, struct delivery *deliv
     }
 }
 
-static struct relay *place(const struct relays *relays, struct delivery *delivery)
+static struct relay *place(const struct relays *relays, struct mail *delivery)
 {
     struct route_choice choice, first;
     bool by_recipient = routes_by_recipient(relays->routes) && delivery->n_recipients > 1;
@@ -92,11 +93,11 @@ static struct relay *place(const struct relays *relays, struct delivery *deliver
 }
 
 /* Runs that go to the same relay are handed over at once. */
-static void place_all(const struct relays *relays, struct delivery *list)
+static void place_all(const struct relays *relays, struct mail *list)
 {
     struct relay *to = NULL;
-    struct delivery *run = NULL, **end = &run;
-    for (struct delivery *next; list != NULL; list = next) {
+    struct mail *run = NULL, **end = &run;
+    for (struct mail *next; list != NULL; list = next) {
         struct relay *relay = place(relays, list);
         if (relay != to && run != NULL) {
             relay_push(to, TAKE(run));
@@ -128,7 +129,7 @@ static void keep_up(struct relays *relays, unsigned seen)
         place_waiting_anew(relays);
 }
 
-void relays_push(struct relays *relays, struct delivery *list)
+void relays_push(struct relays *relays, struct mail *list)
 {
     unsigned seen = atomic_load(&relays->n_changes);
     place_all(relays, list);

@@ -23,7 +23,7 @@ int relays_new(const struct config *config, const struct config_relay *sandbox, 
 void relays_free(struct relays *relays);
 
 /* Takes a list of deliveries. Any thread; does not block. */
-void relays_push(struct relays *relays, struct delivery *list);
+void relays_push(struct relays *relays, struct mail *list);
 
 void relays_drain(struct relays *relays);
 void relays_abort(struct relays *relays);

@@ -184,7 +184,7 @@ static bool has_tag(const struct prepared_route *route, const char *tags)
     return n == 0;
 }
 
-static const char *priority_word(enum delivery_priority priority)
+static const char *priority_word(enum mail_priority priority)
 {
     switch (priority) {
     case PRIORITY_HIGH:
@@ -197,13 +197,13 @@ static const char *priority_word(enum delivery_priority priority)
     return "";
 }
 
-static bool matches(const struct prepared_route *prepared, const struct delivery_wishes *wishes,
+static bool matches(const struct prepared_route *prepared, const struct mail *mail,
                     const char *to)
 {
     const struct config_route *route = prepared->settings;
-    return has_address(&route->match.from, wishes->from) && has_address(&route->match.to, to) &&
-           has_tag(prepared, wishes->tags) && has_word(&route->match.api_key, wishes->api_key) &&
-           has_word(&route->match.priority, priority_word(wishes->priority));
+    return has_address(&route->match.from, mail->from) && has_address(&route->match.to, to) &&
+           has_tag(prepared, mail->tags) && has_word(&route->match.api_key, mail->api_key) &&
+           has_word(&route->match.priority, priority_word(mail->options.priority));
 }
 
 bool routes_by_recipient(const struct routes *routes)
@@ -211,22 +211,21 @@ bool routes_by_recipient(const struct routes *routes)
     return routes->by_recipient;
 }
 
-void routes_choose(const struct routes *routes, const struct delivery *delivery, size_t recipient,
+void routes_choose(const struct routes *routes, const struct mail *delivery, size_t recipient,
                    struct route_choice *choice_out)
 {
-    const struct delivery_wishes *wishes = &delivery->wishes;
     *choice_out = (struct route_choice){routes->each, routes->config->n_relays};
     for (size_t i = 0; i < routes->n_key_relays; i++)
-        if (strcmp(routes->key_relays[i].api_key, wishes->api_key) == 0) {
+        if (strcmp(routes->key_relays[i].api_key, delivery->api_key) == 0) {
             *choice_out = routes->key_relays[i].choice;
             return;
         }
-    if (wishes->relay[0] != '\0') {
-        *choice_out = relay_named(routes, wishes->relay);
+    if (delivery->options.relay != NULL) {
+        *choice_out = relay_named(routes, delivery->options.relay);
         return;
     }
     for (size_t i = 0; i < routes->config->n_routes; i++)
-        if (matches(&routes->prepared[i], wishes, delivery->recipients[recipient].address)) {
+        if (matches(&routes->prepared[i], delivery, delivery->recipients[recipient].address)) {
             *choice_out = routes->prepared[i].choice;
             return;
         }

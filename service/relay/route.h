@@ -20,7 +20,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "config/config.h"
-#include "queue/delivery.h"
+#include "mail/mail.h"
 
 struct routes;
 
@@ -36,7 +36,7 @@ DEFINE_CLEANUP(struct routes *, routes_free)
 
 /* Does a message's route depend on its recipients? If not, recipient 0 speaks for all. */
 bool routes_by_recipient(const struct routes *routes);
-void routes_choose(const struct routes *routes, const struct delivery *delivery, size_t recipient,
+void routes_choose(const struct routes *routes, const struct mail *delivery, size_t recipient,
                    struct route_choice *choice_out);
 
 #endif

@@ -37,7 +37,7 @@ static void on_tick(uv_timer_t *tick)
     pool_renew_identity(relay);
 
     lock_take(&relay->lock);
-    struct delivery *expired = ready_take_expired(&relay->ready, clock_steady_ms());
+    struct mail *expired = ready_take_expired(&relay->ready, clock_steady_ms());
     if (relay->cap < (size_t)relay->settings->connections.max &&
         now_ms - relay->cap_ms >= CAP_RAISE_MS) {
         relay->cap++;
@@ -104,7 +104,7 @@ void slot_tend(struct worker_job *job, uv_loop_t *loop)
     if (draining)
         connections_quit_unused(slot);
     struct connection *connection;
-    struct delivery *delivery;
+    struct mail *delivery;
     while ((connection = connection_idle(slot)) != NULL && (delivery = pool_pull(relay, 0)) != NULL)
         connection_carry(connection, delivery);
     keep_ticking(slot, loop);

@@ -6,15 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "message/reply.h"
+#include "mail/options.h"
+#include "mail/reply.h"
 #include "smtp/step.h"
-
-/* Delivery status notifications (RFC 3461); asked for only where the server has DSN. */
-struct smtp_dsn {       /* NULL and "": not said */
-    const char *notify; /* "FAILURE,DELAY", "NEVER" */
-    const char *ret;    /* "FULL", "HDRS" */
-    const char *envid;  /* as it is, not xtext */
-};
 
 struct smtp_envelope {  /* borrowed until its result is out */
     const char *sender; /* "" for the null sender */
@@ -24,7 +18,7 @@ struct smtp_envelope {  /* borrowed until its result is out */
     size_t content_len;
     bool smtputf8;
     bool require_tls; /* RFC 8689 */
-    struct smtp_dsn dsn;
+    struct mail_dsn dsn; /* asked for only where the server has DSN */
     void *owner; /* comes back with the result */
 };
 

@@ -18,7 +18,7 @@ static bool is_said(const char *s)
     return s != NULL && s[0] != '\0';
 }
 
-bool smtp_dsn_is_asked(const struct smtp_dsn *dsn)
+bool smtp_dsn_is_asked(const struct mail_dsn *dsn)
 {
     return is_said(dsn->notify) || is_said(dsn->ret) || is_said(dsn->envid);
 }
@@ -148,7 +148,7 @@ void smtp_mail_parameters(const struct smtp_tx *tx, const struct smtp_extensions
 void smtp_rcpt_parameters(const struct smtp_tx *tx, size_t rcpt,
                           const struct smtp_extensions *extensions, char out[SMTP_PARAMETERS_SIZE])
 {
-    const struct smtp_dsn *dsn = &tx->envelope.dsn;
+    const struct mail_dsn *dsn = &tx->envelope.dsn;
     out[0] = '\0';
     if (!extensions->dsn || !smtp_dsn_is_asked(dsn))
         return;

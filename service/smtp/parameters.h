@@ -17,6 +17,6 @@ void smtp_mail_parameters(const struct smtp_tx *tx, const struct smtp_extensions
 void smtp_rcpt_parameters(const struct smtp_tx *tx, size_t rcpt,
                           const struct smtp_extensions *extensions, char out[SMTP_PARAMETERS_SIZE]);
 
-bool smtp_dsn_is_asked(const struct smtp_dsn *dsn); /* for anything at all */
+bool smtp_dsn_is_asked(const struct mail_dsn *dsn); /* for anything at all */
 
 #endif

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "message/reply.h"
+#include "mail/reply.h"
 
 enum reaction_kind {
     REACTION_NONE,      /* by its class: 4xx deferred, 5xx failed */

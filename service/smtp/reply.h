@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "message/reply.h"
+#include "mail/reply.h"
 
 enum {
     /* Octets of one line. RFC 5321 says 512, servers send more; a challenge of a login may have

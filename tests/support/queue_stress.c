@@ -85,7 +85,7 @@ static struct submission *make_submission(size_t index)
                              .api_key = "",
                              .tags = "[]",
                              .metadata = "{}",
-                             .priority = (enum delivery_priority)(index % 3),
+                             .priority = (enum mail_priority)(index % 3),
                              .created_ms = clock_wall_ms(),
                              .answer_status = 202,
                              .answer_body = "{}"};
@@ -109,7 +109,7 @@ static void *submit_all(void *arg)
     return NULL;
 }
 
-static void on_found(void *arg, const struct message_record *record, const struct error *err)
+static void on_found(void *arg, const struct mail *record, const struct error *err)
 {
     atomic_fetch_add(&test.n_found, record != NULL);
     atomic_fetch_sub((atomic_int *)arg, 1);
@@ -132,20 +132,20 @@ static void *look_up_all(void *arg)
 
 /* --- sessions ----------------------------------------------------------------------------- */
 
-static void on_ready(void *arg, struct delivery *list)
+static void on_ready(void *arg, struct mail *list)
 {
     lock_take(&test.lock);
-    for (struct delivery *next; list != NULL; list = next) {
+    for (struct mail *next; list != NULL; list = next) {
         next = list->next;
         LIST_APPEND(&test.ready, list);
     }
     lock_drop(&test.lock);
 }
 
-static struct delivery *take_ready(void)
+static struct mail *take_ready(void)
 {
     lock_take(&test.lock);
-    struct delivery *delivery = test.ready.first;
+    struct mail *delivery = test.ready.first;
     if (delivery != NULL && (test.ready.first = delivery->next) == NULL)
         test.ready.end = &test.ready.first;
     lock_drop(&test.lock);
@@ -162,11 +162,11 @@ static enum delivery_verdict choose(unsigned *seed)
                        : DELIVERY_IN_DOUBT;
 }
 
-static void carry(struct delivery *delivery, unsigned *seed)
+static void carry(struct mail *delivery, unsigned *seed)
 {
     for (size_t i = 0; i < delivery->n_recipients; i++) {
         size_t index, n;
-        struct delivery_recipient *recipient = &delivery->recipients[i];
+        struct mail_recipient *recipient = &delivery->recipients[i];
         char *rest;
         index = strtoull(recipient->address, &rest, 10);
         n = strtoull(rest + 1, NULL, 10);
@@ -182,7 +182,7 @@ static void *carry_all(void *arg)
 {
     unsigned seed = *(const size_t *)arg ? 11 : 12;
     while (!atomic_load(&test.done)) {
-        struct delivery *delivery = take_ready();
+        struct mail *delivery = take_ready();
         if (delivery == NULL) {
             usleep(200);
             continue;
@@ -268,7 +268,7 @@ static void check_answers(void)
 /* What the file says when everything is over. */
 static void check_record(struct store *store, const struct entry *entry)
 {
-    struct message_record *record = NULL;
+    struct mail *record = NULL;
     struct error err;
     bool kept = entry->kind != QUEUE_REFUSED;
     if (test.ops->find(store, entry->id, &record, &err) < 0) {
@@ -282,7 +282,7 @@ static void check_record(struct store *store, const struct entry *entry)
         if (record->recipients[i].status !=
             (entry->n_sent[i] > 0 ? RECIPIENT_SENT : RECIPIENT_FAILED))
             mistake(entry, "the store says otherwise");
-    message_record_free(record);
+    mail_free(record);
 }
 
 /* Whoever was sent to is counted, once. */
@@ -362,7 +362,7 @@ static void run(void)
     for (size_t i = 0; i < N_SESSIONS; i++)
         pthread_join(sessions[i], NULL);
     pthread_join(looker, NULL);
-    for (struct delivery *delivery; (delivery = take_ready()) != NULL;)
+    for (struct mail *delivery; (delivery = take_ready()) != NULL;)
         queue_settle(test.queue, delivery); /* as a relay does that drains */
     queue_free(test.queue);
 }

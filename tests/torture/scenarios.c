@@ -255,7 +255,7 @@ static int keep_again(const struct store_ops *ops, struct store *store,
 
 static int deliver(const struct store_ops *ops, struct store *store, struct error *err)
 {
-    struct delivery *list = NULL;
+    struct mail *list = NULL;
     if (ops->begin(store, err) < 0)
         return -1;
     int rc = ops->load(store, T0 * 1000LL + 1, 10, 1 << 20, &list, err);
@@ -272,9 +272,9 @@ static int deliver(const struct store_ops *ops, struct store *store, struct erro
         int64_t due_ms;
         rc = ops->settle(store, &settlement, &due_ms, err);
     }
-    for (struct delivery *next; list != NULL; list = next) {
+    for (struct mail *next; list != NULL; list = next) {
         next = list->next;
-        delivery_free(list);
+        mail_free(list);
     }
     if (rc < 0) {
         ops->rollback(store);
@@ -286,7 +286,7 @@ static int deliver(const struct store_ops *ops, struct store *store, struct erro
 static int look_up(const struct store_ops *ops, struct store *store, const char *id,
                    struct error *err)
 {
-    CLEANUP(message_record_free) struct message_record *record = NULL;
+    CLEANUP(mail_free) struct mail *record = NULL;
     if (ops->find(store, id, &record, err) < 0)
         return -1;
     TORTURE_CHECK(record->n_recipients == 2 && strcmp(record->subject, "hello") == 0);

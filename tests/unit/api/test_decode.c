@@ -223,7 +223,7 @@ Test(decode, a_full_message)
     cr_assert_eq(m->n_tags, 2);
     cr_assert_str_eq(m->metadata, "{\"user\":\"7\"}");
     cr_assert_str_eq(m->relay, "backup");
-    cr_assert_eq(m->priority, MESSAGE_LOW);
+    cr_assert_eq(m->priority, PRIORITY_LOW);
     cr_assert_eq(m->ttl_ms, 24 * 3600000);
     cr_assert(m->require_tls);
     cr_assert_str_eq(m->dsn.notify, "FAILURE,DELAY");
@@ -239,7 +239,7 @@ Test(decode, what_is_not_asked_of_the_relay_is_not_said)
     const struct message *m = &d.message;
     cr_assert_eq(d.rc, 0);
     cr_assert_null(m->relay);
-    cr_assert_eq(m->priority, MESSAGE_NORMAL);
+    cr_assert_eq(m->priority, PRIORITY_NORMAL);
     cr_assert_eq(m->ttl_ms, 0);
     cr_assert_not(m->require_tls);
     cr_assert_null(m->dsn.notify);

@@ -17,12 +17,12 @@
 /* What a delivery was told, for a test to look at. */
 static struct seen {
     char from[64], api_key[16], tags[32], relay[16], notify[32], ret[8], envid[32];
-    enum delivery_priority priority;
+    enum mail_priority priority;
     bool require_tls;
     int64_t lifetime_ms;
 } seen;
 
-static void look_at(const struct delivery *d)
+static void look_at(const struct mail *d)
 {
     const struct delivery_wishes *w = &d->wishes;
     seen = (struct seen){.priority = w->priority,
@@ -45,15 +45,15 @@ struct gateway {
     struct api_context context;
 };
 
-static void deliver(void *arg, struct delivery *list)
+static void deliver(void *arg, struct mail *list)
 {
     struct gateway *g = arg;
-    for (struct delivery *d = list, *next; d != NULL; d = next) {
+    for (struct mail *d = list, *next; d != NULL; d = next) {
         next = d->next;
         look_at(d);
         bool held = false;
         for (size_t i = 0; i < d->n_recipients; i++) {
-            struct delivery_recipient *r = &d->recipients[i];
+            struct mail_recipient *r = &d->recipients[i];
             bool bounce = strncmp(r->address, "bounce@", 7) == 0;
             held = held || strncmp(r->address, "never@", 6) == 0;
             r->verdict = bounce ? DELIVERY_FAILED : DELIVERY_SENT;

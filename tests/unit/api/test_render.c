@@ -29,7 +29,7 @@ static void write_submission(struct json_writer *w, const void *submission)
     render_submission(w, submission);
 }
 
-static struct recipient_record recipients[] = {
+static struct mail_recipient recipients[] = {
     {.address = "bob@example.net",
      .status = RECIPIENT_SENT,
      .attempts = 1,
@@ -47,7 +47,7 @@ static struct recipient_record recipients[] = {
     {.address = "dave@example.net", .status = RECIPIENT_QUEUED, .at_ms = 1795435200000},
 };
 
-static struct event_record events[] = {
+static struct mail_event events[] = {
     {.id = 7,
      .type = EVENT_MESSAGE_SENT,
      .at_ms = 1795435200123,
@@ -58,7 +58,7 @@ static struct event_record events[] = {
 
 Test(render, a_record_is_the_contracts_json)
 {
-    struct message_record record = {.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    struct mail record = {.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
                                     .message_id = "<a@b>",
                                     .from = "a@b",
                                     .subject = "Gr\xc3\xbc\xc3\x9f"
@@ -99,7 +99,7 @@ Test(render, a_record_is_the_contracts_json)
         "  \"recipient\": null, \"reply\": null}]}",
         0, NULL);
     cr_assert_not_null(wanted);
-    json_object_set_new(wanted, "status", json_string(message_record_status(&record)));
+    json_object_set_new(wanted, "status", json_string(mail_status(&record)));
     json_t *got = read_back(write_record, &record);
     cr_assert(json_equal(got, wanted), "%s", json_dumps(got, JSON_INDENT(2)));
     json_decref(wanted);
@@ -121,9 +121,9 @@ Test(render, a_submission_has_the_fields_of_a_record)
                                           .n_recipients = 1,
                                           .content = content,
                                           .created_ms = 1795435200000};
-    struct recipient_record queued = {
+    struct mail_recipient queued = {
         .address = to[0], .status = RECIPIENT_QUEUED, .at_ms = submission.created_ms};
-    struct message_record record = {.message_id = "<a@b>",
+    struct mail record = {.message_id = "<a@b>",
                                     .from = "a@b",
                                     .subject = "",
                                     .tags = "[]",

@@ -40,10 +40,10 @@ struct server {
     struct api *api;
 };
 
-static void hold(void *arg, struct delivery *list)
+static void hold(void *arg, struct mail *list)
 {
     struct server *s = arg;
-    for (struct delivery *d = list, *next; d != NULL; d = next) {
+    for (struct mail *d = list, *next; d != NULL; d = next) {
         next = d->next;
         for (size_t i = 0; i < d->n_recipients; i++)
             d->recipients[i].verdict = DELIVERY_DEFERRED;

@@ -26,7 +26,7 @@ struct player {
     const char *content;
     size_t content_len;
     bool smtputf8, require_tls;
-    struct smtp_dsn dsn;
+    struct mail_dsn dsn;
     struct message *messages;
     unsigned n_messages;
     struct error error; /* unread */

@@ -180,7 +180,7 @@ void gate_open(void)
 
 /* --- the rig ------------------------------------------------------------------------------ */
 
-static void on_ready(void *arg, struct delivery *list)
+static void on_ready(void *arg, struct mail *list)
 {
     struct rig *rig = arg;
     lock_take(&rig->lock);
@@ -232,17 +232,17 @@ void rig_open(struct rig *rig)
     rig_sync(rig); /* it looks into the store once */
 }
 
-void rig_abandon(struct delivery *delivery)
+void rig_abandon(struct mail *delivery)
 {
     claim_unref(delivery->claim);
-    delivery_free(delivery);
+    mail_free(delivery);
 }
 
 void rig_close(struct rig *rig)
 {
     queue_free(rig->queue);
     rig->queue = NULL;
-    for (struct delivery *delivery = rig->first, *next; delivery != NULL; delivery = next) {
+    for (struct mail *delivery = rig->first, *next; delivery != NULL; delivery = next) {
         next = delivery->next;
         rig_abandon(delivery);
     }
@@ -266,7 +266,7 @@ void rig_clear(struct rig *rig)
 
 /* --- the client --------------------------------------------------------------------------- */
 
-static void keep_record(struct told *told, const struct message_record *record)
+static void keep_record(struct told *told, const struct mail *record)
 {
     told->n_recipients = 0;
     if (record == NULL)
@@ -274,7 +274,7 @@ static void keep_record(struct told *told, const struct message_record *record)
     told->n_recipients = record->n_recipients;
     told->n_events = record->n_events;
     snprintf(told->message_status, sizeof(told->message_status), "%s",
-             message_record_status(record));
+             mail_status(record));
     for (size_t i = 0; i < record->n_recipients && i < 4; i++) {
         told->recipients[i] = record->recipients[i];
         told->recipients[i].address = told->recipients[i].relay = NULL;
@@ -296,7 +296,7 @@ static void on_answer(void *arg, const struct queue_answer *answer)
     lock_drop(&rig->lock);
 }
 
-static struct submission *make_submission(const struct rig *rig, const struct mail *mail)
+static struct submission *make_submission(const struct rig *rig, const struct letter *mail)
 {
     struct arena *arena = arena_new();
     struct submission *s = arena_alloc(arena, sizeof(*s));
@@ -330,7 +330,7 @@ static struct submission *make_submission(const struct rig *rig, const struct ma
     return s;
 }
 
-void rig_submit(struct rig *rig, const struct mail *mail, struct told *told)
+void rig_submit(struct rig *rig, const struct letter *mail, struct told *told)
 {
     struct submission *submission = make_submission(rig, mail);
     *told = (struct told){.rig = rig};
@@ -358,13 +358,13 @@ bool told_yet(struct told *told)
     return yet;
 }
 
-void rig_send(struct rig *rig, const struct mail *mail, struct told *told)
+void rig_send(struct rig *rig, const struct letter *mail, struct told *told)
 {
     rig_submit(rig, mail, told);
     told_wait(told);
 }
 
-static void on_found(void *arg, const struct message_record *record, const struct error *err)
+static void on_found(void *arg, const struct mail *record, const struct error *err)
 {
     struct told *told = arg;
     lock_take(&told->rig->lock);
@@ -399,7 +399,7 @@ void rig_sync(struct rig *rig)
 {
     for (int i = 0; i < 2; i++) {
         struct told told = {.rig = rig};
-        struct submission *submission = make_submission(rig, &(struct mail){0});
+        struct submission *submission = make_submission(rig, &(struct letter){0});
         submission->subject = SYNC;
         queue_submit(rig->queue, submission, rig->memory ? PATIENCE_MS : 0, on_answer, &told);
         told_wait(&told);
@@ -408,13 +408,13 @@ void rig_sync(struct rig *rig)
 
 /* --- the relay ---------------------------------------------------------------------------- */
 
-struct delivery *rig_next(struct rig *rig)
+struct mail *rig_next(struct rig *rig)
 {
     int64_t until_ms = clock_mono_ms() + PATIENCE_MS;
     lock_take(&rig->lock);
     while (rig->first == NULL && clock_mono_ms() < until_ms)
         lock_wait(&rig->lock, until_ms);
-    struct delivery *delivery = rig->first;
+    struct mail *delivery = rig->first;
     if (delivery != NULL) {
         rig->first = delivery->next;
         if (rig->first == NULL)
@@ -444,16 +444,16 @@ size_t rig_n_ready(struct rig *rig)
     return n;
 }
 
-struct delivery *rig_depart(struct rig *rig)
+struct mail *rig_depart(struct rig *rig)
 {
-    struct delivery *delivery = rig_next(rig);
+    struct mail *delivery = rig_next(rig);
     delivery->relay = "primary";
     delivery->hold_in_doubt = rig->hold;
     cr_assert_eq(queue_depart(rig->queue, delivery), QUEUE_DEPARTS);
     return delivery;
 }
 
-void rig_settle(struct rig *rig, struct delivery *delivery, enum delivery_verdict verdict, int code)
+void rig_settle(struct rig *rig, struct mail *delivery, enum delivery_verdict verdict, int code)
 {
     for (size_t i = 0; i < delivery->n_recipients; i++) {
         delivery->recipients[i].verdict = verdict;

@@ -18,7 +18,7 @@ struct rig {
     struct queue_settings settings;
     struct queue *queue;
     struct lock lock; /* guards the two below, and every told */
-    struct delivery *first, **last;
+    struct mail *first, **last;
     size_t n_ready; /* in the list */
 };
 
@@ -32,12 +32,12 @@ struct told {
     char body[64];                         /* REPLAY */
     char id[ID_SIZE];                      /* of the message that was submitted */
     size_t n_recipients;                   /* of the record; 0: there was none */
-    struct recipient_record recipients[4]; /* its first; addresses and relays are not kept */
+    struct mail_recipient recipients[4]; /* its first; addresses and relays are not kept */
     char message_status[16];
     size_t n_events;
 };
 
-struct mail { /* what rig_submit() makes; zero is a message to one */
+struct letter { /* what rig_submit() makes; zero is a message to one */
     size_t n_recipients;
     size_t size;
     int64_t wait_ms;
@@ -45,7 +45,7 @@ struct mail { /* what rig_submit() makes; zero is a message to one */
     int64_t age_ms;     /* created so long ago */
     const char *key;
     const char *request; /* what the key is for */
-    enum delivery_priority priority;
+    enum mail_priority priority;
 };
 
 void rig_init(struct rig *rig, bool memory); /* settings may be changed before rig_open() */
@@ -53,21 +53,21 @@ void rig_open(struct rig *rig);
 void rig_open_unstarted(struct rig *rig);
 void rig_close(struct rig *rig); /* the queue alone: it can be opened again */
 /* What a session had when the queue was closed, as if the process had died. */
-void rig_abandon(struct delivery *delivery);
+void rig_abandon(struct mail *delivery);
 void rig_clear(struct rig *rig); /* and its files */
 
-void rig_submit(struct rig *rig, const struct mail *mail, struct told *told);
+void rig_submit(struct rig *rig, const struct letter *mail, struct told *told);
 void told_wait(struct told *told); /* fails the test after a while */
 bool told_yet(struct told *told);
 /* Both at once. */
-void rig_send(struct rig *rig, const struct mail *mail, struct told *told);
+void rig_send(struct rig *rig, const struct letter *mail, struct told *told);
 /* As GET does. `told` is filled as if by an answer; `code` is ERR_NOT_FOUND, ... */
 void rig_find(struct rig *rig, const char *id, struct told *told);
 
-struct delivery *rig_next(struct rig *rig);   /* the next ready one, or the test fails */
-struct delivery *rig_depart(struct rig *rig); /* that, with a transaction begun */
+struct mail *rig_next(struct rig *rig);   /* the next ready one, or the test fails */
+struct mail *rig_depart(struct rig *rig); /* that, with a transaction begun */
 /* The same verdict for all its recipients. */
-void rig_settle(struct rig *rig, struct delivery *delivery, enum delivery_verdict verdict,
+void rig_settle(struct rig *rig, struct mail *delivery, enum delivery_verdict verdict,
                 int code);
 /* Until a lookup says so of its first recipient. */
 void rig_await(struct rig *rig, const char *id, enum recipient_status status);

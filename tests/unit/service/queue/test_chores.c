@@ -20,7 +20,7 @@ static void tear_down(void)
 
 TestSuite(chores, .init = set_up, .fini = tear_down);
 
-static const struct mail one = {0};
+static const struct letter one = {0};
 
 Test(chores, refuse_mail_on_a_full_disk_and_let_the_rest_go)
 {
@@ -63,13 +63,13 @@ Test(chores, count_what_is_not_finished)
 Test(chores, drop_records_that_were_kept_long_enough)
 {
     struct told ended[2], open, found;
-    const struct mail keyed = {.key = "key", .request = "a"};
+    const struct letter keyed = {.key = "key", .request = "a"};
     rig_send(&rig, &keyed, &ended[0]);
     rig_settle(&rig, rig_depart(&rig), DELIVERY_SENT, 250);
     rig_send(&rig, &one, &ended[1]);
     rig_settle(&rig, rig_depart(&rig), DELIVERY_FAILED, 550);
     rig_await(&rig, ended[1].id, RECIPIENT_FAILED);
-    rig_send(&rig, &(struct mail){.age_ms = 1800000}, &open);
+    rig_send(&rig, &(struct letter){.age_ms = 1800000}, &open);
     rig_sync(&rig);
     rig_close(&rig);
     usleep(3000);

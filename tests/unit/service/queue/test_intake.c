@@ -22,9 +22,9 @@ TestSuite(intake, .init = set_up, .fini = tear_down);
 
 enum { LONG_MS = 100000 };
 
-static const struct mail first = {.key = "key", .request = "a"};
-static const struct mail other = {.key = "key", .request = "b"};
-static const struct mail waiting = {.key = "key", .request = "a", .wait_ms = LONG_MS};
+static const struct letter first = {.key = "key", .request = "a"};
+static const struct letter other = {.key = "key", .request = "b"};
+static const struct letter waiting = {.key = "key", .request = "a", .wait_ms = LONG_MS};
 
 /* --- keys --------------------------------------------------------------------------------- */
 
@@ -53,7 +53,7 @@ Test(intake, sees_twins_in_one_transaction)
 {
     struct told before, twins[2];
     gate_close();
-    rig_submit(&rig, &(struct mail){0}, &before);
+    rig_submit(&rig, &(struct letter){0}, &before);
     gate_await();
     rig_submit(&rig, &first, &twins[0]);
     rig_submit(&rig, &first, &twins[1]);
@@ -72,7 +72,7 @@ Test(intake, refuses_twins_of_a_failed_transaction)
 {
     struct told before, twins[2];
     gate_close();
-    rig_submit(&rig, &(struct mail){0}, &before);
+    rig_submit(&rig, &(struct letter){0}, &before);
     gate_await();
     rig_submit(&rig, &first, &twins[0]);
     rig_submit(&rig, &first, &twins[1]);
@@ -101,7 +101,7 @@ Test(intake, has_a_key_in_progress_while_its_client_waits)
 {
     struct told told, again;
     rig_submit(&rig, &waiting, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     rig_send(&rig, &waiting, &again);
     cr_assert_eq(again.kind, QUEUE_IN_PROGRESS);
     rig_send(&rig, &first, &again);
@@ -142,7 +142,7 @@ Test(intake, says_stored_for_a_key_left_in_progress_by_a_crash)
 {
     struct told told, again;
     rig_submit(&rig, &waiting, &told);
-    struct delivery *flying = rig_depart(&rig);
+    struct mail *flying = rig_depart(&rig);
     rig_close(&rig); /* nobody says what the client was told */
     rig_abandon(flying);
     cr_assert_eq(told.kind, QUEUE_STORED);
@@ -157,7 +157,7 @@ Test(intake, says_stored_for_a_key_left_in_progress_by_a_crash)
 Test(intake, holds_no_more_than_it_may)
 {
     struct told told[10];
-    const struct mail big = {.size = 300 << 10};
+    const struct letter big = {.size = 300 << 10};
     for (size_t i = 0; i < 10; i++)
         rig_send(&rig, &big, &told[i]);
     rig_sync(&rig);
@@ -175,11 +175,11 @@ Test(intake, holds_no_more_than_it_may)
 Test(intake, lets_a_giant_pass_alone)
 {
     struct told told[3];
-    const struct mail giant = {.size = 3 << 20};
+    const struct letter giant = {.size = 3 << 20};
     for (size_t i = 0; i < 3; i++)
         rig_send(&rig, &giant, &told[i]);
     for (size_t i = 0; i < 3; i++) {
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         rig_sync(&rig);
         cr_assert_eq(rig_n_ready(&rig), 0);
         rig_settle(&rig, delivery, DELIVERY_SENT, 250);
@@ -194,13 +194,13 @@ Test(intake, does_not_overtake_what_is_stored_already)
     rig_close(&rig);
     rig_open_unstarted(&rig);
     for (size_t i = 0; i < 2; i++)
-        rig_send(&rig, &(struct mail){.age_ms = 10 * (2 - (int64_t)i)}, &told[i]);
+        rig_send(&rig, &(struct letter){.age_ms = 10 * (2 - (int64_t)i)}, &told[i]);
     rig_sync(&rig);
     cr_assert_eq(rig_n_ready(&rig), 0, "not before it has started");
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
-    rig_send(&rig, &(struct mail){0}, &told[2]);
+    rig_send(&rig, &(struct letter){0}, &told[2]);
     for (size_t i = 0; i < 3; i++) {
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         cr_assert_str_eq(delivery->id, told[i].id, "number %zu", i);
         rig_settle(&rig, delivery, DELIVERY_SENT, 250);
     }

@@ -34,7 +34,7 @@ Test(load, gives_all_of_a_backlog_once)
     static struct told told[N];
     static char seen[N][ID_SIZE], expected[N][ID_SIZE];
     for (size_t i = 0; i < N; i++)
-        rig_submit(&rig, &(struct mail){.size = 5000}, &told[i]);
+        rig_submit(&rig, &(struct letter){.size = 5000}, &told[i]);
     for (size_t i = 0; i < N; i++) {
         told_wait(&told[i]);
         memcpy(expected[i], told[i].id, ID_SIZE);
@@ -42,7 +42,7 @@ Test(load, gives_all_of_a_backlog_once)
     cr_assert_eq(rig_n_ready(&rig), 0);
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
     for (size_t i = 0; i < N; i++) { /* all do not fit at once */
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         memcpy(seen[i], delivery->id, ID_SIZE);
         rig_settle(&rig, delivery, DELIVERY_SENT, 250);
     }
@@ -57,12 +57,12 @@ Test(load, gives_all_of_a_backlog_once)
 Test(load, is_tried_again_when_it_failed)
 {
     struct told stored, other;
-    rig_send(&rig, &(struct mail){0}, &stored);
+    rig_send(&rig, &(struct letter){0}, &stored);
     atomic_store(&fault.load, 1);
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
     rig_sync(&rig);
     cr_assert_eq(atomic_load(&fault.load), 0);
-    rig_send(&rig, &(struct mail){0}, &other);
+    rig_send(&rig, &(struct letter){0}, &other);
     cr_assert_eq(other.kind, QUEUE_STORED, "mail is taken in all the same");
     for (size_t i = 0; i < 2; i++)
         rig_settle(&rig, rig_depart(&rig), DELIVERY_SENT, 250);
@@ -73,7 +73,7 @@ Test(load, is_tried_again_when_it_failed)
 Test(load, that_was_not_committed_gives_nothing)
 {
     struct told stored;
-    rig_send(&rig, &(struct mail){0}, &stored);
+    rig_send(&rig, &(struct letter){0}, &stored);
     atomic_store(&fault.commit, 1);
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
     rig_settle(&rig, rig_depart(&rig), DELIVERY_SENT, 250);
@@ -87,7 +87,7 @@ Test(load, that_was_not_committed_gives_nothing)
 Test(load, that_cannot_be_committed_is_not_tried_without_a_pause)
 {
     struct told stored;
-    rig_send(&rig, &(struct mail){0}, &stored);
+    rig_send(&rig, &(struct letter){0}, &stored);
     atomic_store(&fault.commit, 1000000);
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
     rig_sync(&rig);
@@ -112,12 +112,12 @@ Test(load, gives_again_what_an_earlier_process_had)
     struct told told[3];
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
     for (size_t i = 0; i < 3; i++)
-        rig_send(&rig, &(struct mail){0}, &told[i]);
+        rig_send(&rig, &(struct letter){0}, &told[i]);
     rig_sync(&rig);
     rig_close(&rig);
     rig_open(&rig);
     for (size_t i = 0; i < 3; i++) {
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         cr_assert_eq(delivery->recipients[0].attempts, 0);
         rig_settle(&rig, delivery, DELIVERY_SENT, 250);
     }
@@ -128,8 +128,8 @@ Test(load, gives_again_what_an_earlier_process_had)
 static void leave_under_way(struct told *told)
 {
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
-    rig_send(&rig, &(struct mail){0}, told);
-    delivery_free(rig_depart(&rig));
+    rig_send(&rig, &(struct letter){0}, told);
+    mail_free(rig_depart(&rig));
     rig_close(&rig);
 }
 
@@ -141,7 +141,7 @@ Test(load, gives_again_what_is_in_doubt)
     rig_find(&rig, told.id, &found);
     cr_assert_str_eq(found.message_status, "in_doubt");
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     cr_assert_eq(delivery->recipients[0].attempts, 1);
     rig_settle(&rig, delivery, DELIVERY_SENT, 250);
     rig_await(&rig, told.id, RECIPIENT_SENT);
@@ -188,7 +188,7 @@ Test(load, gives_again_what_was_claimed_before_a_power_failure)
 {
     struct told told;
     leave_claimed_and_reboot(false, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     cr_assert_eq(delivery->recipients[0].attempts, 1);
     rig_settle(&rig, delivery, DELIVERY_SENT, 250);
     rig_await(&rig, told.id, RECIPIENT_SENT);
@@ -207,10 +207,10 @@ Test(load, holds_what_was_claimed_before_a_power_failure_if_told_to)
 Test(load, gives_the_urgent_first)
 {
     struct told low, high;
-    rig_send(&rig, &(struct mail){.priority = PRIORITY_LOW}, &low);
-    rig_send(&rig, &(struct mail){.priority = PRIORITY_HIGH}, &high);
+    rig_send(&rig, &(struct letter){.priority = PRIORITY_LOW}, &low);
+    rig_send(&rig, &(struct letter){.priority = PRIORITY_HIGH}, &high);
     cr_assert_eq(queue_start(rig.queue, NULL), 0);
-    struct delivery *first = rig_depart(&rig), *second = rig_depart(&rig);
+    struct mail *first = rig_depart(&rig), *second = rig_depart(&rig);
     cr_assert_str_eq(first->id, high.id);
     cr_assert_str_eq(second->id, low.id);
     rig_settle(&rig, first, DELIVERY_SENT, 250);

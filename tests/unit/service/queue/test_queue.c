@@ -21,7 +21,7 @@ static void tear_down(void)
 
 TestSuite(queue, .init = set_up, .fini = tear_down);
 
-static const struct mail one = {0};
+static const struct letter one = {0};
 
 /* --- opening ------------------------------------------------------------------------------ */
 
@@ -59,7 +59,7 @@ Test(queue, is_alone_with_its_file)
 Test(queue, finds_what_it_has)
 {
     struct told told, found;
-    rig_send(&rig, &(struct mail){.n_recipients = 3}, &told);
+    rig_send(&rig, &(struct letter){.n_recipients = 3}, &told);
     rig_find(&rig, told.id, &found);
     cr_assert_eq(found.n_recipients, 3);
     cr_assert_eq(found.n_events, 3);
@@ -86,8 +86,8 @@ Test(queue, finds_while_a_commit_lasts)
 Test(queue, shows_what_a_session_has_as_sending)
 {
     struct told told, found;
-    rig_send(&rig, &(struct mail){.n_recipients = 2}, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    rig_send(&rig, &(struct letter){.n_recipients = 2}, &told);
+    struct mail *delivery = rig_depart(&rig);
     rig_find(&rig, told.id, &found);
     cr_assert_eq(found.recipients[0].status, RECIPIENT_SENDING);
     cr_assert_eq(found.recipients[1].status, RECIPIENT_SENDING);
@@ -103,7 +103,7 @@ Test(queue, drains)
     struct error err;
     rig_send(&rig, &one, &flying);
     rig_send(&rig, &one, &idle);
-    struct delivery *sent = rig_depart(&rig), *left = rig_depart(&rig);
+    struct mail *sent = rig_depart(&rig), *left = rig_depart(&rig);
     queue_drain(rig.queue);
     rig_send(&rig, &one, &refused);
     cr_assert_eq(refused.kind, QUEUE_REFUSED);
@@ -149,7 +149,7 @@ Test(queue, commits_the_rest_at_its_end)
     static struct told told[100];
     struct told sent, found;
     rig_send(&rig, &one, &sent);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     for (size_t i = 0; i < 100; i++)
         rig_submit(&rig, &one, &told[i]);
     rig_settle(&rig, delivery, DELIVERY_SENT, 250);
@@ -167,8 +167,8 @@ Test(queue, commits_the_rest_at_its_end)
 Test(queue, lets_nothing_depart_that_could_not_be_remembered)
 {
     struct told told;
-    rig_send(&rig, &(struct mail){0}, &told);
-    struct delivery *delivery = rig_next(&rig);
+    rig_send(&rig, &(struct letter){0}, &told);
+    struct mail *delivery = rig_next(&rig);
     delivery->relay = "primary";
     for (int i = 0; i < FLIGHT_SLOTS; i++)
         cr_assert_geq(flight_ledger_enter(rig.queue->ledger, (struct flight){.seq = 1000 + i}), 0);

@@ -22,7 +22,7 @@ static void tear_down(void)
 
 TestSuite(settle, .init = set_up, .fini = tear_down);
 
-static const struct mail one = {0};
+static const struct letter one = {0};
 
 struct row {
     const char *name;
@@ -57,9 +57,9 @@ Test(settle, records_what_became_of_it)
         rig_close(&rig);
         rig.hold = row->hold;
         rig_open(&rig);
-        rig_send(&rig, &(struct mail){.max_age_ms = 3600000, .age_ms = row->expired ? 3600001 : 0},
+        rig_send(&rig, &(struct letter){.max_age_ms = 3600000, .age_ms = row->expired ? 3600001 : 0},
                  &told);
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         rig_find(&rig, told.id, &found);
         cr_assert_str_eq(found.message_status, "sending", "%s", row->name);
         rig_settle(&rig, delivery, row->verdict, row->verdict != DELIVERY_UNTRIED ? 450 : 0);
@@ -83,7 +83,7 @@ Test(settle, tries_again_what_was_deferred)
     struct told told, found;
     rig_send(&rig, &one, &told);
     for (uint32_t attempts = 0; attempts < 4; attempts++) {
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         cr_assert_eq(delivery->recipients[0].attempts, attempts);
         cr_assert_str_eq(delivery->id, told.id);
         rig_settle(&rig, delivery, attempts < 3 ? DELIVERY_DEFERRED : DELIVERY_SENT, 250);
@@ -99,7 +99,7 @@ Test(settle, tries_again_what_is_in_doubt)
     struct told told;
     rig_send(&rig, &one, &told);
     rig_settle(&rig, rig_depart(&rig), DELIVERY_IN_DOUBT, 0);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     cr_assert_eq(delivery->recipients[0].attempts, 1);
     rig_settle(&rig, delivery, DELIVERY_SENT, 250);
     rig_await(&rig, told.id, RECIPIENT_SENT);
@@ -126,8 +126,8 @@ Test(settle, sends_on_what_came_back_untouched)
 Test(settle, judges_each_recipient_by_itself)
 {
     struct told told, found;
-    rig_send(&rig, &(struct mail){.n_recipients = 4}, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    rig_send(&rig, &(struct letter){.n_recipients = 4}, &told);
+    struct mail *delivery = rig_depart(&rig);
     cr_assert_eq(delivery->n_recipients, 4);
     delivery->recipients[0].verdict = DELIVERY_SENT;
     delivery->recipients[1].verdict = DELIVERY_UNTRIED;
@@ -157,7 +157,7 @@ Test(settle, judges_each_recipient_by_itself)
     cr_assert_eq(rig_n_ready(&rig), 0);
 }
 
-static void check_wishes(const struct delivery *delivery)
+static void check_wishes(const struct mail *delivery)
 {
     cr_assert_str_eq(delivery->wishes.from, "a@example.com");
     cr_assert_str_eq(delivery->wishes.relay, "primary");
@@ -170,8 +170,8 @@ static void check_wishes(const struct delivery *delivery)
 Test(settle, brings_back_only_those_that_were_held_back)
 {
     struct told told, found;
-    rig_send(&rig, &(struct mail){.n_recipients = 3, .priority = PRIORITY_LOW}, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    rig_send(&rig, &(struct letter){.n_recipients = 3, .priority = PRIORITY_LOW}, &told);
+    struct mail *delivery = rig_depart(&rig);
     check_wishes(delivery);
     delivery->recipients[0].held_back = delivery->recipients[2].held_back = true;
     delivery->recipients[1].verdict = DELIVERY_SENT;
@@ -229,12 +229,12 @@ Test(settle, counts_what_a_relay_took)
     ask_usage();
     cr_assert_eq(usage.n, 0);
     for (size_t i = 0; i < 4; i++)
-        rig_send(&rig, &(struct mail){.n_recipients = 2}, &told[i]);
+        rig_send(&rig, &(struct letter){.n_recipients = 2}, &told[i]);
     gate_close();
     rig_submit(&rig, &one, &late);
     gate_await();
     for (size_t i = 0; i < 4; i++) {
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         for (size_t r = 0; r < 2; r++)
             delivery->recipients[r].verdict = verdicts[i][r];
         queue_settle(rig.queue, delivery);
@@ -264,7 +264,7 @@ Test(settle, counts_what_many_relays_took)
     rig_submit(&rig, &one, &late);
     gate_await();
     for (size_t i = 0; i < N; i++) {
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         snprintf(names[i], sizeof(names[i]), "r%zu.", i);
         delivery->relay = names[i];
         rig_settle(&rig, delivery, DELIVERY_SENT, 250);

@@ -76,7 +76,7 @@ struct letter {
     char request;    /* stands for what was asked */
     size_t size, n_recipients;
     bool waits;
-    enum delivery_priority priority;
+    enum mail_priority priority;
     int64_t age_ms; /* created so long before T0 */
 };
 
@@ -152,26 +152,26 @@ static int64_t keep(const struct letter *letter, bool claimed, char id[ID_SIZE])
     return seq;
 }
 
-static struct delivery *load(int64_t now_ms, size_t max_n, size_t max_bytes)
+static struct mail *load(int64_t now_ms, size_t max_n, size_t max_bytes)
 {
-    struct delivery *list = NULL;
+    struct mail *list = NULL;
     begin();
     cr_assert_eq(bed.ops->load(bed.store, now_ms, max_n, max_bytes, &list, &bed.err), 0);
     commit();
     return list;
 }
 
-static size_t drop_list(struct delivery *list)
+static size_t drop_list(struct mail *list)
 {
     size_t n = 0;
-    for (struct delivery *next; list != NULL; list = next, n++) {
+    for (struct mail *next; list != NULL; list = next, n++) {
         next = list->next;
-        delivery_free(list);
+        mail_free(list);
     }
     return n;
 }
 
-static int64_t settle(struct delivery *delivery, const enum recipient_status *status,
+static int64_t settle(struct mail *delivery, const enum recipient_status *status,
                       const int64_t *next_ms)
 {
     int64_t due_ms = -1;
@@ -181,22 +181,22 @@ static int64_t settle(struct delivery *delivery, const enum recipient_status *st
     cr_assert_eq(bed.ops->settle(bed.store, &settlement, &due_ms, &bed.err), 0, "%s",
                  bed.err.detail);
     commit();
-    delivery_free(delivery);
+    mail_free(delivery);
     return due_ms;
 }
 
-static struct message_record *find(const char *id)
+static struct mail *find(const char *id)
 {
-    struct message_record *record = NULL;
+    struct mail *record = NULL;
     cr_assert_eq(bed.ops->find(bed.store, id, &record, &bed.err), 0, "%s", bed.err.detail);
     return record;
 }
 
 static void check_status(const char *id, const char *status)
 {
-    struct message_record *record = find(id);
-    cr_assert_str_eq(message_record_status(record), status);
-    message_record_free(record);
+    struct mail *record = find(id);
+    cr_assert_str_eq(mail_status(record), status);
+    mail_free(record);
 }
 
 static int64_t next_due(void)
@@ -214,7 +214,7 @@ STORE_TEST(keeps_a_message_whole)
 {
     char id[ID_SIZE];
     keep(&(struct letter){.priority = PRIORITY_LOW}, false, id);
-    struct message_record *record = find(id);
+    struct mail *record = find(id);
     cr_assert_str_eq(record->id, id);
     cr_assert_str_eq(record->from, "a@example.com");
     cr_assert_str_eq(record->subject, "Gr\xc3\xbc\xc3\x9f"
@@ -225,10 +225,10 @@ STORE_TEST(keeps_a_message_whole)
     cr_assert_eq(record->created_ms, T0);
     cr_assert_eq(record->size, 10);
     cr_assert_eq(record->n_recipients, 2);
-    cr_assert_str_eq(message_record_status(record), "queued");
-    message_record_free(record);
+    cr_assert_str_eq(mail_status(record), "queued");
+    mail_free(record);
 
-    struct delivery *delivery = load(T0, 10, SIZE_MAX);
+    struct mail *delivery = load(T0, 10, SIZE_MAX);
     cr_assert_str_eq(delivery->id, id);
     cr_assert_str_eq(delivery->sender, "bounce@example.com");
     cr_assert_str_eq(delivery->recipients[1].address, "r1@example.net");
@@ -250,7 +250,7 @@ STORE_TEST(keeps_a_message_whole)
 
 STORE_TEST(knows_what_it_does_not_have)
 {
-    struct message_record *record = NULL;
+    struct mail *record = NULL;
     cr_assert_eq(bed.ops->find(bed.store, "01ARZ3NDEKTSV4RRFFQ69G5FAV", &record, &bed.err), -1);
     cr_assert_eq(bed.err.code, ERR_NOT_FOUND);
     cr_assert_eq(next_due(), INT64_MAX);
@@ -260,7 +260,7 @@ STORE_TEST(knows_what_it_does_not_have)
 STORE_TEST(keeps_nothing_of_what_is_rolled_back)
 {
     char id[ID_SIZE];
-    struct message_record *record = NULL;
+    struct mail *record = NULL;
     begin();
     cr_assert_eq(submit(&(struct letter){.key = "k"}, false, id, NULL, NULL), STORE_SUBMIT_NEW);
     bed.ops->rollback(bed.store);
@@ -273,7 +273,7 @@ STORE_TEST(keeps_what_is_large)
 {
     char id[ID_SIZE];
     keep(&(struct letter){.size = 20 << 20, .n_recipients = 1000}, false, id);
-    struct delivery *delivery = load(T0, 1, 1);
+    struct mail *delivery = load(T0, 1, 1);
     cr_assert_not_null(delivery, "whatever its size, the first goes");
     cr_assert_eq(delivery->content->len, 20 << 20);
     cr_assert_eq(delivery->content->data[(20 << 20) - 1], (char)(((20 << 20) - 1) * 7));
@@ -331,7 +331,7 @@ STORE_TEST(hands_out_once)
     keep(&plain, false, NULL);
     keep(&plain, true, NULL); /* whoever submitted it has it */
     cr_assert_eq(next_due(), T0);
-    struct delivery *delivery = load(T0, 10, SIZE_MAX);
+    struct mail *delivery = load(T0, 10, SIZE_MAX);
     cr_assert_null(delivery->next);
     cr_assert_null(load(T0, 10, SIZE_MAX));
     begin();
@@ -367,8 +367,8 @@ static void hand_out_by_priority(size_t a_time)
     for (int i = 0; i < 6; i++)
         keep(&(struct letter){.priority = PRIORITY_HIGH, .age_ms = 1000 - i}, false, NULL);
     cr_assert_eq(next_due(), T0 - 3000);
-    for (struct delivery *list; (list = load(T0, a_time, SIZE_MAX)) != NULL; drop_list(list))
-        for (const struct delivery *d = list; d != NULL; d = d->next)
+    for (struct mail *list; (list = load(T0, a_time, SIZE_MAX)) != NULL; drop_list(list))
+        for (const struct mail *d = list; d != NULL; d = d->next)
             order[n++] = "HNL"[d->wishes.priority];
     cr_assert_str_eq(order, "HHHLHHHLNNNLL");
     cr_assert_eq(next_due(), INT64_MAX);
@@ -389,7 +389,7 @@ STORE_TEST(hands_out_the_oldest_due_first)
     char first[ID_SIZE], second[ID_SIZE];
     keep(&(struct letter){.age_ms = 1}, false, second);
     keep(&(struct letter){.age_ms = 2}, false, first);
-    struct delivery *list = load(T0, 10, SIZE_MAX);
+    struct mail *list = load(T0, 10, SIZE_MAX);
     cr_assert_str_eq(list->id, first);
     cr_assert_str_eq(list->next->id, second);
     drop_list(list);
@@ -403,7 +403,7 @@ STORE_TEST(starves_nothing)
     keep(&(struct letter){.priority = PRIORITY_LOW, .age_ms = 10}, false, low);
     for (size_t i = 0; i < 8 && !came; i++) {
         keep(&(struct letter){.priority = PRIORITY_HIGH}, false, NULL);
-        struct delivery *delivery = load(T0, 1, SIZE_MAX);
+        struct mail *delivery = load(T0, 1, SIZE_MAX);
         came = strcmp(delivery->id, low) == 0;
         drop_list(delivery);
     }
@@ -416,7 +416,7 @@ STORE_TEST(settles_each_recipient)
 {
     char id[ID_SIZE];
     keep(&(struct letter){.n_recipients = 4}, false, id);
-    struct delivery *delivery = load(T0, 1, SIZE_MAX);
+    struct mail *delivery = load(T0, 1, SIZE_MAX);
     static const enum delivery_verdict verdicts[] = {DELIVERY_SENT, DELIVERY_FAILED,
                                                      DELIVERY_DEFERRED, DELIVERY_IN_DOUBT};
     for (size_t i = 0; i < 4; i++) {
@@ -428,12 +428,12 @@ STORE_TEST(settles_each_recipient)
     const int64_t next_ms[] = {0, 0, T0 + 500, T0 + 900};
     cr_assert_eq(settle(delivery, status, next_ms), T0 + 500);
 
-    struct message_record *record = find(id);
+    struct mail *record = find(id);
     for (size_t i = 0; i < 4; i++) {
         cr_assert_eq(record->recipients[i].status, status[i]);
         cr_assert_eq(record->recipients[i].attempts, 1);
     }
-    message_record_free(record);
+    mail_free(record);
 
     delivery = load(T0 + 500, 1, SIZE_MAX); /* only who is due */
     cr_assert_eq(delivery->n_recipients, 1);
@@ -453,7 +453,7 @@ STORE_TEST(holds_what_is_in_doubt)
 {
     char id[ID_SIZE];
     keep(&(struct letter){.n_recipients = 1}, false, id);
-    struct delivery *delivery = load(T0, 1, SIZE_MAX);
+    struct mail *delivery = load(T0, 1, SIZE_MAX);
     delivery->recipients[0].verdict = DELIVERY_IN_DOUBT;
     const enum recipient_status status = RECIPIENT_IN_DOUBT;
     const int64_t held = 0;
@@ -518,7 +518,7 @@ static void change_something(int64_t now_ms)
 {
     static const enum recipient_status ends[] = {
         RECIPIENT_QUEUED, RECIPIENT_DEFERRED, RECIPIENT_SENT, RECIPIENT_FAILED, RECIPIENT_IN_DOUBT};
-    struct delivery *list = NULL;
+    struct mail *list = NULL;
     int64_t due_ms, seq = 0;
     size_t n;
     begin();
@@ -543,7 +543,7 @@ static void change_something(int64_t now_ms)
     }
     default:
         cr_assert_eq(bed.ops->load(bed.store, now_ms, 3, SIZE_MAX, &list, &bed.err), 0);
-        for (struct delivery *one = list; one != NULL; one = one->next) {
+        for (struct mail *one = list; one != NULL; one = one->next) {
             enum recipient_status status[5];
             int64_t next_ms[5];
             for (size_t i = 0; i < one->n_recipients; i++) {
@@ -582,11 +582,11 @@ STORE_TEST(keeps_counts_that_a_count_agrees_with)
 
 static void check_times(const char *id, int64_t created_ms, int64_t next_ms)
 {
-    struct message_record *record = find(id);
+    struct mail *record = find(id);
     cr_assert_eq(record->created_ms, created_ms, "%ld", (long)record->created_ms);
     cr_assert_eq(record->recipients[0].next_attempt_ms, next_ms, "%ld",
                  (long)record->recipients[0].next_attempt_ms);
-    message_record_free(record);
+    mail_free(record);
 }
 
 STORE_TEST(moves_times_with_the_clock)
@@ -610,7 +610,7 @@ STORE_TEST(moves_times_with_the_clock)
     }
     drop_list(load(T0, 1, 1)); /* the early one */
     cr_assert_eq(next_due(), at_ms + 500);
-    struct delivery *delivery = load(at_ms + 500, 1, 1);
+    struct mail *delivery = load(at_ms + 500, 1, 1);
     cr_assert_eq(delivery->n_recipients, 1, "what is held stays held");
     cr_assert_eq(delivery->expires_ms, at_ms + 3600000);
     drop_list(delivery);
@@ -660,7 +660,7 @@ STORE_TEST(recovers_claims_and_doubts)
     commit();
     cr_assert_eq(seen.status, 202, "its client is gone");
     free(seen.body);
-    struct delivery *delivery = load(T0 + 69, 10, SIZE_MAX);
+    struct mail *delivery = load(T0 + 69, 10, SIZE_MAX);
     cr_assert_str_eq(delivery->id, idle);
     cr_assert_eq(drop_list(delivery), 1);
     cr_assert_eq(drop_list(load(T0 + 70, 10, SIZE_MAX)), 1);
@@ -674,7 +674,7 @@ STORE_TEST(holds_what_was_with_a_relay_that_holds)
     recover(flights, 2, T0 + 10);
     check_status(held, "in_doubt");
     check_status(again, "in_doubt");
-    struct delivery *delivery = load(INT64_MAX - 1, 10, SIZE_MAX);
+    struct mail *delivery = load(INT64_MAX - 1, 10, SIZE_MAX);
     cr_assert_str_eq(delivery->id, again);
     cr_assert_eq(drop_list(delivery), 1);
 }
@@ -686,7 +686,7 @@ STORE_TEST(holds_all_that_was_claimed_if_told_to)
     keep(&plain, false, stored);
     recover(NULL, STORE_ALL_CLAIMED, 0);
     check_status(claimed, "in_doubt");
-    struct delivery *delivery = load(INT64_MAX - 1, 10, SIZE_MAX);
+    struct mail *delivery = load(INT64_MAX - 1, 10, SIZE_MAX);
     cr_assert_str_eq(delivery->id, stored);
     cr_assert_eq(drop_list(delivery), 1);
 }
@@ -696,17 +696,17 @@ STORE_TEST(holds_on_what_was_held_before)
 {
     char id[ID_SIZE];
     int64_t seq = keep(&plain, false, id);
-    struct delivery *delivery = load(T0, 1, SIZE_MAX);
+    struct mail *delivery = load(T0, 1, SIZE_MAX);
     delivery->recipients[0].verdict = DELIVERY_IN_DOUBT;
     const enum recipient_status status[] = {RECIPIENT_IN_DOUBT, RECIPIENT_QUEUED};
     const int64_t next_ms[] = {0, 0};
     settle(delivery, status, next_ms);
     drop_list(load(T0 + 1, 1, SIZE_MAX));
     recover(&(const struct flight){.seq = seq}, 1, T0 + 10);
-    struct message_record *record = find(id);
+    struct mail *record = find(id);
     cr_assert_eq(record->recipients[0].attempts, 1);
     cr_assert_eq(record->recipients[1].attempts, 1);
-    message_record_free(record);
+    mail_free(record);
     delivery = load(T0 + 10, 1, SIZE_MAX);
     cr_assert_eq(delivery->n_recipients, 1);
     cr_assert_eq(delivery->recipients[0].index, 1);
@@ -724,7 +724,7 @@ STORE_TEST(purges_what_ended_long_ago)
 {
     char ended[ID_SIZE], open[ID_SIZE];
     size_t n = 0;
-    struct message_record *record = NULL;
+    struct mail *record = NULL;
     int64_t seq = keep(&(struct letter){.key = "k"}, true, ended);
     keep(&plain, false, open);
     begin();
@@ -918,7 +918,7 @@ static void check_old_message(void)
 {
     check_status("01ARZ3NDEKTSV4RRFFQ69G5FA1", "queued");
     check_status("01ARZ3NDEKTSV4RRFFQ69G5FA2", "sent");
-    struct delivery *delivery = load(T0, 10, SIZE_MAX);
+    struct mail *delivery = load(T0, 10, SIZE_MAX);
     cr_assert_not_null(delivery);
     cr_assert_null(delivery->next);
     cr_assert_eq(delivery->n_recipients, 2);
@@ -1030,7 +1030,7 @@ Test(sqlite_file, may_have_nothing_where_there_should_be_text)
             columns[i]);
         exec_in_file(text);
         open_bed();
-        message_record_free(find(id));
+        mail_free(find(id));
         begin();
         enum store_submitted again = submit(&letter, false, NULL, NULL, &seen);
         cr_assert(again == STORE_SUBMIT_REPLAY || again == STORE_SUBMIT_MISMATCH);
@@ -1048,7 +1048,7 @@ Test(sqlite_file, has_a_status_nobody_knows)
     char id[ID_SIZE], text[80];
     keep(&plain, false, id);
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-        struct message_record *record = NULL;
+        struct mail *record = NULL;
         bed.ops->close(bed.store);
         snprintf(text, sizeof(text), "UPDATE recipient SET status = %d WHERE n = 1", values[i]);
         exec_in_file(text);
@@ -1079,7 +1079,7 @@ Test(sqlite_file, shrinks_when_it_is_tidied)
         keep(&(struct letter){.size = 500000 + i * 1000}, false, NULL);
     int64_t before = number_in_file("PRAGMA page_count");
     cr_assert_gt(before, 5000);
-    for (struct delivery *d; (d = load(T0, 1, SIZE_MAX)) != NULL;)
+    for (struct mail *d; (d = load(T0, 1, SIZE_MAX)) != NULL;)
         settle(d, sent, never);
     size_t n = 1;
     while (bed.ops->tidy(bed.store))

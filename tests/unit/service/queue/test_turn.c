@@ -21,7 +21,7 @@ static void tear_down(void)
 
 TestSuite(turn, .init = set_up, .fini = tear_down);
 
-static const struct mail one = {0};
+static const struct letter one = {0};
 
 Test(turn, answers_after_the_commit)
 {
@@ -130,7 +130,7 @@ Test(turn, refuses_alone_what_failed_by_itself)
 static void settle_three_with(atomic_int *which, int times)
 {
     struct told sent[3], late;
-    struct delivery *deliveries[3];
+    struct mail *deliveries[3];
     for (size_t i = 0; i < 3; i++) {
         rig_send(&rig, &one, &sent[i]);
         deliveries[i] = rig_depart(&rig);
@@ -221,7 +221,7 @@ Test(turn, takes_no_mail_with_a_broken_store)
     struct error err;
     rig.hold = true;
     rig_send(&rig, &one, &flying);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     atomic_store(&fault.code, ERR_STORE_BROKEN);
     atomic_store(&fault.commit, 1);
     rig_send(&rig, &one, &refused);

@@ -29,8 +29,8 @@ TestSuite(wait_memory, .init = set_up_memory, .fini = tear_down);
 
 enum { LONG_MS = 100000 };
 
-static const struct mail patient = {.wait_ms = LONG_MS};
-static const struct mail hasty = {.wait_ms = 1};
+static const struct letter patient = {.wait_ms = LONG_MS};
+static const struct letter hasty = {.wait_ms = 1};
 
 /* --- outcomes in time --------------------------------------------------------------------- */
 
@@ -44,7 +44,7 @@ static void outcome_in_time(void)
     for (size_t i = 0; i < 2; i++) {
         struct told told;
         rig_submit(&rig, &patient, &told);
-        struct delivery *delivery = rig_depart(&rig);
+        struct mail *delivery = rig_depart(&rig);
         cr_assert_not(told_yet(&told));
         rig_settle(&rig, delivery, rows[i].verdict, rows[i].code);
         told_wait(&told);
@@ -67,8 +67,8 @@ Test(wait_memory, ends_with_the_outcome)
 static void last_recipient(void)
 {
     struct told told;
-    rig_submit(&rig, &(struct mail){.n_recipients = 2, .wait_ms = LONG_MS}, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    rig_submit(&rig, &(struct letter){.n_recipients = 2, .wait_ms = LONG_MS}, &told);
+    struct mail *delivery = rig_depart(&rig);
     delivery->recipients[0].verdict = DELIVERY_DEFERRED;
     delivery->recipients[1].verdict = DELIVERY_SENT;
     queue_settle(rig.queue, delivery);
@@ -116,7 +116,7 @@ static void in_trouble(void)
 {
     struct told told;
     rig_submit(&rig, &patient, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     atomic_store(&fault.commit, 1);
     rig_settle(&rig, delivery, DELIVERY_SENT, 250);
     rig_sync(&rig);
@@ -152,8 +152,8 @@ Test(wait_durable, runs_out)
 Test(wait_durable, runs_out_while_a_session_has_it)
 {
     struct told told;
-    rig_submit(&rig, &(struct mail){.wait_ms = 300}, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    rig_submit(&rig, &(struct letter){.wait_ms = 300}, &told);
+    struct mail *delivery = rig_depart(&rig);
     told_wait(&told);
     cr_assert_eq(told.kind, QUEUE_STORED);
     cr_assert_str_eq(told.message_status, "sending");
@@ -166,7 +166,7 @@ Test(wait_durable, is_over_when_the_queue_drains)
     struct told told[3];
     for (size_t i = 0; i < 3; i++)
         rig_submit(&rig, &patient, &told[i]);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     rig_sync(&rig); /* all are in */
     queue_drain(rig.queue);
     for (size_t i = 0; i < 3; i++) {
@@ -185,7 +185,7 @@ Test(wait_memory, runs_out)
     rig_send(&rig, &hasty, &told);
     cr_assert_eq(told.kind, QUEUE_WITHDRAWN);
     cr_assert_str_eq(told.message_status, "canceled");
-    struct delivery *delivery = rig_next(&rig);
+    struct mail *delivery = rig_next(&rig);
     cr_assert_eq(queue_depart(rig.queue, delivery), QUEUE_DEPARTS_NEVER, "it must not go out");
     queue_settle(rig.queue, delivery);
     rig_sync(&rig);
@@ -204,7 +204,7 @@ Test(wait_memory, runs_out_between_attempts)
     rig.settings.retry_ms = retry_ms;
     rig.settings.n_retry = 1;
     rig_open(&rig);
-    rig_submit(&rig, &(struct mail){.wait_ms = 300}, &told);
+    rig_submit(&rig, &(struct letter){.wait_ms = 300}, &told);
     rig_settle(&rig, rig_depart(&rig), DELIVERY_DEFERRED, 450);
     told_wait(&told);
     cr_assert_eq(told.kind, QUEUE_WITHDRAWN);
@@ -215,10 +215,10 @@ Test(wait_memory, runs_out_between_attempts)
 Test(wait_memory, that_was_withdrawn_may_come_again)
 {
     struct told told;
-    const struct mail keyed = {.wait_ms = 1, .key = "key", .request = "a"};
+    const struct letter keyed = {.wait_ms = 1, .key = "key", .request = "a"};
     rig_send(&rig, &keyed, &told);
     cr_assert_eq(told.kind, QUEUE_WITHDRAWN);
-    rig_send(&rig, &(struct mail){.wait_ms = 1, .key = "key", .request = "b"}, &told);
+    rig_send(&rig, &(struct letter){.wait_ms = 1, .key = "key", .request = "b"}, &told);
     cr_assert_eq(told.kind, QUEUE_WITHDRAWN, "the key is free");
 }
 
@@ -244,10 +244,10 @@ static const struct overdue overdue[] = {
 static void check_overdue(const struct overdue *row)
 {
     struct told told;
-    rig_submit(&rig, &(struct mail){.n_recipients = 2, .wait_ms = 100}, &told);
-    struct delivery *delivery = rig_depart(&rig);
+    rig_submit(&rig, &(struct letter){.n_recipients = 2, .wait_ms = 100}, &told);
+    struct mail *delivery = rig_depart(&rig);
     struct told shorter; /* its wait is over when the other's is */
-    rig_send(&rig, &(struct mail){.wait_ms = 150}, &shorter);
+    rig_send(&rig, &(struct letter){.wait_ms = 150}, &shorter);
     cr_assert_eq(shorter.kind, QUEUE_WITHDRAWN, "%s", row->name);
     cr_assert_not(told_yet(&told), "%s", row->name);
     for (size_t i = 0; i < 2; i++)
@@ -278,8 +278,8 @@ Test(wait_memory, is_withdrawn_in_spite_of_trouble)
     static atomic_int *const faults[] = {&fault.cancel, &fault.commit};
     for (size_t i = 0; i < 2; i++) {
         struct told told;
-        rig_submit(&rig, &(struct mail){.wait_ms = 300}, &told);
-        struct delivery *delivery = rig_next(&rig);
+        rig_submit(&rig, &(struct letter){.wait_ms = 300}, &told);
+        struct mail *delivery = rig_next(&rig);
         atomic_store(faults[i], 1);
         told_wait(&told);
         cr_assert_eq(atomic_load(faults[i]), 0);
@@ -296,9 +296,9 @@ Test(wait_memory, is_over_when_the_queue_drains)
 {
     struct told withdrawn, sent;
     rig_submit(&rig, &patient, &sent);
-    struct delivery *delivery = rig_depart(&rig);
+    struct mail *delivery = rig_depart(&rig);
     rig_submit(&rig, &patient, &withdrawn);
-    struct delivery *waiting = rig_next(&rig); /* the relay has it, no session */
+    struct mail *waiting = rig_next(&rig); /* the relay has it, no session */
     queue_drain(rig.queue);
     told_wait(&withdrawn);
     cr_assert_eq(withdrawn.kind, QUEUE_WITHDRAWN);
@@ -313,7 +313,7 @@ Test(wait_memory, that_cannot_be_withdrawn_while_draining_is_not_tried_without_a
 {
     struct told told;
     rig_submit(&rig, &patient, &told);
-    struct delivery *delivery = rig_next(&rig);
+    struct mail *delivery = rig_next(&rig);
     atomic_store(&fault.cancel, 1000000);
     queue_drain(rig.queue);
     rig_does_not_hurry();

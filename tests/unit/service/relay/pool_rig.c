@@ -65,7 +65,7 @@ void pool_rig_clear(struct pool_rig *rig)
     rig_clear(&rig->mail);
 }
 
-struct delivery *pool_rig_mail(struct pool_rig *rig, const struct mail *mail)
+struct mail *pool_rig_mail(struct pool_rig *rig, const struct mail *mail)
 {
     struct told told;
     rig_send(&rig->mail, mail, &told);
@@ -74,7 +74,7 @@ struct delivery *pool_rig_mail(struct pool_rig *rig, const struct mail *mail)
 
 void pool_rig_push(struct pool_rig *rig, size_t n)
 {
-    struct delivery *first = NULL, **end = &first;
+    struct mail *first = NULL, **end = &first;
     for (size_t i = 0; i < n; i++) {
         *end = pool_rig_mail(rig, &(struct mail){0});
         end = &(*end)->next;

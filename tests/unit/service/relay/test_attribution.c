@@ -4,7 +4,7 @@
 
 Test(attribution, three_in_a_row_while_others_are_taken)
 {
-    struct delivery_complaints complaints = {0};
+    struct mail_complaints complaints = {0};
     cr_assert_not(attribute_to_message(&complaints, 0, 100));
     cr_assert_not(attribute_to_message(&complaints, 150, 200));
     cr_assert(attribute_to_message(&complaints, 250, 300));
@@ -15,7 +15,7 @@ Test(attribution, three_in_a_row_while_others_are_taken)
 
 Test(attribution, an_outage_never_counts)
 {
-    struct delivery_complaints complaints = {0};
+    struct mail_complaints complaints = {0};
     for (int64_t now_ms = 100; now_ms < 10000; now_ms += 100)
         cr_assert_not(attribute_to_message(&complaints, 50, now_ms));
     cr_assert_not(attribute_to_message(&complaints, 10050, 10100), "the second");

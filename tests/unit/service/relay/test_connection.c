@@ -424,7 +424,7 @@ Test(connection, what_was_not_begun_goes_back_without_an_attempt)
     struct told told;
     send_one(&told);
     turn_until(nothing_is_open);
-    struct delivery *again = rig_next(&rig.mail);
+    struct mail *again = rig_next(&rig.mail);
     cr_assert_eq(again->recipients[0].attempts, 0);
     cr_assert_eq(again->flight, -1, "it is noted as under way no more");
     cr_assert_eq(pool_rig_used(&rig, "messages"), 1);

@@ -37,7 +37,7 @@ static void end_well(size_t slot)
                     .opened = true, .harmless = true, .step = SMTP_STEP_QUIT, .why = &none});
 }
 
-static void assert_sent(struct delivery *delivery)
+static void assert_sent(struct mail *delivery)
 {
     cr_assert_not_null(delivery);
     rig_settle(&rig.mail, delivery, DELIVERY_SENT, 250);
@@ -58,7 +58,7 @@ static void have_open(size_t n)
 /* All that is ready goes out, and was sent. */
 static size_t send_all(void)
 {
-    struct delivery *delivery;
+    struct mail *delivery;
     size_t n = 0;
     for (; (delivery = pool_pull(rig.relay, 0)) != NULL; n++)
         rig_settle(&rig.mail, delivery, DELIVERY_SENT, 250);
@@ -236,11 +236,11 @@ Test(pool, a_busy_one_gets_no_more_while_another_may_be_opened)
 Test(pool, high_priority_goes_first)
 {
     pool_rig_open(&rig);
-    struct delivery *low = pool_rig_mail(&rig, &(struct mail){.priority = PRIORITY_LOW});
-    struct delivery *high = pool_rig_mail(&rig, &(struct mail){.priority = PRIORITY_HIGH});
+    struct mail *low = pool_rig_mail(&rig, &(struct mail){.priority = PRIORITY_LOW});
+    struct mail *high = pool_rig_mail(&rig, &(struct mail){.priority = PRIORITY_HIGH});
     relay_push(rig.relay, low);
     relay_push(rig.relay, high);
-    struct delivery *first = pool_pull(rig.relay, 0), *second = pool_pull(rig.relay, 0);
+    struct mail *first = pool_pull(rig.relay, 0), *second = pool_pull(rig.relay, 0);
     cr_assert_eq(first, high);
     cr_assert_eq(second, low);
     cr_assert_str_eq(first->relay, "primary");
@@ -260,7 +260,7 @@ Test(pool, keeps_to_the_rate_of_messages)
     pool_rig_open(&rig);
     pool_rig_push(&rig, 4);
     int64_t now_ms = clock_mono_ms();
-    struct delivery *first = pool_pull(rig.relay, 0);
+    struct mail *first = pool_pull(rig.relay, 0);
     assert_sent(pool_pull(rig.relay, 0));
     cr_assert_null(pool_pull(rig.relay, 0));
     cr_assert_not(relay_available(rig.relay));
@@ -279,7 +279,7 @@ Test(pool, holds_back_recipients_beyond_the_rate_and_the_most_of_one_transaction
     pool_rig_open(&rig);
     for (int i = 0; i < 2; i++)
         relay_push(rig.relay, pool_rig_mail(&rig, &(struct mail){.n_recipients = 4}));
-    struct delivery *first = pool_pull(rig.relay, 0), *second = pool_pull(rig.relay, 0);
+    struct mail *first = pool_pull(rig.relay, 0), *second = pool_pull(rig.relay, 0);
     cr_assert_eq(pool_n_carried(first), 2);
     cr_assert_eq(pool_n_carried(second), 1, "the rate leaves one");
     cr_assert_eq(pool_rig_used(&rig, "recipients"), 3);
@@ -296,7 +296,7 @@ Test(pool, what_cannot_be_noted_as_under_way_waits_and_is_counted_nowhere)
     rig.settings.rate.messages = (struct config_rates){&three_an_hour, 1};
     rig.settings.rate.recipients = (struct config_rates){&three_an_hour, 1};
     pool_rig_open(&rig);
-    struct delivery *first = pool_rig_mail(&rig, &(struct mail){0});
+    struct mail *first = pool_rig_mail(&rig, &(struct mail){0});
     relay_push(rig.relay, first);
     pool_rig_push(&rig, 1);
     pool_rig_fill_ledger(&rig);
@@ -309,7 +309,7 @@ Test(pool, what_cannot_be_noted_as_under_way_waits_and_is_counted_nowhere)
     rig_sync(&rig.mail);
     cr_assert_eq(rig_n_ready(&rig.mail), 0, "the queue never had it back");
     pool_rig_empty_ledger(&rig);
-    struct delivery *again = pool_pull(rig.relay, 0);
+    struct mail *again = pool_pull(rig.relay, 0);
     cr_assert_eq(again, first, "it has kept its place");
     cr_assert_eq(again->recipients[0].attempts, 0);
     cr_assert_eq(pool_rig_used(&rig, "messages"), 1);
@@ -332,7 +332,7 @@ Test(pool, what_was_put_back_is_held_back_anew)
     cr_assert_eq(pool_rig_used(&rig, "recipients"), 2);
     pool_rig_empty_ledger(&rig);
     pool_not_sent(rig.relay, 0, 2, taken_ms); /* the window has moved on */
-    struct delivery *delivery = pool_pull(rig.relay, 0);
+    struct mail *delivery = pool_pull(rig.relay, 0);
     cr_assert_not_null(delivery);
     cr_assert_eq(pool_n_carried(delivery), 3);
     assert_sent(delivery);
@@ -347,8 +347,8 @@ Test(pool, a_drain_gives_everything_back)
     pool_rig_open(&rig);
     have_open(2);
     pool_rig_push(&rig, 2);
-    struct delivery *under_way = pool_pull(rig.relay, 0);
-    struct delivery *late = pool_rig_mail(&rig, &(struct mail){0});
+    struct mail *under_way = pool_pull(rig.relay, 0);
+    struct mail *late = pool_rig_mail(&rig, &(struct mail){0});
     relay_drain(rig.relay);
     cr_assert_eq(rig.relay->ready.n, 0);
     cr_assert_null(pool_pull(rig.relay, 0));

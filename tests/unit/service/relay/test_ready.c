@@ -5,7 +5,7 @@
 enum { N = 2000, NEVER_MS = 1000 * 1000 * 1000 };
 
 /* In the order they are appended; `n_used` of them are in use. */
-static struct delivery *items[N];
+static struct mail *items[N];
 static size_t n_used;
 static struct ready ready;
 
@@ -28,7 +28,7 @@ static void empty(void)
 
 TestSuite(ready, .init = fill, .fini = empty);
 
-static struct delivery *chain(size_t from, size_t to)
+static struct mail *chain(size_t from, size_t to)
 {
     for (size_t i = from; i + 1 < to; i++)
         items[i]->next = items[i + 1];
@@ -36,9 +36,9 @@ static struct delivery *chain(size_t from, size_t to)
     return items[from];
 }
 
-static void add(enum delivery_priority priority, int64_t expires_ms)
+static void add(enum mail_priority priority, int64_t expires_ms)
 {
-    struct delivery *one = items[n_used++];
+    struct mail *one = items[n_used++];
     one->wishes.priority = priority;
     one->expires_ms = expires_ms;
     one->next = NULL;
@@ -53,7 +53,7 @@ Test(ready, first_in_first_out)
     ready_append(&ready, chain(2, 4));
     cr_assert_eq(ready.n, 4);
     for (size_t i = 0; i < 4; i++) {
-        struct delivery *taken = ready_take(&ready);
+        struct mail *taken = ready_take(&ready);
         cr_assert_eq(taken, items[i]);
         cr_assert_null(taken->next);
     }
@@ -66,7 +66,7 @@ Test(ready, first_in_first_out)
 /* One list may hold all priorities. */
 Test(ready, high_overtakes_normal_overtakes_low)
 {
-    static const enum delivery_priority priorities[] = {
+    static const enum mail_priority priorities[] = {
         PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_NORMAL, PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_HIGH};
     static const size_t order[] = {3, 5, 1, 2, 0, 4};
     for (size_t i = 0; i < 6; i++)
@@ -82,7 +82,7 @@ Test(ready, takes_all_in_the_order_of_priority)
     add(PRIORITY_LOW, NEVER_MS);
     add(PRIORITY_HIGH, NEVER_MS);
     add(PRIORITY_LOW, NEVER_MS);
-    struct delivery *all = ready_take_all(&ready);
+    struct mail *all = ready_take_all(&ready);
     cr_assert_eq(all, items[1]);
     cr_assert_eq(all->next, items[0]);
     cr_assert_eq(all->next->next, items[2]);
@@ -96,7 +96,7 @@ Test(ready, shares_while_all_priorities_wait)
 {
     size_t taken[READY_PRIORITIES] = {0};
     for (size_t i = 0; i < 1800; i++)
-        add((enum delivery_priority)(i % READY_PRIORITIES), NEVER_MS);
+        add((enum mail_priority)(i % READY_PRIORITIES), NEVER_MS);
     for (size_t i = 0; i < 80; i++)
         taken[ready_take(&ready)->wishes.priority]++;
     cr_assert_eq(taken[PRIORITY_HIGH], 60);
@@ -116,13 +116,13 @@ static void starve_nobody(uint32_t seed)
     unsigned waited[READY_PRIORITIES] = {0}; /* pulls in a row that went to others */
     for (size_t pull = 0; n_used < N - 4; pull++) {
         for (uint32_t n = next_random(&seed) % 4; n > 0; n--)
-            add((enum delivery_priority)(next_random(&seed) % READY_PRIORITIES),
+            add((enum mail_priority)(next_random(&seed) % READY_PRIORITIES),
                 next_random(&seed) % 50 == 0 ? (int64_t)(pull * 500) : NEVER_MS);
         ready_take_expired(&ready, (int64_t)(pull * 500));
         bool waits[READY_PRIORITIES];
         for (size_t i = 0; i < READY_PRIORITIES; i++)
             waits[i] = ready.lanes[i].first != NULL;
-        struct delivery *taken = ready_take(&ready);
+        struct mail *taken = ready_take(&ready);
         for (size_t i = 0; i < READY_PRIORITIES; i++) {
             bool went = taken != NULL && taken->wishes.priority == i;
             waited[i] = waits[i] && !went ? waited[i] + 1 : 0;
@@ -140,7 +140,7 @@ Test(ready, starves_nobody)
     }
 }
 
-static size_t count(const struct delivery *list)
+static size_t count(const struct mail *list)
 {
     size_t n = 0;
     for (; list != NULL; list = list->next)
@@ -150,10 +150,10 @@ static size_t count(const struct delivery *list)
 
 Test(ready, gives_up_what_expired_and_keeps_the_order)
 {
-    static const enum delivery_priority priorities[] = {PRIORITY_NORMAL, PRIORITY_HIGH};
+    static const enum mail_priority priorities[] = {PRIORITY_NORMAL, PRIORITY_HIGH};
     for (size_t i = 0; i < 8; i++)
         add(priorities[i / 4], i % 2 == 0 ? 10 : 30);
-    struct delivery *expired = ready_take_expired(&ready, 20);
+    struct mail *expired = ready_take_expired(&ready, 20);
     cr_assert_eq(count(expired), 4);
     cr_assert_eq(expired, items[4]);
     cr_assert_eq(expired->next, items[6]);
@@ -209,7 +209,7 @@ Test(ready, what_is_put_back_comes_first_of_its_kind)
 {
     for (size_t i = 0; i < 3; i++)
         add(PRIORITY_LOW, NEVER_MS);
-    struct delivery *taken = ready_take(&ready);
+    struct mail *taken = ready_take(&ready);
     ready_put_back(&ready, taken);
     cr_assert_eq(ready.n, 3);
     cr_assert_eq(ready_take(&ready), taken);

@@ -36,7 +36,7 @@ static const struct config settings = {.relays = relays,
 static const struct row {
     const char *name;
     const char *from, *to, *tags, *api_key, *relay;
-    enum delivery_priority priority;
+    enum mail_priority priority;
     const char *choice;
 } rows[] = {
     {"nothing matches", "a@x.example", "b@y.example", "[]", "", "", PRIORITY_NORMAL, "0 1 2 "},
@@ -83,7 +83,7 @@ static const struct row {
      "1 "},
 };
 
-static struct delivery *deliver(const struct row *row)
+static struct mail *deliver(const struct row *row)
 {
     struct bytes *content = bytes_copy("x", 1);
     const struct delivery_wishes wishes = {.from = row->from,
@@ -94,7 +94,7 @@ static struct delivery *deliver(const struct row *row)
                                            .dsn_ret = "",
                                            .dsn_envid = "",
                                            .priority = row->priority};
-    struct delivery *delivery = delivery_new("", &wishes, &row->to, 1, content);
+    struct mail *delivery = delivery_new("", &wishes, &row->to, 1, content);
     bytes_unref(content);
     cr_assert_not_null(delivery);
     return delivery;
@@ -121,7 +121,7 @@ Test(route, every_matcher)
     CLEANUP(routes_free) struct routes *routes = routes_of(&settings);
     cr_assert(routes_by_recipient(routes));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        CLEANUP(delivery_free) struct delivery *delivery = deliver(&rows[i]);
+        CLEANUP(mail_free) struct mail *delivery = deliver(&rows[i]);
         struct route_choice choice;
         char said[64];
         routes_choose(routes, delivery, 0, &choice);
@@ -142,8 +142,8 @@ Test(route, recipients_of_one_message_go_their_own_ways)
                                            .dsn_envid = "",
                                            .relay = "",
                                            .priority = PRIORITY_NORMAL};
-    CLEANUP(delivery_free)
-    struct delivery *delivery =
+    CLEANUP(mail_free)
+    struct mail *delivery =
         delivery_new("", &wishes, (const char *[]){"b@y.example", "c@partner.example"}, 2, content);
     bytes_unref(content);
     struct route_choice choice;
@@ -160,7 +160,7 @@ Test(route, without_routes_all_relays_in_their_order)
     CLEANUP(routes_free) struct routes *routes = routes_of(&config);
     cr_assert_not(routes_by_recipient(routes));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        CLEANUP(delivery_free) struct delivery *delivery = deliver(&rows[i]);
+        CLEANUP(mail_free) struct mail *delivery = deliver(&rows[i]);
         struct route_choice choice;
         char said[64];
         routes_choose(routes, delivery, 0, &choice);
@@ -178,7 +178,7 @@ Test(route, without_relays_nothing)
 {
     const struct config config = {0};
     CLEANUP(routes_free) struct routes *routes = routes_of(&config);
-    CLEANUP(delivery_free) struct delivery *delivery = deliver(&rows[0]);
+    CLEANUP(mail_free) struct mail *delivery = deliver(&rows[0]);
     struct route_choice choice;
     routes_choose(routes, delivery, 0, &choice);
     cr_assert_eq(choice.n_relays, 0);

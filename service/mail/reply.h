@@ -1,5 +1,5 @@
-#ifndef POSTERN_MESSAGE_REPLY_H
-#define POSTERN_MESSAGE_REPLY_H
+#ifndef POSTERN_MAIL_REPLY_H
+#define POSTERN_MAIL_REPLY_H
 
 /* A relay's reply as it is kept and shown; `code` 0: there was none. */
 struct reply_record {
