@@ -45,12 +45,12 @@ static unsigned n_mistakes;
 
 /* --- a store whose commits fail now and then ---------------------------------------------- */
 
-static int commit(struct store *store, struct error *err)
+static int commit(struct store *store, struct store_turn *turn, struct error *err)
 {
     static unsigned n; /* of the queue's thread */
     if (++n == 30 || n == 90)
         return error_set(err, ERR_STORE_UNAVAILABLE, "told to fail");
-    return test.ops->commit(store, err);
+    return test.ops->commit(store, turn, err);
 }
 
 /* --- clients ------------------------------------------------------------------------------ */

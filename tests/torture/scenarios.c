@@ -225,64 +225,111 @@ static struct submission *write_letter(void)
     return s;
 }
 
+/* A turn whose items all stand, or the first fault of them. */
+static int commit_turn(const struct store_ops *ops, struct store *store, struct store_turn *turn,
+                       struct error *err)
+{
+    if (ops->commit(store, turn, err) < 0)
+        return -1;
+    const struct error *fault = turn->load.fault;
+    for (size_t i = 0; i < turn->n_outcomes && fault == NULL; i++)
+        fault = turn->outcomes[i].fault;
+    for (size_t i = 0; i < turn->n_submissions && fault == NULL; i++)
+        fault = turn->submissions[i].fault;
+    if (fault == NULL)
+        return 0;
+    *err = *fault;
+    return -1;
+}
+
+/* And the same again, in one turn. */
 static int keep(const struct store_ops *ops, struct store *store, const struct submission *letter,
                 struct error *err)
 {
-    int64_t seq;
-    struct store_seen seen = {0};
-    if (ops->begin(store, err) < 0)
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    if (arena == NULL)
+        return error_set(err, ERR_NOMEM, "scenario's own");
+    struct store_submission items[] = {{.submission = letter}, {.submission = letter}};
+    struct store_turn turn = {
+        .arena = arena, .now_ms = T0 * 1000LL, .submissions = items, .n_submissions = 2};
+    if (commit_turn(ops, store, &turn, err) < 0)
         return -1;
-    if (ops->submit(store, letter, false, &seq, &seen, err) != STORE_SUBMIT_NEW) {
-        ops->rollback(store);
-        return -1;
-    }
-    return ops->commit(store, err);
-}
-
-static int keep_again(const struct store_ops *ops, struct store *store,
-                      const struct submission *letter, struct error *err)
-{
-    int64_t seq;
-    struct store_seen seen = {0};
-    if (ops->begin(store, err) < 0)
-        return -1;
-    enum store_submitted submitted = ops->submit(store, letter, false, &seq, &seen, err);
-    ops->rollback(store);
-    if (submitted == STORE_SUBMIT_FAILED)
-        return -1;
-    TORTURE_CHECK(submitted == STORE_SUBMIT_REPLAY && strcmp(seen.body, "{\"first\":1}") == 0);
-    free(seen.body);
+    TORTURE_CHECK(items[0].result == STORE_SUBMIT_NEW && items[0].seq > 0);
+    TORTURE_CHECK(items[1].result == STORE_SUBMIT_REPLAY && items[1].first_status == 202);
+    TORTURE_CHECK(strcmp(items[1].first_body, "{\"first\":1}") == 0);
     return 0;
 }
 
-static int deliver(const struct store_ops *ops, struct store *store, struct error *err)
+static void free_list(struct delivery *list)
 {
-    struct delivery *list = NULL;
-    if (ops->begin(store, err) < 0)
-        return -1;
-    int rc = ops->load(store, T0 * 1000LL + 1, 10, 1 << 20, &list, err);
-    if (rc == 0) {
-        TORTURE_CHECK(list != NULL && list->next == NULL && list->n_recipients == 2);
-        TORTURE_CHECK(list->content->len == 100);
-        const enum recipient_status status[] = {RECIPIENT_SENT, RECIPIENT_DEFERRED};
-        const int64_t next_ms[] = {0, T0 * 1000LL + 60000};
-        const struct settlement settlement = {.delivery = list,
-                                              .now_ms = T0 * 1000LL + 2,
-                                              .status = status,
-                                              .next_ms = next_ms,
-                                              .keep_content = true};
-        int64_t due_ms;
-        rc = ops->settle(store, &settlement, &due_ms, err);
-    }
     for (struct delivery *next; list != NULL; list = next) {
         next = list->next;
         delivery_free(list);
     }
-    if (rc < 0) {
-        ops->rollback(store);
+}
+
+static int load_one(const struct store_ops *ops, struct store *store, struct arena *arena,
+                    struct delivery **list_out, struct error *err)
+{
+    struct store_turn turn = {
+        .arena = arena, .now_ms = T0 * 1000LL + 1, .load = {.max_n = 10, .max_bytes = 1 << 20}};
+    if (commit_turn(ops, store, &turn, err) < 0) {
+        TORTURE_CHECK(turn.load.list == NULL);
         return -1;
     }
-    return ops->commit(store, err);
+    struct delivery *list = turn.load.list;
+    TORTURE_CHECK(list != NULL && list->next == NULL && list->n_recipients == 2);
+    TORTURE_CHECK(list->content->len == 100 && turn.load.next_due_ms == INT64_MAX);
+    *list_out = list;
+    return 0;
+}
+
+/* With a load and a purge beside it, which find nothing. */
+static int settle(const struct store_ops *ops, struct store *store, struct arena *arena,
+                  struct delivery *delivery, struct error *err)
+{
+    static const enum recipient_status status[] = {RECIPIENT_SENT, RECIPIENT_DEFERRED};
+    static const int64_t next_ms[] = {0, T0 * 1000LL + 60000};
+    struct store_outcome outcome = {.delivery = delivery, .status = status, .next_ms = next_ms};
+    struct store_turn turn = {.arena = arena,
+                              .now_ms = T0 * 1000LL + 2,
+                              .keep_content = true,
+                              .outcomes = &outcome,
+                              .n_outcomes = 1,
+                              .load = {.max_n = 10, .max_bytes = 1 << 20},
+                              .purge = {.max_n = 10}};
+    delivery->relay = "primary";
+    delivery->n_sent = 1;
+    int rc = commit_turn(ops, store, &turn, err);
+    TORTURE_CHECK(turn.load.list == NULL);
+    if (rc == 0 && turn.purge.fault != NULL) {
+        *err = *turn.purge.fault;
+        rc = -1;
+    }
+    TORTURE_CHECK(rc < 0 || outcome.due_ms == next_ms[1]);
+    return rc;
+}
+
+static int deliver(const struct store_ops *ops, struct store *store, struct error *err)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    struct delivery *list = NULL;
+    if (arena == NULL)
+        return error_set(err, ERR_NOMEM, "scenario's own");
+    int rc = load_one(ops, store, arena, &list, err);
+    if (rc == 0)
+        rc = settle(ops, store, arena, list, err);
+    free_list(list);
+    return rc;
+}
+
+static int check_usage(const struct store_ops *ops, struct store *store, struct error *err)
+{
+    CLEANUP(usage_list_clear) struct usage_list list = {0};
+    if (ops->usage(store, 0, &list, err) < 0)
+        return -1;
+    TORTURE_CHECK(list.n_items == 1 && list.items[0].n_recipients == 1);
+    return 0;
 }
 
 static int look_up(const struct store_ops *ops, struct store *store, const char *id,
@@ -305,12 +352,10 @@ static int use_store(const struct store_ops *ops, const char *location, struct e
         return error_set(err, ERR_NOMEM, "scenario's own");
     if (ops->open(location, &store, err) < 0)
         return -1;
-    int rc = keep(ops, store, letter, err) < 0 || keep_again(ops, store, letter, err) < 0 ||
-                     deliver(ops, store, err) < 0 || look_up(ops, store, letter->id, err) < 0
-                 ? -1
-                 : 0;
+    bool done = keep(ops, store, letter, err) == 0 && deliver(ops, store, err) == 0 &&
+                look_up(ops, store, letter->id, err) == 0 && check_usage(ops, store, err) == 0;
     ops->close(store);
-    return rc;
+    return done ? 0 : -1;
 }
 
 static int use_store_memory(struct error *err)
