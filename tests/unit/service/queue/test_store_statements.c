@@ -64,7 +64,7 @@ Test(store_statements, go_along_the_index_made_for_them)
         {SQL_DUE_HIGH, "message_due (priority=? AND due_ms"},
         {SQL_DUE_NORMAL, "message_due (priority=? AND due_ms"},
         {SQL_DUE_LOW, "message_due (priority=? AND due_ms"},
-        {SQL_FIRST_DUE, "message_due (priority=?)"},
+        {SQL_FIRST_DUE, "message_due (priority=?"},
         {SQL_OLDEST, "recipient_open (status=?)"},
         {SQL_ENDED, "message_ended (ended_ms<?)"},
         {SQL_KEPT, "message_kept (ended_ms<?)"},
