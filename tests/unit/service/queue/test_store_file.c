@@ -154,24 +154,75 @@ Test(store_file, has_a_message_without_its_content)
     bed_check_status(item.submission->id, "queued");
 }
 
+static void limit_pages(int more)
+{
+    char text[60];
+    snprintf(text, sizeof(text), "PRAGMA max_page_count = %d",
+             (int)bed_number("PRAGMA page_count") + more);
+    cr_assert_eq(sqlite3_exec(bed.store->db, text, NULL, NULL, NULL), SQLITE_OK);
+}
+
 /* Full is so for all of a turn, and no item's own fault. */
 Test(store_file, is_full_as_a_whole)
 {
-    char text[60];
     struct store_submission items[] = {bed_item(&plain, false),
                                        bed_item(&(struct letter){.size = 4 << 20}, false)};
     struct store_turn turn = bed_turn(T0);
-    snprintf(text, sizeof(text), "PRAGMA max_page_count = %d",
-             (int)bed_number("PRAGMA page_count") + 100);
-    sqlite3_exec(bed.store->db, text, NULL, NULL, NULL);
     turn.submissions = items;
     turn.n_submissions = 2;
+    limit_pages(100);
     cr_assert_eq(bed.ops->commit(bed.store, &turn, &bed.err), -1);
     cr_assert_eq(bed.err.code, ERR_STORE_FULL);
     cr_assert_not(bed_has(items[0].submission->id));
     cr_assert_eq(bed_stats().n_queued, 0);
     turn.n_submissions = 1;
     bed_commit(&turn);
+}
+
+/* Where items are done singly what stands stands, and nothing more is tried. */
+Test(store_file, is_full_for_all_that_follows)
+{
+    static const enum error_code wanted[] = {ERR_NONE, ERR_STORE_UNAVAILABLE, ERR_STORE_FULL,
+                                             ERR_STORE_FULL};
+    struct store_submission items[] = {
+        bed_item(&plain, false), bed_item(&(struct letter){.to = "bad@example.net"}, false),
+        bed_item(&(struct letter){.size = 4 << 20}, false), bed_item(&plain, false)};
+    struct store_turn turn = bed_turn(T0);
+    turn.submissions = items;
+    turn.n_submissions = 4;
+    turn.load = (struct store_load){.max_n = 10, .max_bytes = SIZE_MAX};
+    bed_poison("bad@example.net", "ABORT");
+    limit_pages(100);
+    bed_commit_some(&turn);
+    for (size_t i = 0; i < 4; i++) {
+        const struct error *fault = items[i].fault;
+        cr_assert_eq(fault != NULL ? fault->code : ERR_NONE, wanted[i], "%zu", i);
+        cr_assert_eq(bed_has(items[i].submission->id), i == 0);
+    }
+    cr_assert_eq(turn.load.fault->code, ERR_STORE_FULL);
+    cr_assert_null(turn.load.list);
+    cr_assert_eq(bed_drop(bed_load(T0, 10, SIZE_MAX)), 1);
+}
+
+/* By whoever looks at the file with another program. */
+Test(store_file, is_locked_for_a_while)
+{
+    char id[ID_SIZE];
+    struct store_turn turn = bed_turn(T0);
+    struct store_submission item = bed_item(&plain, false);
+    sqlite3 *other;
+    turn.submissions = &item;
+    turn.n_submissions = 1;
+    bed_keep(&plain, true, id);
+    cr_assert_eq(sqlite3_open(bed_path(), &other), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_eq(bed.ops->commit(bed.store, &turn, &bed.err), -1);
+    cr_assert_eq(bed.err.code, ERR_STORE_UNAVAILABLE);
+    bed_check_status(id, "queued");
+    cr_assert_eq(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_close(other), SQLITE_OK);
+    bed_commit(&turn);
+    cr_assert_eq(bed_stats().n_queued, 4);
 }
 
 Test(store_file, shrinks_when_it_is_tidied)

@@ -66,9 +66,9 @@ Test(store_statements, go_along_the_index_made_for_them)
         {SQL_DUE_LOW, "message_due (priority=? AND due_ms"},
         {SQL_FIRST_DUE, "message_due (priority=?"},
         {SQL_OLDEST, "recipient_open (status=?)"},
-        {SQL_ENDED, "message_ended (ended_ms<?)"},
-        {SQL_KEPT, "message_kept (ended_ms<?)"},
-        {SQL_DROP_USAGE, "usage_hour (hour_ms<?)"},
+        {SQL_ENDED, "message_ended (ended_ms>? AND ended_ms<?)"},
+        {SQL_KEPT, "message_kept (ended_ms<"},
+        {SQL_DROP_USAGE, "usage_hour (hour_ms<"},
         {SQL_DROP_EVENTS, "event_seq (seq=?)"},
         {SQL_DROP_KEYS, "idempotency_seq (seq=?)"},
     };

@@ -9,90 +9,110 @@ static const struct letter plain = {0};
 
 /* --- everything at once ------------------------------------------------------------------- */
 
-/* What there is before the turn. */
-struct past {
+static struct {
     struct delivery *tried; /* claimed, to two */
-    int64_t canceled;       /* claimed, with a key that is in progress */
-    char canceled_id[ID_SIZE], ended_id[ID_SIZE];
-};
+    char ended_id[ID_SIZE], canceled_id[ID_SIZE];
+    struct store_outcome outcome;
+    struct store_answer answer;
+    struct store_cancel cancel;
+    struct store_submission told, gone, claimed; /* keys answered and forgotten in the same turn */
+} all;
 
-static struct past make_past(void)
+/* What there is before the turn: one that ended, one that was tried, two whose clients wait. */
+static void make_past(void)
 {
-    struct past past;
-    bed_keep(&plain, false, past.ended_id);
+    bed_keep(&plain, false, all.ended_id);
     bed_end(bed_load(T0, 1, SIZE_MAX), T0 - 500, false);
     bed_keep(&plain, false, NULL);
-    past.tried = bed_load(T0, 1, SIZE_MAX);
-    past.tried->relay = "primary";
-    past.tried->n_sent = 1;
-    past.tried->recipients[0].verdict = DELIVERY_SENT;
-    past.tried->recipients[1].verdict = DELIVERY_DEFERRED;
+    all.tried = bed_load(T0, 1, SIZE_MAX);
+    all.tried->relay = "primary";
+    all.tried->n_sent = 1;
+    all.tried->recipients[0].verdict = DELIVERY_SENT;
+    all.tried->recipients[1].verdict = DELIVERY_DEFERRED;
     bed_keep(&(struct letter){.key = "told", .waits = true}, true, NULL);
-    past.canceled =
-        bed_keep(&(struct letter){.key = "gone", .waits = true}, true, past.canceled_id);
-    return past;
+    all.cancel.seq =
+        bed_keep(&(struct letter){.key = "gone", .waits = true}, true, all.canceled_id);
 }
 
-/* In one turn: an outcome whose recipient is due again now, the answer and the cancellation that
- * decide what two keys say that come in with it, a purge, and the load that sees all that. */
-static void do_everything(struct store_submission *also)
+/* A recipient is due again in the turn that says so. */
+static void make_items(void)
 {
     static const enum recipient_status status[] = {RECIPIENT_SENT, RECIPIENT_DEFERRED};
     static const int64_t next_ms[] = {0, T0 + 10};
-    struct past past = make_past();
-    struct store_outcome outcome = {.delivery = past.tried, .status = status, .next_ms = next_ms};
-    struct store_answer answer = {.api_key = "shop", .key = "told", .status = 200, .body = "done"};
-    struct store_cancel cancel = {.seq = past.canceled, .api_key = "shop", .key = "gone"};
-    struct store_submission items[] = {bed_item(&(struct letter){.key = "told"}, false),
-                                       bed_item(&(struct letter){.key = "gone"}, false),
-                                       bed_item(&plain, true), *also};
+    all.outcome =
+        (struct store_outcome){.delivery = all.tried, .status = status, .next_ms = next_ms};
+    all.answer =
+        (struct store_answer){.api_key = "shop", .key = "told", .status = 200, .body = "done"};
+    all.cancel.api_key = "shop";
+    all.cancel.key = "gone";
+    all.told = bed_item(&(struct letter){.key = "told"}, false);
+    all.gone = bed_item(&(struct letter){.key = "gone"}, false);
+    all.claimed = bed_item(&plain, true);
+}
+
+static void check_items(void)
+{
+    cr_assert_null(all.outcome.fault);
+    cr_assert_eq(all.outcome.due_ms, T0 + 10);
+    cr_assert_null(all.answer.fault);
+    cr_assert_null(all.cancel.fault);
+    bed_check_status(all.canceled_id, "canceled");
+    cr_assert_null(all.told.fault);
+    cr_assert_eq(all.told.result, STORE_SUBMIT_REPLAY);
+    cr_assert_eq(all.told.first_status, 200);
+    cr_assert_str_eq(all.told.first_body, "done");
+    cr_assert_null(all.gone.fault);
+    cr_assert_eq(all.gone.result, STORE_SUBMIT_NEW);
+    cr_assert_null(all.claimed.fault);
+    cr_assert_eq(all.claimed.result, STORE_SUBMIT_NEW);
+}
+
+static void check_load(const struct store_load *load)
+{
+    bool again = false, new = false;
+    cr_assert_null(load->fault);
+    cr_assert_eq(load->next_due_ms, INT64_MAX);
+    for (const struct delivery *d = load->list; d != NULL; d = d->next) {
+        again |= d->seq == all.tried->seq && d->n_recipients == 1;
+        new |= d->seq == all.gone.seq && d->n_recipients == 2;
+    }
+    cr_assert(again && new);
+    cr_assert_eq(bed_drop(load->list), 2, "the third is its submitter's");
+}
+
+/* `also` is submitted in the middle of the rest. */
+static void do_everything(struct store_submission *also)
+{
+    make_past();
+    make_items();
+    struct store_submission items[] = {all.told, *also, all.gone, all.claimed};
     struct store_turn turn = {.arena = bed.arena,
                               .now_ms = T0 + 10,
-                              .outcomes = &outcome,
+                              .outcomes = &all.outcome,
                               .n_outcomes = 1,
-                              .answers = &answer,
+                              .answers = &all.answer,
                               .n_answers = 1,
-                              .cancels = &cancel,
+                              .cancels = &all.cancel,
                               .n_cancels = 1,
                               .submissions = items,
                               .n_submissions = 4,
                               .load = {.max_n = 10, .max_bytes = SIZE_MAX},
                               .purge = {.max_n = 10, .record_before_ms = T0}};
     bed_commit_some(&turn);
-    *also = items[3];
-    items[3].fault = NULL;
-    struct delivery *list = turn.load.list;
-    turn.load.list = NULL;
-    cr_assert_null(outcome.fault);
-    cr_assert_eq(outcome.due_ms, T0 + 10);
-    cr_assert_null(answer.fault);
-    cr_assert_null(cancel.fault);
-    bed_check_status(past.canceled_id, "canceled");
-    cr_assert_eq(items[0].result, STORE_SUBMIT_REPLAY);
-    cr_assert_eq(items[0].first_status, 200);
-    cr_assert_str_eq(items[0].first_body, "done");
-    cr_assert_eq(items[1].result, STORE_SUBMIT_NEW);
-    cr_assert_eq(items[2].result, STORE_SUBMIT_NEW);
-    for (size_t i = 0; i < 3; i++)
-        cr_assert_null(items[i].fault);
+    all.told = items[0];
+    *also = items[1];
+    all.gone = items[2];
+    all.claimed = items[3];
+    check_items();
+    check_load(&turn.load);
     cr_assert_null(turn.purge.fault);
     cr_assert_eq(turn.purge.n, 1);
-    cr_assert_not(bed_has(past.ended_id));
-    cr_assert_null(turn.load.fault);
-    cr_assert_eq(turn.load.next_due_ms, INT64_MAX);
-    bool again = false, new = false;
-    for (const struct delivery *d = list; d != NULL; d = d->next) {
-        again |= d->seq == past.tried->seq && d->n_recipients == 1;
-        new |= d->seq == items[1].seq && d->n_recipients == 2;
-        cr_assert_neq(d->seq, items[2].seq, "its submitter has it");
-    }
-    cr_assert(again && new);
-    cr_assert_eq(bed_drop(list), 2);
+    cr_assert_not(bed_has(all.ended_id));
     bed_expect_usage(0, "primary 0 1 1; ");
     struct store_stats stats = bed_stats();
-    cr_assert_eq(stats.n_queued, 2 + 2 + 2, "told, gone again, the claimed one");
+    cr_assert_eq(stats.n_queued, 2 + 2 + 2, "told's first, gone again, the claimed one");
     cr_assert_eq(stats.n_deferred, 1);
-    delivery_free(past.tried);
+    delivery_free(all.tried);
 }
 
 STORE_TEST(store_turn, may_have_everything_in_it)
