@@ -63,7 +63,8 @@ bool auth_allows(const struct config_api_key *key, const struct message *message
             error_list_add(errors, "/to", "the API key may not send to %s", envelope->to[i]);
             break;
         }
-    if (key->relay != NULL && message->options.relay != NULL && strcmp(key->relay, message->options.relay) != 0)
+    if (key->relay != NULL && message->options.relay != NULL &&
+        strcmp(key->relay, message->options.relay) != 0)
         error_list_add(errors, "/relay", "the API key's mail goes through %s alone", key->relay);
     return errors->n_total == 0;
 }

@@ -6,8 +6,8 @@
 #include "base/json_write.h"
 #include "mail/mail.h"
 
-/* Of an object that is open: all its members, also of a mail that is not stored yet (so a 202 needs no
- * lookup); "id" and "recipients" alone. */
+/* Of an object that is open: all its members, also of a mail that is not stored yet (so a 202 needs
+ * no lookup); "id" and "recipients" alone. */
 void render_record(struct json_writer *w, const struct mail *mail);
 void render_outcome(struct json_writer *w, const struct mail *mail);
 

@@ -33,7 +33,8 @@ struct mail_field {
 enum { MAIL_N_FIELDS = 18 };
 extern const struct mail_field MAIL_FIELDS[MAIL_N_FIELDS];
 
-const char *mail_field_text(const struct mail *mail, const struct mail_field *field); /* TEXT, ... */
+const char *mail_field_text(const struct mail *mail,
+                            const struct mail_field *field); /* TEXT, ... */
 int64_t mail_field_number(const struct mail *mail, const struct mail_field *field);
 void mail_field_set_number(struct mail *mail, const struct mail_field *field, int64_t value);
 /* `text` is the mail's arena's, or lives longer. */

@@ -77,7 +77,8 @@ struct mail_event {
     struct reply_record reply;
 };
 
-/* How often in a row a relay complained of itself over this message; the relay's (attribution.h). */
+/* How often in a row a relay complained of itself over this message; the relay's (attribution.h).
+ */
 struct mail_complaints {
     uint32_t n;
     int64_t last_ms; /* monotonic */
@@ -90,17 +91,17 @@ struct mail {
     /* The fields of the table. Text is never NULL where a comment does not say so. Times are wall
      * clock in the store and in a record, clock_steady_ms() (which no clock that is set can move)
      * on the way out. */
-    int64_t seq;             /* the store's key; 0: not stored yet */
-    char id[ID_SIZE];        /* shown as msg_ and the ULID */
-    const char *message_id;  /* with <> */
-    const char *sender;      /* of the envelope; "" for the null sender */
-    const char *from;        /* of the header, address only */
+    int64_t seq;            /* the store's key; 0: not stored yet */
+    char id[ID_SIZE];       /* shown as msg_ and the ULID */
+    const char *message_id; /* with <> */
+    const char *sender;     /* of the envelope; "" for the null sender */
+    const char *from;       /* of the header, address only */
     const char *subject;
-    const char *api_key;     /* name of the key it came with; "": none */
-    const char *tags;        /* JSON array, as text */
-    const char *metadata;    /* JSON object, as text */
-    int64_t size;            /* of the content, octets */
-    bool smtputf8;           /* RFC 6531 is needed */
+    const char *api_key;  /* name of the key it came with; "": none */
+    const char *tags;     /* JSON array, as text */
+    const char *metadata; /* JSON object, as text */
+    int64_t size;         /* of the content, octets */
+    bool smtputf8;        /* RFC 6531 is needed */
     struct mail_options options;
     int64_t created_ms, expires_ms;
 

@@ -63,7 +63,7 @@ struct queue_own {
     struct waiters waiters;
     struct arena *arena;             /* of the turn under way */
     struct submission_list unwanted; /* their waits are over: to be canceled in the next turn */
-    struct mail_list ready;      /* to be handed out at the end of the turn */
+    struct mail_list ready;          /* to be handed out at the end of the turn */
     struct inbox kept;               /* outcomes and remarks that could not be recorded yet */
     uint64_t held_bytes;             /* what claimed deliveries take */
     int64_t next_due_ms;             /* no unclaimed message is due before; on schedule_now() */
@@ -144,8 +144,7 @@ void settle_sort(struct queue *queue, struct mail_list *list);
 int settle_gather(struct queue *queue, const struct mail_list *list, struct store_turn *turn,
                   struct error *err);
 /* Takes them. Those that were not recorded wait for better times: false, there are some. */
-bool settle_conclude(struct queue *queue, struct mail_list *list,
-                     const struct store_turn *turn);
+bool settle_conclude(struct queue *queue, struct mail_list *list, const struct store_turn *turn);
 
 /* --- load.c ------------------------------------------------------------------------------- */
 

@@ -189,8 +189,7 @@ static void write_rest(struct queue *queue)
     queue->own.trouble_until_ms = 0;
     turn_take(queue, &queue->inbox);
     struct inbox *kept = &queue->own.kept;
-    for (struct mail *delivery = kept->outcomes.first, *next; delivery != NULL;
-         delivery = next) {
+    for (struct mail *delivery = kept->outcomes.first, *next; delivery != NULL; delivery = next) {
         next = delivery->next;
         let_go(queue, delivery);
     }
@@ -227,8 +226,7 @@ void queue_submit(struct queue *queue, struct mail *mail, const struct queue_req
         struct error err;
         error_set(&err, ERR_NOMEM, "submission");
         metric_add(queue->refused, 1);
-        request->answer(request->arg,
-                        &(struct queue_answer){.kind = QUEUE_REFUSED, .err = &err});
+        request->answer(request->arg, &(struct queue_answer){.kind = QUEUE_REFUSED, .err = &err});
         mail_free(mail);
         return;
     }

@@ -96,8 +96,7 @@ void queue_remember(struct queue *queue, const char *api_key, const char *key, i
 
 /* `found` is called once, from the reader's thread; `record` is NULL (ERR_NOT_FOUND, ...) or valid
  * during the call. */
-typedef void queue_found_fn(void *arg, const struct mail *record,
-                            const struct error *err);
+typedef void queue_found_fn(void *arg, const struct mail *record, const struct error *err);
 void queue_find(struct queue *queue, const char *id, queue_found_fn *found, void *arg);
 
 enum queue_departure {

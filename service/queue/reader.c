@@ -27,8 +27,7 @@ struct reader {
 };
 
 /* As it is shown: what a session has now is `sending`. */
-static struct mail *look_up(const struct reader *reader, const char *id,
-                                      struct error *err)
+static struct mail *look_up(const struct reader *reader, const char *id, struct error *err)
 {
     struct mail *record = NULL;
     if (reader->ops->find(reader->store, id, &record, err) < 0)

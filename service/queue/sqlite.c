@@ -171,7 +171,8 @@ static int prepare_written(sqlite3 *db, void (*write)(struct buffer *out), sqlit
     buffer_init(&text, TEXT_MAX);
     write(&text);
     buffer_append_char(&text, '\0');
-    return text.failed ? error_set(err, ERR_NOMEM, "statement") : prepare(db, text.data, s_out, err);
+    return text.failed ? error_set(err, ERR_NOMEM, "statement")
+                       : prepare(db, text.data, s_out, err);
 }
 
 static int prepare_statements(struct store *store, struct error *err)

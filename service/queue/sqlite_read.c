@@ -55,7 +55,7 @@ static int read_recipients(struct store *store, struct mail *record)
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         record->recipients = sqlite_grow(record->arena, record->recipients, record->n_recipients,
-                                  sizeof(*record->recipients));
+                                         sizeof(*record->recipients));
         if (record->recipients == NULL)
             return SQLITE_NOMEM;
         struct mail_recipient *r = &record->recipients[record->n_recipients++];
@@ -79,7 +79,8 @@ static int read_recipients(struct store *store, struct mail *record)
 
 static struct mail_event *next_event(struct mail *record)
 {
-    record->events = sqlite_grow(record->arena, record->events, record->n_events, sizeof(*record->events));
+    record->events =
+        sqlite_grow(record->arena, record->events, record->n_events, sizeof(*record->events));
     return record->events != NULL ? &record->events[record->n_events++] : NULL;
 }
 
@@ -90,9 +91,9 @@ static int read_events(struct store *store, struct mail *record, int64_t first_e
         if (e == NULL)
             return SQLITE_NOMEM;
         *e = (struct mail_event){.id = first_event + (int64_t)i,
-                                   .type = EVENT_MESSAGE_QUEUED,
-                                   .at_ms = record->created_ms,
-                                   .recipient = i};
+                                 .type = EVENT_MESSAGE_QUEUED,
+                                 .at_ms = record->created_ms,
+                                 .recipient = i};
     }
     sqlite3_stmt *s = store->find_events;
     sqlite3_bind_int64(s, 1, record->seq);
@@ -130,8 +131,7 @@ int sqlite_read_fields(sqlite3_stmt *s, int column, bool going, struct mail *mai
 }
 
 /* In one read transaction, so that record, recipients and events are of one moment. */
-static int find_locked(struct store *store, const char *id, struct mail *record,
-                       struct error *err)
+static int find_locked(struct store *store, const char *id, struct mail *record, struct error *err)
 {
     sqlite3_stmt *s = store->find_message;
     sqlite3_bind_text(s, 1, id, -1, SQLITE_STATIC);
@@ -163,8 +163,7 @@ static int find_locked(struct store *store, const char *id, struct mail *record,
     return rc == SQLITE_OK ? 0 : -1;
 }
 
-int sqlite_find(struct store *store, const char *id, struct mail **record_out,
-                struct error *err)
+int sqlite_find(struct store *store, const char *id, struct mail **record_out, struct error *err)
 {
     CLEANUP(mail_free) struct mail *record = mail_new();
     if (record == NULL)

@@ -148,8 +148,7 @@ int sqlite_redate(struct store *store, int64_t before_ms, int64_t after_ms, int6
 bool sqlite_has_room(struct store *store, uint64_t bytes);
 int sqlite_relieve(struct store *store);
 bool sqlite_tidy(struct store *store);
-int sqlite_find(struct store *store, const char *id, struct mail **record_out,
-                struct error *err);
+int sqlite_find(struct store *store, const char *id, struct mail **record_out, struct error *err);
 int sqlite_usage(struct store *store, int64_t since_ms, struct usage_list *list_out,
                  struct error *err);
 int sqlite_stats(struct store *store, struct store_stats *stats_out, struct error *err);

@@ -151,13 +151,14 @@ static int record_all(struct store *store, struct store_turn *turn, const size_t
     *alone_out = false;
     if (sqlite_begin(store, err) < 0)
         return -1;
-    for (struct item item = {0}; go_to(n, &item); item.i++)
-        if (record(store, turn, item, err) < 0) {
-            *alone_out = err->code != ERR_STORE_FULL && err->code != ERR_STORE_BROKEN;
-            undo(store, turn);
-            return -1;
-        }
-    if (sqlite_end(store, err) == 0)
+    int rc = 0;
+    for (struct item item = {0}; rc == 0 && go_to(n, &item); item.i++)
+        rc = record(store, turn, item, err);
+    if (rc == 0 && !sqlite3_get_autocommit(store->db))
+        rc = sqlite_write_tally(store, err); /* it is outcomes' own */
+    if (rc < 0)
+        *alone_out = err->code != ERR_STORE_FULL && err->code != ERR_STORE_BROKEN;
+    else if (sqlite_end(store, err) == 0)
         return 0;
     undo(store, turn);
     return -1;

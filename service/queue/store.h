@@ -45,8 +45,8 @@ enum store_submitted {
  * What is marked "out" is the store's to fill in, the rest is the caller's.
  */
 
-/* What became of a mail's transaction; the verdicts are in it. The queue has decided the next times. What its
- * relay took (`n_sent`) is added to its usage of the hour. */
+/* What became of a mail's transaction; the verdicts are in it. The queue has decided the next
+ * times. What its relay took (`n_sent`) is added to its usage of the hour. */
 struct store_outcome {
     const struct mail *mail;
     /* Per recipient of the mail, same order. NULL: nothing became of it, the claim is given
@@ -97,8 +97,8 @@ struct store_submission {
 struct store_load {
     size_t max_n; /* 0: nothing is wanted */
     size_t max_bytes;
-    struct mail *list;     /* out: the caller's, through `next` */
-    int64_t next_due_ms;   /* out: when the next unclaimed message is due; INT64_MAX: none */
+    struct mail *list;   /* out: the caller's, through `next` */
+    int64_t next_due_ms; /* out: when the next unclaimed message is due; INT64_MAX: none */
     const struct error *fault;
 };
 
@@ -175,8 +175,7 @@ struct store_ops {
                  struct error *err);
 
     /* 0 and a record the caller owns, or ERR_NOT_FOUND. Thread-safe against all the others. */
-    int (*find)(struct store *store, const char *id, struct mail **record_out,
-                struct error *err);
+    int (*find)(struct store *store, const char *id, struct mail **record_out, struct error *err);
     /* As of the last commit; its cost does not grow with the backlog. */
     int (*stats)(struct store *store, struct store_stats *stats_out, struct error *err);
 };

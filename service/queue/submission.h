@@ -21,10 +21,10 @@ struct submission {
     const char *api_key, *key; /* idempotency; `key` NULL: none */
     const uint8_t *fingerprint;
     int answer_status;
-    const char *answer_body; /* the mail's */
-    struct claim *claim;     /* a reference; NULL: it cannot be withdrawn */
-    size_t n_open, n_sent;   /* recipients, while the client waits */
-    bool overdue;            /* the wait is over, but a session has the message */
+    const char *answer_body;     /* the mail's */
+    struct claim *claim;         /* a reference; NULL: it cannot be withdrawn */
+    size_t n_open, n_sent;       /* recipients, while the client waits */
+    bool overdue;                /* the wait is over, but a session has the message */
     enum queue_answer_kind kind; /* on its way to the reader */
 };
 

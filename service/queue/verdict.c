@@ -77,8 +77,8 @@ static enum recipient_status decide_one(const struct mail *delivery,
     return RECIPIENT_FAILED;
 }
 
-void verdicts_decide(struct mail *delivery, const struct queue_settings *settings,
-                     int64_t now_ms, enum recipient_status *status, int64_t *next_ms)
+void verdicts_decide(struct mail *delivery, const struct queue_settings *settings, int64_t now_ms,
+                     enum recipient_status *status, int64_t *next_ms)
 {
     delivery->n_ended = delivery->n_sent = 0;
     for (size_t i = 0; i < delivery->n_recipients; i++) {

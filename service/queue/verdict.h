@@ -17,7 +17,7 @@ bool verdicts_untouched(const struct mail *delivery, int64_t now_ms);
  * `next_ms` is by clock_steady_ms(); 0: final, held, or at once. Counts into the delivery's
  * `n_ended` and `n_sent`, and gives those that expired untried a reply which says so.
  */
-void verdicts_decide(struct mail *delivery, const struct queue_settings *settings,
-                     int64_t now_ms, enum recipient_status *status, int64_t *next_ms);
+void verdicts_decide(struct mail *delivery, const struct queue_settings *settings, int64_t now_ms,
+                     enum recipient_status *status, int64_t *next_ms);
 
 #endif

@@ -147,17 +147,16 @@ static bool is_complaint(const struct smtp_result *result, bool fresh)
     return false;
 }
 
-static bool attributes(struct relay *relay, struct mail *delivery,
-                       const struct smtp_result *result, bool fresh)
+static bool attributes(struct relay *relay, struct mail *delivery, const struct smtp_result *result,
+                       bool fresh)
 {
     return is_complaint(result, fresh) &&
            attribute_to_message(&delivery->complaints, pool_took_ms(relay), clock_mono_ms());
 }
 
 static void judge_one(struct relay *relay, const struct mail *delivery,
-                      struct mail_recipient *recipient,
-                      const struct smtp_recipient_result *said, const struct outcome *outcome,
-                      struct batch_news *news)
+                      struct mail_recipient *recipient, const struct smtp_recipient_result *said,
+                      const struct outcome *outcome, struct batch_news *news)
 {
     recipient->verdict = outcome->verdict;
     recipient->reply = said->reply;

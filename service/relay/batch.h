@@ -10,7 +10,7 @@
 #include "smtp/reaction.h"
 
 struct batch {
-    struct batch *next;        /* of the connection's spare ones */
+    struct batch *next;    /* of the connection's spare ones */
     struct mail *delivery; /* owned while it is under way */
     int64_t begun_us;
     const char **addresses; /* of the envelope; grown as needed */

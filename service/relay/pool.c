@@ -104,7 +104,7 @@ int64_t pool_n_carried(const struct mail *delivery)
 
 /* `*n_recipients_out`: how many of its recipients may go now. They count from here on. */
 static struct mail *take_ready(struct relay *relay, size_t n_under_way, int64_t now_ms,
-                                   int64_t *n_recipients_out)
+                               int64_t *n_recipients_out)
 {
     struct mail *delivery = NULL;
     lock_take(&relay->lock);

@@ -16,7 +16,7 @@ void pool_not_sent(struct relay *relay, int64_t n_messages, int64_t n_recipients
 /* A list of deliveries back to the queue. UNTRIED: they stay in the store, or have expired. */
 void pool_give_back(struct relay *relay, struct mail *list);
 int64_t pool_n_carried(const struct mail *delivery); /* recipients that are not held back */
-int64_t pool_took_ms(struct relay *relay);               /* when it last took a message */
+int64_t pool_took_ms(struct relay *relay);           /* when it last took a message */
 
 /* As whom to connect now; a reference, to be given back. */
 struct identity *pool_identity(struct relay *relay);

@@ -101,7 +101,7 @@ struct mail *ready_take_all(struct ready *ready)
 
 /* Moves what has expired from the lane to the list that ends at `*last`; returns the new end. */
 static struct mail **sift(struct ready *ready, struct ready_lane *lane, int64_t now_ms,
-                              struct mail **last)
+                          struct mail **last)
 {
     struct mail *one = lane->first;
     lane_empty(lane);

@@ -197,8 +197,7 @@ static const char *priority_word(enum mail_priority priority)
     return "";
 }
 
-static bool matches(const struct prepared_route *prepared, const struct mail *mail,
-                    const char *to)
+static bool matches(const struct prepared_route *prepared, const struct mail *mail, const char *to)
 {
     const struct config_route *route = prepared->settings;
     return has_address(&route->match.from, mail->from) && has_address(&route->match.to, to) &&

@@ -17,9 +17,9 @@ struct smtp_envelope {  /* borrowed until its result is out */
     const char *content; /* CRLF line ends, not dot-stuffed, CRLF at the end */
     size_t content_len;
     bool smtputf8;
-    bool require_tls; /* RFC 8689 */
+    bool require_tls;    /* RFC 8689 */
     struct mail_dsn dsn; /* asked for only where the server has DSN */
-    void *owner; /* comes back with the result */
+    void *owner;         /* comes back with the result */
 };
 
 struct smtp_recipient_result {

@@ -38,19 +38,19 @@ static struct {
     atomic_bool done; /* sessions and lookups end */
 
     struct lock lock; /* guards the entries' counts, and what is ready */
-    struct delivery_list ready;
+    struct mail_list ready;
 } test = {.ready.end = &test.ready.first};
 
 static unsigned n_mistakes;
 
 /* --- a store whose commits fail now and then ---------------------------------------------- */
 
-static int commit(struct store *store, struct error *err)
+static int commit(struct store *store, struct store_turn *turn, struct error *err)
 {
     static unsigned n; /* of the queue's thread */
     if (++n == 30 || n == 90)
         return error_set(err, ERR_STORE_UNAVAILABLE, "told to fail");
-    return test.ops->commit(store, err);
+    return test.ops->commit(store, turn, err);
 }
 
 /* --- clients ------------------------------------------------------------------------------ */
@@ -68,32 +68,36 @@ static void on_answer(void *arg, const struct queue_answer *answer)
     atomic_fetch_add(&test.n_answered, 1);
 }
 
-static struct submission *make_submission(size_t index)
+static struct mail *make_mail(size_t index)
 {
-    struct arena *arena = arena_new();
-    struct submission *s = arena_alloc(arena, sizeof(*s));
-    const char **recipients = arena_alloc_array(arena, N_RECIPIENTS, sizeof(*recipients));
+    struct mail *mail = mail_new();
+    mail->message_id = "<1@example.com>";
+    mail->from = mail->sender = "a@example.com";
+    mail->options.priority = (enum mail_priority)(index % 3);
+    mail->created_ms = clock_wall_ms();
+    mail->expires_ms = mail->created_ms + 3600000;
+    mail_reserve_recipients(mail, N_RECIPIENTS);
     for (size_t i = 0; i < N_RECIPIENTS; i++)
-        recipients[i] = arena_printf(arena, "%zu.%zu@example.net", index, i);
-    *s = (struct submission){.arena = arena,
-                             .message_id = "<1@example.com>",
-                             .from = "a@example.com",
-                             .envelope_from = "a@example.com",
-                             .recipients = recipients,
-                             .n_recipients = N_RECIPIENTS,
-                             .subject = "",
-                             .api_key = "",
-                             .tags = "[]",
-                             .metadata = "{}",
-                             .priority = (enum mail_priority)(index % 3),
-                             .created_ms = clock_wall_ms(),
-                             .answer_status = 202,
-                             .answer_body = "{}"};
-    s->expires_ms = s->created_ms + 3600000;
-    s->idempotency_key = index % 5 == 0 ? arena_printf(arena, "%zu", index) : NULL;
-    s->content = bytes_copy("octets", 6);
-    memcpy(s->id, test.entries[index].id, ID_SIZE);
-    return s;
+        mail->recipients[i].address = arena_printf(mail->arena, "%zu.%zu@example.net", index, i);
+    mail->content = bytes_copy("octets", 6);
+    mail->size = 6;
+    memcpy(mail->id, test.entries[index].id, ID_SIZE);
+    return mail;
+}
+
+static void submit(size_t index, int64_t wait_ms)
+{
+    static const uint8_t fingerprint[QUEUE_FINGERPRINT_SIZE];
+    char key[32];
+    snprintf(key, sizeof(key), "%zu", index);
+    queue_submit(test.queue, make_mail(index),
+                 &(struct queue_request){.wait_ms = wait_ms,
+                                         .key = index % 5 == 0 ? key : NULL,
+                                         .fingerprint = fingerprint,
+                                         .answer_status = 202,
+                                         .answer_body = "{}",
+                                         .answer = on_answer,
+                                         .arg = &test.entries[index]});
 }
 
 static void *submit_all(void *arg)
@@ -102,7 +106,7 @@ static void *submit_all(void *arg)
     unsigned seed = (unsigned)*first + 1;
     for (size_t i = *first; i < test.n; i += N_SUBMITTERS) {
         int64_t wait_ms = !test.ops->durable || i % 3 == 0 ? 1 + rand_r(&seed) % 200 : 0;
-        queue_submit(test.queue, make_submission(i), wait_ms, on_answer, &test.entries[i]);
+        submit(i, wait_ms);
         if (i % 16 == 0)
             usleep(1000);
     }

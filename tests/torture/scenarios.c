@@ -1,6 +1,7 @@
 /* What is tortured: all that has hand-written unwinding. */
 
 #include <dirent.h>
+#include <jansson.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +13,10 @@
 #include "base/arena.h"
 #include "engine.h"
 #include "message/compose.h"
-#include "oauth/tokens/cache.h"
-#include "oauth/tokens/grant.h"
-#include "oauth/tokens/token.h"
-#include "oauth/vault/vault.h"
+#include "oauth/cache.h"
+#include "oauth/grant.h"
+#include "oauth/token.h"
+#include "oauth/vault.h"
 #include "smtp/dialogue.h"
 #include "smtp/sasl.h"
 #include "smtp/transport_tls.h"
@@ -82,7 +83,7 @@ static void folder_remove(const struct folder *folder)
 
 /* --- a request to the octets of a message ------------------------------------------------- */
 
-static int compose_in(struct arena *arena, const struct json_value *value, struct error *err)
+static int compose_in(struct arena *arena, const json_t *tree, struct error *err)
 {
     CLEANUP(error_list_clear) struct error_list errors = {0};
     const struct compose_options options = {
@@ -90,7 +91,7 @@ static int compose_in(struct arena *arena, const struct json_value *value, struc
     struct message message;
     struct envelope envelope;
     struct composed composed;
-    if (decode_message(arena, value, &message, &errors, err) < 0 ||
+    if (decode_message(arena, tree, &message, &errors, err) < 0 ||
         message_envelope(arena, &message, &envelope, &errors, err) < 0 ||
         message_compose(arena, &message, &options, &composed, &errors, err) < 0)
         return -1;
@@ -109,13 +110,14 @@ static int compose_in(struct arena *arena, const struct json_value *value, struc
 
 static int compose(struct error *err)
 {
-    const struct json_value *value;
+    json_t *tree;
+    if (decode_json(mail, strlen(mail), &tree, err) < 0)
+        return -1;
     CLEANUP(arena_free) struct arena *arena = arena_new();
-    CLEANUP(buffer_clear) struct buffer body;
-    buffer_init(&body, sizeof(mail));
-    if (arena == NULL || buffer_append_str(&body, mail) < 0)
-        return error_set(err, ERR_NOMEM, "scenario's own");
-    return decode_json(arena, &body, &value, err) < 0 ? -1 : compose_in(arena, value, err);
+    int rc =
+        arena != NULL ? compose_in(arena, tree, err) : error_set(err, ERR_NOMEM, "scenario's own");
+    json_decref(tree);
+    return rc;
 }
 
 /* --- settings, and all that is made of them ----------------------------------------------- */
@@ -189,98 +191,142 @@ static int start_engine(struct error *err)
 
 /* --- the store ---------------------------------------------------------------------------- */
 
-static struct submission *write_letter(void)
+static struct mail *write_letter(void)
 {
-    static const char *const to[] = {"r1@example.net", "r2@example.net"};
-    struct arena *arena = arena_new();
-    struct submission *s = arena != NULL ? arena_alloc(arena, sizeof(*s)) : NULL;
-    if (s == NULL) {
-        arena_free(arena);
+    struct mail *mail = mail_new();
+    if (mail == NULL)
+        return NULL;
+    mail->message_id = "<1@example.com>";
+    mail->from = mail->sender = "a@example.com";
+    mail->subject = "hello";
+    mail->api_key = "shop";
+    mail->tags = "[\"t\"]";
+    mail->created_ms = T0 * 1000LL;
+    mail->expires_ms = mail->created_ms + 3600000;
+    mail->content = bytes_new(100);
+    id_new(mail->created_ms, mail->id);
+    if (mail->content == NULL || mail_reserve_recipients(mail, 2) < 0) {
+        mail_free(mail);
         return NULL;
     }
-    *s = (struct submission){.arena = arena,
-                             .message_id = "<1@example.com>",
-                             .from = "a@example.com",
-                             .envelope_from = "a@example.com",
-                             .recipients = to,
-                             .n_recipients = 2,
-                             .subject = "hello",
-                             .api_key = "shop",
-                             .tags = "[\"t\"]",
-                             .metadata = "{}",
-                             .created_ms = T0 * 1000LL,
-                             .expires_ms = T0 * 1000LL + 3600000,
-                             .idempotency_key = "k",
-                             .answer_status = 202,
-                             .answer_body = "{\"first\":1}",
-                             .content = bytes_new(100)};
-    id_new(s->created_ms, s->id);
-    if (s->content == NULL) {
-        submission_free(s);
-        return NULL;
-    }
-    memset(s->content->data, 'x', 100);
-    return s;
+    mail->recipients[0].address = "r1@example.net";
+    mail->recipients[1].address = "r2@example.net";
+    mail->size = (int64_t)mail->content->len;
+    memset(mail->content->data, 'x', 100);
+    return mail;
 }
 
-static int keep(const struct store_ops *ops, struct store *store, const struct submission *letter,
+/* A turn whose items all stand, or the first fault of them. */
+static int commit_turn(const struct store_ops *ops, struct store *store, struct store_turn *turn,
+                       struct error *err)
+{
+    if (ops->commit(store, turn, err) < 0)
+        return -1;
+    const struct error *fault = turn->load.fault;
+    for (size_t i = 0; i < turn->n_outcomes && fault == NULL; i++)
+        fault = turn->outcomes[i].fault;
+    for (size_t i = 0; i < turn->n_submissions && fault == NULL; i++)
+        fault = turn->submissions[i].fault;
+    if (fault == NULL)
+        return 0;
+    *err = *fault;
+    return -1;
+}
+
+/* And the same again, in one turn. */
+static int keep(const struct store_ops *ops, struct store *store, const struct mail *letter,
                 struct error *err)
 {
-    int64_t seq;
-    struct store_seen seen = {0};
-    if (ops->begin(store, err) < 0)
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    if (arena == NULL)
+        return error_set(err, ERR_NOMEM, "scenario's own");
+    static const uint8_t fingerprint[32];
+    const struct store_submission one = {.mail = letter,
+                                         .key = "k",
+                                         .fingerprint = fingerprint,
+                                         .answer_status = 202,
+                                         .answer_body = "{\"first\":1}"};
+    struct store_submission items[] = {one, one};
+    struct store_turn turn = {
+        .arena = arena, .now_ms = T0 * 1000LL, .submissions = items, .n_submissions = 2};
+    if (commit_turn(ops, store, &turn, err) < 0)
         return -1;
-    if (ops->submit(store, letter, false, &seq, &seen, err) != STORE_SUBMIT_NEW) {
-        ops->rollback(store);
-        return -1;
-    }
-    return ops->commit(store, err);
-}
-
-static int keep_again(const struct store_ops *ops, struct store *store,
-                      const struct submission *letter, struct error *err)
-{
-    int64_t seq;
-    struct store_seen seen = {0};
-    if (ops->begin(store, err) < 0)
-        return -1;
-    enum store_submitted submitted = ops->submit(store, letter, false, &seq, &seen, err);
-    ops->rollback(store);
-    if (submitted == STORE_SUBMIT_FAILED)
-        return -1;
-    TORTURE_CHECK(submitted == STORE_SUBMIT_REPLAY && strcmp(seen.body, "{\"first\":1}") == 0);
-    free(seen.body);
+    TORTURE_CHECK(items[0].result == STORE_SUBMIT_NEW && items[0].seq > 0);
+    TORTURE_CHECK(items[1].result == STORE_SUBMIT_REPLAY && items[1].first_status == 202);
+    TORTURE_CHECK(strcmp(items[1].first_body, "{\"first\":1}") == 0);
     return 0;
 }
 
-static int deliver(const struct store_ops *ops, struct store *store, struct error *err)
+static void free_list(struct mail *list)
 {
-    struct mail *list = NULL;
-    if (ops->begin(store, err) < 0)
-        return -1;
-    int rc = ops->load(store, T0 * 1000LL + 1, 10, 1 << 20, &list, err);
-    if (rc == 0) {
-        TORTURE_CHECK(list != NULL && list->next == NULL && list->n_recipients == 2);
-        TORTURE_CHECK(list->content->len == 100);
-        const enum recipient_status status[] = {RECIPIENT_SENT, RECIPIENT_DEFERRED};
-        const int64_t next_ms[] = {0, T0 * 1000LL + 60000};
-        const struct settlement settlement = {.delivery = list,
-                                              .now_ms = T0 * 1000LL + 2,
-                                              .status = status,
-                                              .next_ms = next_ms,
-                                              .keep_content = true};
-        int64_t due_ms;
-        rc = ops->settle(store, &settlement, &due_ms, err);
-    }
     for (struct mail *next; list != NULL; list = next) {
         next = list->next;
         mail_free(list);
     }
-    if (rc < 0) {
-        ops->rollback(store);
+}
+
+static int load_one(const struct store_ops *ops, struct store *store, struct arena *arena,
+                    struct mail **list_out, struct error *err)
+{
+    struct store_turn turn = {
+        .arena = arena, .now_ms = T0 * 1000LL + 1, .load = {.max_n = 10, .max_bytes = 1 << 20}};
+    if (commit_turn(ops, store, &turn, err) < 0) {
+        TORTURE_CHECK(turn.load.list == NULL);
         return -1;
     }
-    return ops->commit(store, err);
+    struct mail *list = turn.load.list;
+    TORTURE_CHECK(list != NULL && list->next == NULL && list->n_recipients == 2);
+    TORTURE_CHECK(list->content->len == 100 && turn.load.next_due_ms == INT64_MAX);
+    *list_out = list;
+    return 0;
+}
+
+/* With a load and a purge beside it, which find nothing. */
+static int settle(const struct store_ops *ops, struct store *store, struct arena *arena,
+                  struct mail *delivery, struct error *err)
+{
+    static const enum recipient_status status[] = {RECIPIENT_SENT, RECIPIENT_DEFERRED};
+    static const int64_t next_ms[] = {0, T0 * 1000LL + 60000};
+    struct store_outcome outcome = {.mail = delivery, .status = status, .next_ms = next_ms};
+    struct store_turn turn = {.arena = arena,
+                              .now_ms = T0 * 1000LL + 2,
+                              .keep_content = true,
+                              .outcomes = &outcome,
+                              .n_outcomes = 1,
+                              .load = {.max_n = 10, .max_bytes = 1 << 20},
+                              .purge = {.max_n = 10}};
+    delivery->relay = "primary";
+    delivery->n_sent = 1;
+    int rc = commit_turn(ops, store, &turn, err);
+    TORTURE_CHECK(turn.load.list == NULL);
+    if (rc == 0 && turn.purge.fault != NULL) {
+        *err = *turn.purge.fault;
+        rc = -1;
+    }
+    TORTURE_CHECK(rc < 0 || outcome.due_ms == next_ms[1]);
+    return rc;
+}
+
+static int deliver(const struct store_ops *ops, struct store *store, struct error *err)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    struct mail *list = NULL;
+    if (arena == NULL)
+        return error_set(err, ERR_NOMEM, "scenario's own");
+    int rc = load_one(ops, store, arena, &list, err);
+    if (rc == 0)
+        rc = settle(ops, store, arena, list, err);
+    free_list(list);
+    return rc;
+}
+
+static int check_usage(const struct store_ops *ops, struct store *store, struct error *err)
+{
+    CLEANUP(usage_list_clear) struct usage_list list = {0};
+    if (ops->usage(store, 0, &list, err) < 0)
+        return -1;
+    TORTURE_CHECK(list.n_items == 1 && list.items[0].n_recipients == 1);
+    return 0;
 }
 
 static int look_up(const struct store_ops *ops, struct store *store, const char *id,
@@ -298,17 +344,15 @@ static int look_up(const struct store_ops *ops, struct store *store, const char 
 static int use_store(const struct store_ops *ops, const char *location, struct error *err)
 {
     struct store *store = NULL;
-    CLEANUP(submission_free) struct submission *letter = write_letter();
+    CLEANUP(mail_free) struct mail *letter = write_letter();
     if (letter == NULL)
         return error_set(err, ERR_NOMEM, "scenario's own");
     if (ops->open(location, &store, err) < 0)
         return -1;
-    int rc = keep(ops, store, letter, err) < 0 || keep_again(ops, store, letter, err) < 0 ||
-                     deliver(ops, store, err) < 0 || look_up(ops, store, letter->id, err) < 0
-                 ? -1
-                 : 0;
+    bool done = keep(ops, store, letter, err) == 0 && deliver(ops, store, err) == 0 &&
+                look_up(ops, store, letter->id, err) == 0 && check_usage(ops, store, err) == 0;
     ops->close(store);
-    return rc;
+    return done ? 0 : -1;
 }
 
 static int use_store_memory(struct error *err)
@@ -543,7 +587,7 @@ static int answer_problem(struct error *err)
     TORTURE_CHECK(strcmp(request.param, "answered") == 0);
     TORTURE_CHECK(request.response.status == 422 || request.response.status == 503);
     int rc = request.response.status == 422 ? 0 : error_set(err, ERR_NOMEM, "answer");
-    buffer_clear(&request.response.body);
+    free(request.response.body);
     return rc;
 }
 

@@ -109,7 +109,7 @@ Test(auth, allow_lists_hold_for_every_sender_and_recipient_and_the_relay)
         CLEANUP(error_list_clear) struct error_list errors = {0};
         const struct address sender = {.email = cases[i].sender};
         const struct message message = {.from = {.email = cases[i].from},
-                                        .relay = cases[i].relay,
+                                        .options.relay = cases[i].relay,
                                         .sender = cases[i].sender != NULL ? &sender : NULL};
         const char *to[] = {cases[i].to[0], cases[i].to[1]};
         const struct envelope envelope = {

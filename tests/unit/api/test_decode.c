@@ -222,13 +222,13 @@ Test(decode, a_full_message)
     cr_assert_str_eq(m->envelope_to.items[0].email, "x@y.org");
     cr_assert_eq(m->n_tags, 2);
     cr_assert_str_eq(m->metadata, "{\"user\":\"7\"}");
-    cr_assert_str_eq(m->relay, "backup");
-    cr_assert_eq(m->priority, PRIORITY_LOW);
+    cr_assert_str_eq(m->options.relay, "backup");
+    cr_assert_eq(m->options.priority, PRIORITY_LOW);
     cr_assert_eq(m->ttl_ms, 24 * 3600000);
-    cr_assert(m->require_tls);
-    cr_assert_str_eq(m->dsn.notify, "FAILURE,DELAY");
-    cr_assert_str_eq(m->dsn.ret, "HDRS");
-    cr_assert_str_eq(m->dsn.envid, "a+b");
+    cr_assert(m->options.require_tls);
+    cr_assert_str_eq(m->options.dsn.notify, "FAILURE,DELAY");
+    cr_assert_str_eq(m->options.dsn.ret, "HDRS");
+    cr_assert_str_eq(m->options.dsn.envid, "a+b");
     clear(&d);
 }
 
@@ -238,13 +238,13 @@ Test(decode, what_is_not_asked_of_the_relay_is_not_said)
     decode("{\"from\": \"a@b.org\", \"to\": \"c@d.org\", \"dsn\": {\"notify\": null}}", &d);
     const struct message *m = &d.message;
     cr_assert_eq(d.rc, 0);
-    cr_assert_null(m->relay);
-    cr_assert_eq(m->priority, PRIORITY_NORMAL);
+    cr_assert_null(m->options.relay);
+    cr_assert_eq(m->options.priority, PRIORITY_NORMAL);
     cr_assert_eq(m->ttl_ms, 0);
-    cr_assert_not(m->require_tls);
-    cr_assert_null(m->dsn.notify);
-    cr_assert_null(m->dsn.ret);
-    cr_assert_null(m->dsn.envid);
+    cr_assert_not(m->options.require_tls);
+    cr_assert_null(m->options.dsn.notify);
+    cr_assert_null(m->options.dsn.ret);
+    cr_assert_null(m->options.dsn.envid);
     clear(&d);
 }
 
@@ -270,7 +270,7 @@ Test(decode, notifications_in_the_words_of_smtp)
                  rows[i].list);
         decode(body, &d);
         cr_expect_eq(d.rc, 0, "%s", rows[i].list);
-        cr_expect_str_eq(d.message.dsn.notify, rows[i].notify, "%s", rows[i].list);
+        cr_expect_str_eq(d.message.options.dsn.notify, rows[i].notify, "%s", rows[i].list);
         clear(&d);
     }
 }

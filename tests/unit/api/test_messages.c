@@ -22,19 +22,24 @@ static struct seen {
     int64_t lifetime_ms;
 } seen;
 
+static void note(char *to, size_t size, const char *option)
+{
+    snprintf(to, size, "%s", option != NULL ? option : "");
+}
+
 static void look_at(const struct mail *d)
 {
-    const struct delivery_wishes *w = &d->wishes;
-    seen = (struct seen){.priority = w->priority,
-                         .require_tls = w->require_tls,
+    const struct mail_options *o = &d->options;
+    seen = (struct seen){.priority = o->priority,
+                         .require_tls = o->require_tls,
                          .lifetime_ms = d->expires_ms - d->created_ms};
-    snprintf(seen.from, sizeof(seen.from), "%s", w->from);
-    snprintf(seen.api_key, sizeof(seen.api_key), "%s", w->api_key);
-    snprintf(seen.tags, sizeof(seen.tags), "%s", w->tags);
-    snprintf(seen.relay, sizeof(seen.relay), "%s", w->relay);
-    snprintf(seen.notify, sizeof(seen.notify), "%s", w->dsn_notify);
-    snprintf(seen.ret, sizeof(seen.ret), "%s", w->dsn_ret);
-    snprintf(seen.envid, sizeof(seen.envid), "%s", w->dsn_envid);
+    snprintf(seen.from, sizeof(seen.from), "%s", d->from);
+    snprintf(seen.api_key, sizeof(seen.api_key), "%s", d->api_key);
+    snprintf(seen.tags, sizeof(seen.tags), "%s", d->tags);
+    note(seen.relay, sizeof(seen.relay), o->relay);
+    note(seen.notify, sizeof(seen.notify), o->dsn.notify);
+    note(seen.ret, sizeof(seen.ret), o->dsn.ret);
+    note(seen.envid, sizeof(seen.envid), o->dsn.envid);
 }
 
 struct gateway {

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -73,6 +74,63 @@ Test(arena, remembers_what_it_could_not_give)
     cr_expect(arena_failed(arena));
     cr_expect_not_null(arena_strdup(arena, "a"));
     cr_expect(arena_failed(arena));
+}
+
+Test(arena, is_as_new_after_a_reset)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    arena_reset(arena); /* nothing was asked for yet */
+    cr_expect_null(arena_alloc_array(arena, SIZE_MAX / 2, 3));
+    for (size_t i = 0; i < 1000; i++)
+        memset(arena_alloc(arena, 100), 'x', 100);
+    arena_reset(arena);
+    cr_expect(!arena_failed(arena));
+    for (size_t i = 0; i < 1000; i++) {
+        const char *p = arena_alloc(arena, 100);
+        for (size_t at = 0; at < 100; at++)
+            cr_assert_eq(p[at], 0, "what was there is not seen again");
+    }
+    cr_expect(!arena_failed(arena));
+}
+
+Test(arena, keeps_a_block_for_what_comes_next)
+{
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    const void *first = arena_alloc(arena, 100);
+    for (size_t i = 0; i < 10; i++) {
+        arena_reset(arena);
+        cr_assert_eq(arena_alloc(arena, 100), first);
+    }
+}
+
+Test(arena, does_not_keep_what_is_unusually_large)
+{
+    const size_t large = 8 << 20;
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    memset(arena_alloc(arena, large), 'x', large);
+    size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    arena_reset(arena);
+    size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+#if !defined(__SANITIZE_ADDRESS__) /* which has an allocator of its own */
+    cr_expect_geq(before - after, large);
+#else
+    cr_expect_eq(before, after);
+#endif
+    cr_assert_str_eq(arena_strdup(arena, "a"), "a");
+}
+
+Test(arena, wipes_what_a_reset_keeps)
+{
+    static const char secret[] = "hunter2";
+    CLEANUP(arena_free) struct arena *arena = arena_new_wiping();
+    const char *kept = arena_strdup(arena, secret);
+    arena_reset(arena);
+    for (size_t i = 0; i < sizeof(secret); i++) /* the block is still the arena's */
+        cr_assert_eq(kept[i], '\0');
+    cr_assert_eq(arena_strdup(arena, secret), kept);
+    memset(arena_alloc(arena, 100000), 'x', 100000);
+    arena_reset(arena);
+    cr_assert_str_eq(arena_strdup(arena, secret), secret);
 }
 
 Test(error, is_harmless_to_a_terminal)

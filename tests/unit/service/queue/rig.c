@@ -91,7 +91,7 @@ static void leave_out_syncs(struct store_turn *turn, struct store_turn *real_tur
 {
     size_t n = 0;
     for (size_t i = 0; i < real_turn->n_submissions; i++)
-        if (strcmp(real_turn->submissions[i].submission->subject, SYNC) != 0) {
+        if (strcmp(real_turn->submissions[i].mail->subject, SYNC) != 0) {
             kept[n] = kept[i];
             real_turn->submissions[n++] = real_turn->submissions[i];
         } else {
@@ -120,7 +120,7 @@ static int faulty_commit(struct store *store, struct store_turn *turn, struct er
     atomic_int never = 0;
     bool only_syncs = true;
     for (size_t i = 0; i < turn->n_submissions; i++)
-        only_syncs &= strcmp(turn->submissions[i].submission->subject, SYNC) == 0;
+        only_syncs &= strcmp(turn->submissions[i].mail->subject, SYNC) == 0;
     LEAVE_OUT(turn, submissions, only_syncs ? &never : &fault.submit);
     leave_out_syncs(turn, &real_turn, kept_submissions);
     struct error why;
@@ -273,8 +273,7 @@ static void keep_record(struct told *told, const struct mail *record)
         return;
     told->n_recipients = record->n_recipients;
     told->n_events = record->n_events;
-    snprintf(told->message_status, sizeof(told->message_status), "%s",
-             mail_status(record));
+    snprintf(told->message_status, sizeof(told->message_status), "%s", mail_status(record));
     for (size_t i = 0; i < record->n_recipients && i < 4; i++) {
         told->recipients[i] = record->recipients[i];
         told->recipients[i].address = told->recipients[i].relay = NULL;
@@ -296,46 +295,49 @@ static void on_answer(void *arg, const struct queue_answer *answer)
     lock_drop(&rig->lock);
 }
 
-static struct submission *make_submission(const struct rig *rig, const struct letter *mail)
+static struct mail *make_mail(const struct letter *letter)
 {
-    struct arena *arena = arena_new();
-    struct submission *s = arena_alloc(arena, sizeof(*s));
-    size_t n = mail->n_recipients > 0 ? mail->n_recipients : 1;
-    const char **recipients = arena_alloc_array(arena, n, sizeof(*recipients));
-    for (size_t i = 0; i < n; i++)
-        recipients[i] = arena_printf(arena, "r%zu@example.net", i);
-    *s = (struct submission){.arena = arena,
-                             .message_id = "<1@example.com>",
-                             .from = "a@example.com",
-                             .envelope_from = "a@example.com",
-                             .recipients = recipients,
-                             .n_recipients = n,
-                             .subject = "s",
-                             .api_key = "k",
-                             .tags = "[]",
-                             .metadata = "{}",
-                             .relay = "primary",
-                             .priority = mail->priority,
-                             .dsn_notify = "NEVER",
-                             .created_ms = clock_wall_ms() - mail->age_ms,
-                             .idempotency_key = mail->key,
-                             .answer_status = mail->wait_ms > 0 ? 0 : 202,
-                             .answer_body = "{\"first\":1}"};
-    s->expires_ms = s->created_ms + (mail->max_age_ms > 0 ? mail->max_age_ms : 3600000);
-    s->content = bytes_new(mail->size > 0 ? mail->size : 10);
-    memset(s->content->data, 'x', s->content->len);
-    if (mail->request != NULL)
-        strncpy((char *)s->fingerprint, mail->request, sizeof(s->fingerprint));
-    id_new(s->created_ms, s->id);
-    return s;
+    struct mail *mail = mail_new();
+    mail->message_id = "<1@example.com>";
+    mail->from = mail->sender = "a@example.com";
+    mail->subject = "s";
+    mail->api_key = "k";
+    mail->options = (struct mail_options){
+        .relay = "primary", .priority = letter->priority, .dsn = {.notify = "NEVER"}};
+    mail->created_ms = clock_wall_ms() - letter->age_ms;
+    mail->expires_ms = mail->created_ms + (letter->max_age_ms > 0 ? letter->max_age_ms : 3600000);
+    mail_reserve_recipients(mail, letter->n_recipients > 0 ? letter->n_recipients : 1);
+    for (size_t i = 0; i < mail->n_recipients; i++)
+        mail->recipients[i].address = arena_printf(mail->arena, "r%zu@example.net", i);
+    mail->content = bytes_new(letter->size > 0 ? letter->size : 10);
+    mail->size = (int64_t)mail->content->len;
+    memset(mail->content->data, 'x', mail->content->len);
+    id_new(mail->created_ms, mail->id);
+    return mail;
 }
 
-void rig_submit(struct rig *rig, const struct letter *mail, struct told *told)
+static void submit(struct rig *rig, struct mail *mail, const struct letter *letter,
+                   struct told *told)
 {
-    struct submission *submission = make_submission(rig, mail);
+    uint8_t fingerprint[QUEUE_FINGERPRINT_SIZE] = {0};
+    if (letter->request != NULL)
+        strncpy((char *)fingerprint, letter->request, sizeof(fingerprint));
+    queue_submit(rig->queue, mail,
+                 &(struct queue_request){.wait_ms = letter->wait_ms,
+                                         .key = letter->key,
+                                         .fingerprint = fingerprint,
+                                         .answer_status = 202,
+                                         .answer_body = "{\"first\":1}",
+                                         .answer = on_answer,
+                                         .arg = told});
+}
+
+void rig_submit(struct rig *rig, const struct letter *letter, struct told *told)
+{
+    struct mail *mail = make_mail(letter);
     *told = (struct told){.rig = rig};
-    memcpy(told->id, submission->id, ID_SIZE);
-    queue_submit(rig->queue, submission, mail->wait_ms, on_answer, told);
+    memcpy(told->id, mail->id, ID_SIZE);
+    submit(rig, mail, letter, told);
 }
 
 void told_wait(struct told *told)
@@ -358,9 +360,9 @@ bool told_yet(struct told *told)
     return yet;
 }
 
-void rig_send(struct rig *rig, const struct letter *mail, struct told *told)
+void rig_send(struct rig *rig, const struct letter *letter, struct told *told)
 {
-    rig_submit(rig, mail, told);
+    rig_submit(rig, letter, told);
     told_wait(told);
 }
 
@@ -399,9 +401,10 @@ void rig_sync(struct rig *rig)
 {
     for (int i = 0; i < 2; i++) {
         struct told told = {.rig = rig};
-        struct submission *submission = make_submission(rig, &(struct letter){0});
-        submission->subject = SYNC;
-        queue_submit(rig->queue, submission, rig->memory ? PATIENCE_MS : 0, on_answer, &told);
+        const struct letter letter = {.wait_ms = rig->memory ? PATIENCE_MS : 0};
+        struct mail *mail = make_mail(&letter);
+        mail->subject = SYNC;
+        submit(rig, mail, &letter, &told);
         told_wait(&told);
     }
 }

@@ -27,11 +27,11 @@ struct told {
     struct rig *rig;
     size_t times;
     enum queue_answer_kind kind;
-    enum error_code code;                  /* REFUSED */
-    int status;                            /* REPLAY */
-    char body[64];                         /* REPLAY */
-    char id[ID_SIZE];                      /* of the message that was submitted */
-    size_t n_recipients;                   /* of the record; 0: there was none */
+    enum error_code code;                /* REFUSED */
+    int status;                          /* REPLAY */
+    char body[64];                       /* REPLAY */
+    char id[ID_SIZE];                    /* of the message that was submitted */
+    size_t n_recipients;                 /* of the record; 0: there was none */
     struct mail_recipient recipients[4]; /* its first; addresses and relays are not kept */
     char message_status[16];
     size_t n_events;
@@ -56,19 +56,18 @@ void rig_close(struct rig *rig); /* the queue alone: it can be opened again */
 void rig_abandon(struct mail *delivery);
 void rig_clear(struct rig *rig); /* and its files */
 
-void rig_submit(struct rig *rig, const struct letter *mail, struct told *told);
+void rig_submit(struct rig *rig, const struct letter *letter, struct told *told);
 void told_wait(struct told *told); /* fails the test after a while */
 bool told_yet(struct told *told);
 /* Both at once. */
-void rig_send(struct rig *rig, const struct letter *mail, struct told *told);
+void rig_send(struct rig *rig, const struct letter *letter, struct told *told);
 /* As GET does. `told` is filled as if by an answer; `code` is ERR_NOT_FOUND, ... */
 void rig_find(struct rig *rig, const char *id, struct told *told);
 
 struct mail *rig_next(struct rig *rig);   /* the next ready one, or the test fails */
 struct mail *rig_depart(struct rig *rig); /* that, with a transaction begun */
 /* The same verdict for all its recipients. */
-void rig_settle(struct rig *rig, struct mail *delivery, enum delivery_verdict verdict,
-                int code);
+void rig_settle(struct rig *rig, struct mail *delivery, enum delivery_verdict verdict, int code);
 /* Until a lookup says so of its first recipient. */
 void rig_await(struct rig *rig, const char *id, enum recipient_status status);
 /* What was posted before has been through a whole turn of the queue. */

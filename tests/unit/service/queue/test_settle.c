@@ -57,7 +57,8 @@ Test(settle, records_what_became_of_it)
         rig_close(&rig);
         rig.hold = row->hold;
         rig_open(&rig);
-        rig_send(&rig, &(struct letter){.max_age_ms = 3600000, .age_ms = row->expired ? 3600001 : 0},
+        rig_send(&rig,
+                 &(struct letter){.max_age_ms = 3600000, .age_ms = row->expired ? 3600001 : 0},
                  &told);
         struct mail *delivery = rig_depart(&rig);
         rig_find(&rig, told.id, &found);
@@ -157,13 +158,13 @@ Test(settle, judges_each_recipient_by_itself)
     cr_assert_eq(rig_n_ready(&rig), 0);
 }
 
-static void check_wishes(const struct mail *delivery)
+static void check_options(const struct mail *delivery)
 {
-    cr_assert_str_eq(delivery->wishes.from, "a@example.com");
-    cr_assert_str_eq(delivery->wishes.relay, "primary");
-    cr_assert_str_eq(delivery->wishes.dsn_notify, "NEVER");
-    cr_assert_str_eq(delivery->wishes.dsn_envid, "");
-    cr_assert_eq(delivery->wishes.priority, PRIORITY_LOW);
+    cr_assert_str_eq(delivery->from, "a@example.com");
+    cr_assert_str_eq(delivery->options.relay, "primary");
+    cr_assert_str_eq(delivery->options.dsn.notify, "NEVER");
+    cr_assert_null(delivery->options.dsn.envid);
+    cr_assert_eq(delivery->options.priority, PRIORITY_LOW);
 }
 
 /* The relay left two out of its transaction: they come back at once, no attempt counted. */
@@ -172,12 +173,12 @@ Test(settle, brings_back_only_those_that_were_held_back)
     struct told told, found;
     rig_send(&rig, &(struct letter){.n_recipients = 3, .priority = PRIORITY_LOW}, &told);
     struct mail *delivery = rig_depart(&rig);
-    check_wishes(delivery);
+    check_options(delivery);
     delivery->recipients[0].held_back = delivery->recipients[2].held_back = true;
     delivery->recipients[1].verdict = DELIVERY_SENT;
     queue_settle(rig.queue, delivery);
     delivery = rig_depart(&rig);
-    check_wishes(delivery);
+    check_options(delivery);
     cr_assert_eq(delivery->n_recipients, 2);
     for (size_t i = 0; i < 2; i++) {
         cr_assert_eq(delivery->recipients[i].index, 2 * i);

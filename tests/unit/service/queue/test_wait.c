@@ -6,7 +6,7 @@ static struct waiters waiters;
 
 static struct submission *wait_for(struct submission *submission, int64_t seq, int64_t deadline_ms)
 {
-    *submission = (struct submission){.intake = {.seq = seq, .deadline_ms = deadline_ms}};
+    *submission = (struct submission){.seq = seq, .deadline_ms = deadline_ms};
     waiters_add(&waiters, submission);
     return submission;
 }
@@ -68,7 +68,7 @@ Test(wait, ends_at_its_deadline)
 Test(wait, of_an_overdue_one_ends_by_no_time)
 {
     struct submission a;
-    a = (struct submission){.intake = {.seq = 1, .deadline_ms = 100, .overdue = true}};
+    a = (struct submission){.seq = 1, .deadline_ms = 100, .overdue = true};
     waiters_init(&waiters);
     waiters_add(&waiters, &a);
     cr_assert_eq(waiters.next_deadline_ms, INT64_MAX);

@@ -65,10 +65,10 @@ void pool_rig_clear(struct pool_rig *rig)
     rig_clear(&rig->mail);
 }
 
-struct mail *pool_rig_mail(struct pool_rig *rig, const struct mail *mail)
+struct mail *pool_rig_mail(struct pool_rig *rig, const struct letter *letter)
 {
     struct told told;
-    rig_send(&rig->mail, mail, &told);
+    rig_send(&rig->mail, letter, &told);
     return rig_next(&rig->mail);
 }
 
@@ -76,7 +76,7 @@ void pool_rig_push(struct pool_rig *rig, size_t n)
 {
     struct mail *first = NULL, **end = &first;
     for (size_t i = 0; i < n; i++) {
-        *end = pool_rig_mail(rig, &(struct mail){0});
+        *end = pool_rig_mail(rig, &(struct letter){0});
         end = &(*end)->next;
     }
     relay_push(rig->relay, first);

@@ -32,7 +32,7 @@ void pool_rig_open(struct pool_rig *rig);
 void pool_rig_clear(struct pool_rig *rig);
 
 /* The next message's delivery, made and ready. */
-struct mail *pool_rig_mail(struct pool_rig *rig, const struct mail *mail);
+struct mail *pool_rig_mail(struct pool_rig *rig, const struct letter *letter);
 /* `n` messages to one recipient each, given to the relay at once. */
 void pool_rig_push(struct pool_rig *rig, size_t n);
 void pool_rig_await_call(size_t worker);                     /* and forget it */

@@ -271,7 +271,7 @@ static void finish(void)
 /* One more, on its way to the relay. */
 static void send_one(struct told *told)
 {
-    rig_send(&rig.mail, &(struct mail){0}, told);
+    rig_send(&rig.mail, &(struct letter){0}, told);
     relay_push(rig.relay, rig_next(&rig.mail));
 }
 

@@ -236,8 +236,8 @@ Test(pool, a_busy_one_gets_no_more_while_another_may_be_opened)
 Test(pool, high_priority_goes_first)
 {
     pool_rig_open(&rig);
-    struct mail *low = pool_rig_mail(&rig, &(struct mail){.priority = PRIORITY_LOW});
-    struct mail *high = pool_rig_mail(&rig, &(struct mail){.priority = PRIORITY_HIGH});
+    struct mail *low = pool_rig_mail(&rig, &(struct letter){.priority = PRIORITY_LOW});
+    struct mail *high = pool_rig_mail(&rig, &(struct letter){.priority = PRIORITY_HIGH});
     relay_push(rig.relay, low);
     relay_push(rig.relay, high);
     struct mail *first = pool_pull(rig.relay, 0), *second = pool_pull(rig.relay, 0);
@@ -278,7 +278,7 @@ Test(pool, holds_back_recipients_beyond_the_rate_and_the_most_of_one_transaction
     rig.settings.max_recipients = 2;
     pool_rig_open(&rig);
     for (int i = 0; i < 2; i++)
-        relay_push(rig.relay, pool_rig_mail(&rig, &(struct mail){.n_recipients = 4}));
+        relay_push(rig.relay, pool_rig_mail(&rig, &(struct letter){.n_recipients = 4}));
     struct mail *first = pool_pull(rig.relay, 0), *second = pool_pull(rig.relay, 0);
     cr_assert_eq(pool_n_carried(first), 2);
     cr_assert_eq(pool_n_carried(second), 1, "the rate leaves one");
@@ -296,7 +296,7 @@ Test(pool, what_cannot_be_noted_as_under_way_waits_and_is_counted_nowhere)
     rig.settings.rate.messages = (struct config_rates){&three_an_hour, 1};
     rig.settings.rate.recipients = (struct config_rates){&three_an_hour, 1};
     pool_rig_open(&rig);
-    struct mail *first = pool_rig_mail(&rig, &(struct mail){0});
+    struct mail *first = pool_rig_mail(&rig, &(struct letter){0});
     relay_push(rig.relay, first);
     pool_rig_push(&rig, 1);
     pool_rig_fill_ledger(&rig);
@@ -323,10 +323,10 @@ Test(pool, what_was_put_back_is_held_back_anew)
 {
     rig.settings.rate.recipients = (struct config_rates){&three_an_hour, 1};
     pool_rig_open(&rig);
-    relay_push(rig.relay, pool_rig_mail(&rig, &(struct mail){.n_recipients = 2}));
+    relay_push(rig.relay, pool_rig_mail(&rig, &(struct letter){.n_recipients = 2}));
     assert_sent(pool_pull(rig.relay, 0));
     int64_t taken_ms = clock_mono_ms();
-    relay_push(rig.relay, pool_rig_mail(&rig, &(struct mail){.n_recipients = 3}));
+    relay_push(rig.relay, pool_rig_mail(&rig, &(struct letter){.n_recipients = 3}));
     pool_rig_fill_ledger(&rig);
     cr_assert_null(pool_pull(rig.relay, 0));
     cr_assert_eq(pool_rig_used(&rig, "recipients"), 2);
@@ -348,7 +348,7 @@ Test(pool, a_drain_gives_everything_back)
     have_open(2);
     pool_rig_push(&rig, 2);
     struct mail *under_way = pool_pull(rig.relay, 0);
-    struct mail *late = pool_rig_mail(&rig, &(struct mail){0});
+    struct mail *late = pool_rig_mail(&rig, &(struct letter){0});
     relay_drain(rig.relay);
     cr_assert_eq(rig.relay->ready.n, 0);
     cr_assert_null(pool_pull(rig.relay, 0));

@@ -15,7 +15,7 @@ static void fill(void)
         items[i] = calloc(1, sizeof *items[i]);
         cr_assert_not_null(items[i]);
         items[i]->expires_ms = NEVER_MS;
-        items[i]->wishes.priority = PRIORITY_NORMAL;
+        items[i]->options.priority = PRIORITY_NORMAL;
     }
     ready_init(&ready);
 }
@@ -39,7 +39,7 @@ static struct mail *chain(size_t from, size_t to)
 static void add(enum mail_priority priority, int64_t expires_ms)
 {
     struct mail *one = items[n_used++];
-    one->wishes.priority = priority;
+    one->options.priority = priority;
     one->expires_ms = expires_ms;
     one->next = NULL;
     ready_append(&ready, one);
@@ -66,11 +66,11 @@ Test(ready, first_in_first_out)
 /* One list may hold all priorities. */
 Test(ready, high_overtakes_normal_overtakes_low)
 {
-    static const enum mail_priority priorities[] = {
-        PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_NORMAL, PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_HIGH};
+    static const enum mail_priority priorities[] = {PRIORITY_LOW,  PRIORITY_NORMAL, PRIORITY_NORMAL,
+                                                    PRIORITY_HIGH, PRIORITY_LOW,    PRIORITY_HIGH};
     static const size_t order[] = {3, 5, 1, 2, 0, 4};
     for (size_t i = 0; i < 6; i++)
-        items[i]->wishes.priority = priorities[i];
+        items[i]->options.priority = priorities[i];
     ready_append(&ready, chain(0, 6));
     for (size_t i = 0; i < 6; i++)
         cr_assert_eq(ready_take(&ready), items[order[i]], "pull %zu", i);
@@ -98,7 +98,7 @@ Test(ready, shares_while_all_priorities_wait)
     for (size_t i = 0; i < 1800; i++)
         add((enum mail_priority)(i % READY_PRIORITIES), NEVER_MS);
     for (size_t i = 0; i < 80; i++)
-        taken[ready_take(&ready)->wishes.priority]++;
+        taken[ready_take(&ready)->options.priority]++;
     cr_assert_eq(taken[PRIORITY_HIGH], 60);
     cr_assert_eq(taken[PRIORITY_NORMAL], 10);
     cr_assert_eq(taken[PRIORITY_LOW], 10);
@@ -124,7 +124,7 @@ static void starve_nobody(uint32_t seed)
             waits[i] = ready.lanes[i].first != NULL;
         struct mail *taken = ready_take(&ready);
         for (size_t i = 0; i < READY_PRIORITIES; i++) {
-            bool went = taken != NULL && taken->wishes.priority == i;
+            bool went = taken != NULL && taken->options.priority == i;
             waited[i] = waits[i] && !went ? waited[i] + 1 : 0;
             cr_assert_lt(waited[i], READY_SHARE, "priority %zu, pull %zu", i, pull);
         }

@@ -83,21 +83,24 @@ static const struct row {
      "1 "},
 };
 
+static struct mail *deliver_to(const struct row *row, const char *const *to, size_t n)
+{
+    struct mail *mail = mail_new();
+    cr_assert_not_null(mail);
+    mail->from = row->from;
+    mail->api_key = row->api_key;
+    mail->tags = row->tags;
+    mail->options.relay = row->relay[0] != '\0' ? row->relay : NULL;
+    mail->options.priority = row->priority;
+    cr_assert_eq(mail_reserve_recipients(mail, n), 0);
+    for (size_t i = 0; i < n; i++)
+        mail->recipients[i].address = to[i];
+    return mail;
+}
+
 static struct mail *deliver(const struct row *row)
 {
-    struct bytes *content = bytes_copy("x", 1);
-    const struct delivery_wishes wishes = {.from = row->from,
-                                           .api_key = row->api_key,
-                                           .tags = row->tags,
-                                           .relay = row->relay,
-                                           .dsn_notify = "",
-                                           .dsn_ret = "",
-                                           .dsn_envid = "",
-                                           .priority = row->priority};
-    struct mail *delivery = delivery_new("", &wishes, &row->to, 1, content);
-    bytes_unref(content);
-    cr_assert_not_null(delivery);
-    return delivery;
+    return deliver_to(row, &row->to, 1);
 }
 
 static void say(const struct route_choice *choice, char *out, size_t size)
@@ -133,19 +136,13 @@ Test(route, every_matcher)
 Test(route, recipients_of_one_message_go_their_own_ways)
 {
     CLEANUP(routes_free) struct routes *routes = routes_of(&settings);
-    struct bytes *content = bytes_copy("x", 1);
-    const struct delivery_wishes wishes = {.from = "a@x.example",
-                                           .api_key = "",
-                                           .tags = "[]",
-                                           .dsn_notify = "",
-                                           .dsn_ret = "",
-                                           .dsn_envid = "",
-                                           .relay = "",
-                                           .priority = PRIORITY_NORMAL};
-    CLEANUP(mail_free)
-    struct mail *delivery =
-        delivery_new("", &wishes, (const char *[]){"b@y.example", "c@partner.example"}, 2, content);
-    bytes_unref(content);
+    static const char *const to[] = {"b@y.example", "c@partner.example"};
+    const struct row row = {.from = "a@x.example",
+                            .api_key = "",
+                            .tags = "[]",
+                            .relay = "",
+                            .priority = PRIORITY_NORMAL};
+    CLEANUP(mail_free) struct mail *delivery = deliver_to(&row, to, 2);
     struct route_choice choice;
     routes_choose(routes, delivery, 0, &choice);
     cr_assert_eq(choice.n_relays, 3);
