@@ -86,8 +86,10 @@ struct admission {
     const struct config_api_key *api_key; /* NULL: anything is allowed. Lives as the config does */
     const struct admit_mail *mails;
     size_t n_mails;
-    int64_t wait_ms;     /* for the outcome; 0: only until it is durable */
-    struct arena *arena; /* of the thread that calls, and alive until the last answer */
+    int64_t wait_ms; /* for the outcome; 0: only until it is durable */
+    /* Alive until the last answer. The door's until the last mail is handed over: of one array of
+     * several, `result` takes nothing from it. */
+    struct arena *arena;
     admit_kept_fn *kept; /* NULL: none of them has an idempotency key */
     admit_result_fn *result;
 };
