@@ -37,34 +37,3 @@ bool auth_admit(struct api_request *request, unsigned scope)
     }
     return true;
 }
-
-static bool is_listed(const struct config_strings *list, const char *email)
-{
-    for (size_t i = 0; i < list->n_items; i++)
-        if (address_matches(email, list->items[i]))
-            return true;
-    return list->n_items == 0;
-}
-
-bool auth_allows(const struct config_api_key *key, const struct message *message,
-                 const struct envelope *envelope, struct error_list *errors)
-{
-    static const char sender[] = "the API key may not send as this address";
-    if (key == NULL)
-        return true;
-    if (!is_listed(&key->from, message->from.email))
-        error_list_add(errors, "/from", sender);
-    if (message->sender != NULL && !is_listed(&key->from, message->sender->email))
-        error_list_add(errors, "/sender", sender);
-    if (envelope->from[0] != '\0' && !is_listed(&key->from, envelope->from))
-        error_list_add(errors, "/envelope/from", sender);
-    for (size_t i = 0; i < envelope->n_to; i++)
-        if (!is_listed(&key->to, envelope->to[i])) {
-            error_list_add(errors, "/to", "the API key may not send to %s", envelope->to[i]);
-            break;
-        }
-    if (key->relay != NULL && message->options.relay != NULL &&
-        strcmp(key->relay, message->options.relay) != 0)
-        error_list_add(errors, "/relay", "the API key's mail goes through %s alone", key->relay);
-    return errors->n_total == 0;
-}

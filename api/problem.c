@@ -107,37 +107,68 @@ void problem_respond(struct api_request *request, enum problem problem, const ch
     respond(request, problem, detail, NULL);
 }
 
-void problem_respond_errors(struct api_request *request, enum problem problem,
-                            const struct error_list *errors)
+enum problem problem_of(enum error_code code)
 {
-    char detail[96];
-    snprintf(detail, sizeof(detail), "%zu %s", errors->n_total,
-             errors->n_total == 1 ? "fault was found" : "faults were found");
-    respond(request, problem, detail, errors);
+    switch ((int)code) { /* the few that reach a client; all else is ours to mend */
+    case ERR_MALFORMED:
+        return PROBLEM_MALFORMED;
+    case ERR_INVALID:
+        return PROBLEM_INVALID_MESSAGE;
+    case ERR_TOO_LARGE:
+        return PROBLEM_TOO_LARGE;
+    case ERR_NOT_FOUND:
+        return PROBLEM_NOT_FOUND;
+    case ERR_FORBIDDEN:
+        return PROBLEM_FORBIDDEN;
+    case ERR_DRAINING:
+        return PROBLEM_DRAINING;
+    default:
+        return PROBLEM_UNAVAILABLE;
+    }
 }
 
 void problem_respond_error(struct api_request *request, const struct error *err)
 {
-    switch ((int)err->code) { /* the few that reach a client; all else is ours to mend */
-    case ERR_MALFORMED:
-        problem_respond(request, PROBLEM_MALFORMED, err->detail);
-        break;
-    case ERR_TOO_LARGE:
-        problem_respond(request, PROBLEM_TOO_LARGE, err->detail);
-        break;
-    case ERR_NOT_FOUND:
-        problem_respond(request, PROBLEM_NOT_FOUND, err->detail);
-        break;
-    case ERR_FORBIDDEN:
-        problem_respond(request, PROBLEM_FORBIDDEN, err->detail);
-        break;
-    case ERR_DRAINING:
-        problem_respond(request, PROBLEM_DRAINING, err->detail);
-        break;
-    default:
-        problem_respond(request, PROBLEM_UNAVAILABLE, err->detail);
-        break;
-    }
+    problem_respond(request, problem_of(err->code), err->detail);
+}
+
+static void count_faults(const struct error_list *errors, char out[static 96])
+{
+    snprintf(out, 96, "%zu %s", errors->n_total,
+             errors->n_total == 1 ? "fault was found" : "faults were found");
+}
+
+void problem_respond_errors(struct api_request *request, enum problem problem,
+                            const struct error_list *errors)
+{
+    char detail[96];
+    count_faults(errors, detail);
+    respond(request, problem, detail, errors);
+}
+
+/* The others are about no part of the message. */
+static bool is_of_message(const struct error_list *errors)
+{
+    return errors->items[0].code == ERR_INVALID || errors->items[0].code == ERR_FORBIDDEN;
+}
+
+void problem_refusal(struct json_writer *w, const struct error_list *errors)
+{
+    const struct error *first = &errors->items[0];
+    char detail[96];
+    count_faults(errors, detail);
+    if (is_of_message(errors))
+        problem_document(w, problem_of(first->code), detail, errors);
+    else
+        problem_document(w, problem_of(first->code), first->detail, NULL);
+}
+
+void problem_respond_refusal(struct api_request *request, const struct error_list *errors)
+{
+    if (is_of_message(errors))
+        problem_respond_errors(request, problem_of(errors->items[0].code), errors);
+    else
+        problem_respond_error(request, &errors->items[0]);
 }
 
 void problem_describe(struct api_request *request)

@@ -36,7 +36,12 @@ void problem_respond(struct api_request *request, enum problem problem, const ch
 void problem_respond_errors(struct api_request *request, enum problem problem,
                             const struct error_list *errors);
 /* What an engine's error is to a client. */
+enum problem problem_of(enum error_code code);
 void problem_respond_error(struct api_request *request, const struct error *err);
+/* What a refusal of the door is (admit_result.errors): faults of the message are listed, of
+ * anything else its sentence is told. */
+void problem_refusal(struct json_writer *w, const struct error_list *errors);
+void problem_respond_refusal(struct api_request *request, const struct error_list *errors);
 /* GET /problems/{name} */
 void problem_describe(struct api_request *request);
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "api/problem.h"
 #include "mail/fields.h"
 
 static void render_id(struct json_writer *w, const char *id)
@@ -125,4 +126,19 @@ void render_outcome(struct json_writer *w, const struct mail *record)
 {
     render_id(w, record->id);
     render_recipients(w, record);
+}
+
+void render_refused_by_relay(struct json_writer *w, const struct mail *mail)
+{
+    const struct reply_record *reply = &mail->recipients[0].reply;
+    char detail[320];
+    if (reply->code > 0)
+        snprintf(detail, sizeof(detail), "%d %s%s%s", reply->code, reply->enhanced,
+                 reply->enhanced[0] != '\0' ? " " : "", reply->text);
+    else
+        snprintf(detail, sizeof(detail), "%s", reply->text);
+    json_begin_object(w);
+    problem_members(w, PROBLEM_REJECTED_BY_RELAY, detail[0] != '\0' ? detail : NULL, NULL);
+    render_outcome(w, mail);
+    json_end_object(w);
 }

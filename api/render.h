@@ -11,4 +11,8 @@
 void render_record(struct json_writer *w, const struct mail *mail);
 void render_outcome(struct json_writer *w, const struct mail *mail);
 
+/* An object: the problem of a message that every recipient was refused for good, with what each was
+ * told. */
+void render_refused_by_relay(struct json_writer *w, const struct mail *mail);
+
 #endif

@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
-#include "api/handlers.h"
+#include "admit/admit.h"
+#include "api/decode.h"
+#include "api/problem.h"
+#include "api/render.h"
 #include "base/clock.h"
 #include "cli/gateway.h"
 #include "engine.h"
@@ -42,8 +44,8 @@ static struct curl_slist *make_headers(const char *key)
     return headers;
 }
 
-int deliver_by_gateway(const char *url, const char *key, const json_t *message, json_t **answer_out,
-                       struct error *err)
+enum deliver_result deliver_by_gateway(const char *url, const char *key, const json_t *message,
+                                       json_t **answer_out, struct error *err)
 {
     CLEANUP(buffer_clear) struct buffer answer;
     char target[1024];
@@ -76,32 +78,20 @@ int deliver_by_gateway(const char *url, const char *key, const json_t *message, 
     *answer_out = json_loadb(answer.data != NULL ? answer.data : "", answer.len, 0, NULL);
     if (*answer_out == NULL)
         return error_set(err, ERR_PROTOCOL, "%s: status %ld without JSON", target, status);
-    return (int)status;
+    return status == 200 ? DELIVER_SENT : status < 300 ? DELIVER_NOT_YET : DELIVER_REFUSED;
 }
 
 /* --- from here ---------------------------------------------------------------------------- */
 
-struct local_request {
-    struct api_request request; /* first: what handlers get */
-    char prefer[32];
+/* One message on its way, and what became of it. */
+struct local {
     pthread_mutex_t lock;
     pthread_cond_t news;
-    bool done;
+    bool done; /* guarded by `lock`; what stands below does not change any more then */
+    enum deliver_result result;
+    bool withdrawn;       /* the outcome could not be had */
+    struct buffer answer; /* JSON; owned */
 };
-
-static const char *get_header(const struct api_request *request, const char *name)
-{
-    return strcasecmp(name, "Prefer") == 0 ? ((const struct local_request *)request)->prefer : NULL;
-}
-
-static void on_complete(struct api_request *request)
-{
-    struct local_request *local = (struct local_request *)request;
-    pthread_mutex_lock(&local->lock);
-    local->done = true;
-    pthread_cond_signal(&local->news);
-    pthread_mutex_unlock(&local->lock);
-}
 
 /* A trouble that passes by itself, and in less than a minute perhaps. */
 static bool may_pass(const struct relay_status *status)
@@ -129,7 +119,7 @@ static bool is_hopeless(const struct relays *relays, int64_t waited_ms)
     return true;
 }
 
-static bool wait_a_little(struct local_request *local)
+static bool wait_a_little(struct local *local)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -145,48 +135,88 @@ static bool wait_a_little(struct local_request *local)
 }
 
 /* A drain ends the wait: who still waits is told that it could not be had. */
-static void wait_for_answer(struct local_request *local, const struct api_context *context)
+static void wait_for_answer(struct local *local, const struct engine *engine)
 {
     int64_t begun_ms = clock_mono_ms();
     bool drained = false;
     while (!wait_a_little(local))
-        if (!drained && is_hopeless(context->relays, clock_mono_ms() - begun_ms)) {
-            queue_drain(context->queue);
+        if (!drained && is_hopeless(engine->relays, clock_mono_ms() - begun_ms)) {
+            queue_drain(engine->queue);
             drained = true;
         }
 }
 
-/* The very handler of POST /v1/messages, without a socket. */
-static int post(const struct api_context *context, const json_t *message, json_t **answer_out,
-                struct error *err)
+static bool any_sent(const struct mail *record)
 {
-    struct local_request local = {.request = {.context = context,
-                                              .method = "POST",
-                                              .path = "/v1/messages",
-                                              .header = get_header,
-                                              .header_list = get_header,
-                                              .complete = on_complete}};
-    char *body = json_dumps(message, JSON_COMPACT);
-    local.request.arena = arena_new();
-    if (body == NULL || local.request.arena == NULL)
-        return error_set(err, ERR_NOMEM, "message");
-    snprintf(local.prefer, sizeof(local.prefer), "wait=%d", WAIT_S);
-    pthread_mutex_init(&local.lock, NULL);
-    pthread_cond_init(&local.news, NULL);
-    buffer_init(&local.request.body, context->config->http.max_body * 2);
-    buffer_append_str(&local.request.body, body);
-    free(body);
+    for (size_t i = 0; i < record->n_recipients; i++)
+        if (record->recipients[i].status == RECIPIENT_SENT)
+            return true;
+    return false;
+}
 
-    messages_post(&local.request);
-    wait_for_answer(&local, context);
-    const struct api_response *response = &local.request.response;
-    *answer_out = json_loadb(response->body.data != NULL ? response->body.data : "",
-                             response->body.len, 0, NULL);
-    int status = response->status;
-    buffer_clear(&local.request.response.body);
-    buffer_clear(&local.request.body);
-    arena_free(local.request.arena);
-    return *answer_out != NULL ? status : error_set(err, ERR_NOMEM, "no answer");
+/* The words are the API's: --json says the same by either way. */
+static void write_answer(struct json_writer *w, struct local *local,
+                         const struct admit_result *result)
+{
+    const struct queue_answer *answer = result->answer;
+    local->result = DELIVER_REFUSED;
+    local->withdrawn = answer->kind == QUEUE_WITHDRAWN;
+    if (result->errors != NULL) {
+        problem_refusal(w, result->errors);
+    } else if (local->withdrawn) {
+        problem_document(w, PROBLEM_NOT_DELIVERED_IN_TIME, NULL, NULL);
+    } else if (answer->record == NULL) {
+        problem_document(w, PROBLEM_UNAVAILABLE, answer->err->detail, NULL);
+    } else if (!any_sent(answer->record)) {
+        render_refused_by_relay(w, answer->record);
+    } else {
+        local->result = DELIVER_SENT;
+        json_begin_object(w);
+        render_record(w, answer->record);
+        json_end_object(w);
+    }
+}
+
+static void on_result(void *arg, const struct admit_result *result)
+{
+    struct local *local = arg;
+    struct json_writer w;
+    pthread_mutex_lock(&local->lock);
+    json_writer_init(&w, &local->answer);
+    write_answer(&w, local, result);
+    local->done = true;
+    pthread_cond_signal(&local->news);
+    pthread_mutex_unlock(&local->lock);
+}
+
+/* Answered when this returns. */
+static void post(const struct engine *engine, struct arena *arena, struct buffer *body,
+                 struct local *local)
+{
+    struct error err = {0};
+    CLEANUP(error_list_clear) struct error_list errors = {0};
+    const struct json_value *request;
+    struct message message;
+    struct json_writer w;
+    if (decode_json(arena, body, &request, &err) < 0 ||
+        decode_message(arena, request, &message, &errors, &err) < 0) {
+        const struct error_list one = {.items = &err, .n_items = 1, .n_total = 1};
+        json_writer_init(&w, &local->answer);
+        local->result = DELIVER_REFUSED;
+        if (err.code == ERR_NONE && errors.n_items == 0)
+            error_set(&err, ERR_NOMEM, "message");
+        problem_refusal(&w, err.code != ERR_NONE ? &one : &errors);
+        return;
+    }
+    const struct admit_door door = {
+        .config = engine->config, .queue = engine->queue, .sandbox = engine->sandbox != NULL};
+    const struct admit_mail mail = {.message = &message, .arg = local};
+    admit(&door, &(struct admission){.mails = &mail,
+                                     .n_mails = 1,
+                                     .wait_ms = WAIT_S * 1000,
+                                     .arena = arena,
+                                     .result = on_result});
+    wait_for_answer(local, engine);
 }
 
 /* The first that has trouble speaks for them all. */
@@ -219,21 +249,37 @@ static void tell_why_not(const struct relays *relays, json_t *problem)
             json_sprintf("hint%s: %s", status.hint_proved ? ", proved" : "", status.hint));
 }
 
-int deliver_from_here(const struct config *config, const json_t *message, json_t **answer_out,
-                      struct error *err)
+enum deliver_result deliver_from_here(const struct config *config, const json_t *message,
+                                      json_t **answer_out, struct error *err)
 {
     struct engine engine;
     struct config in_memory = *config;
+    struct local local = {.lock = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER};
+    CLEANUP(arena_free) struct arena *arena = arena_new();
+    char *text = json_dumps(message, JSON_COMPACT);
+    size_t len = text != NULL ? strlen(text) : 0;
+    CLEANUP(buffer_clear)
+    struct buffer body = {.data = text, .len = len, .size = len, .limit = len};
+    buffer_init(&local.answer, API_BODY_MAX);
+    if (text == NULL || arena == NULL) {
+        error_set(err, ERR_NOMEM, "message");
+        return DELIVER_FAILED;
+    }
+
     in_memory.queue.store = "memory:";
     if (engine_start(&in_memory, &engine, err) < 0)
-        return -1;
+        return DELIVER_FAILED;
     if (engine.sandbox != NULL)
         fputs("postern: no relay is configured: this goes to the sandbox and no further\n", stderr);
-    const struct api_context context = {
-        .config = &in_memory, .queue = engine.queue, .relays = engine.relays};
-    int status = post(&context, message, answer_out, err);
-    if (status == 504)
+    post(&engine, arena, &body, &local);
+    if (local.answer.failed ||
+        (*answer_out = json_loadb(local.answer.data, local.answer.len, 0, NULL)) == NULL) {
+        local.result = DELIVER_FAILED;
+        error_set(err, ERR_NOMEM, "answer");
+    } else if (local.withdrawn) {
         tell_why_not(engine.relays, *answer_out);
+    }
+    buffer_clear(&local.answer);
     engine_stop(&engine);
-    return status;
+    return local.result;
 }

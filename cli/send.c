@@ -226,14 +226,14 @@ static int deliver(const struct arguments *a)
 {
     struct error err;
     json_t *answer = NULL;
-    int status;
+    enum deliver_result result;
     if (a->gateway != NULL) {
         char key[CONFIG_SECRET_SIZE];
         if (!cli_gateway_allowed(a->gateway, a->allow_plaintext))
             return EXIT_USAGE;
         if (cli_gateway_key(key) < 0)
             return EXIT_CONFIG;
-        status = deliver_by_gateway(a->gateway, key, a->message, &answer, &err);
+        result = deliver_by_gateway(a->gateway, key, a->message, &answer, &err);
         explicit_bzero(key, sizeof(key));
     } else {
         CLEANUP(config_free) struct config *config = cli_load_config(a->config);
@@ -241,18 +241,18 @@ static int deliver(const struct arguments *a)
             return EXIT_CONFIG;
         /* What else a log would warn of is told in the end. */
         log_configure(LOG_LEVEL_ERROR, (enum log_format)config->log_format);
-        status = deliver_from_here(config, a->message, &answer, &err);
+        result = deliver_from_here(config, a->message, &answer, &err);
     }
-    if (status < 0) {
+    if (result == DELIVER_FAILED) {
         fprintf(stderr, "postern: %s\n", err.detail);
         return EXIT_FAILURE;
     }
-    if (status >= 300)
+    if (result == DELIVER_REFUSED)
         print_problem(answer);
-    if (status < 300 || json_object_get(answer, "recipients") != NULL)
+    if (result != DELIVER_REFUSED || json_object_get(answer, "recipients") != NULL)
         print_answer(answer, a->json);
     json_decref(answer);
-    return status == 200 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return result == DELIVER_SENT ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int cli_send(int argc, char **argv)

@@ -1,26 +1,18 @@
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/auth.h"
+#include "admit/admit.h"
+#include "admit/fingerprint.h"
 #include "api/decode.h"
 #include "api/handlers.h"
 #include "api/prefer.h"
 #include "api/problem.h"
 #include "api/render.h"
 #include "api/render_relay.h"
-#include "base/clock.h"
 #include "base/id.h"
-#include "base/json_canonical.h"
-#include "base/nearest.h"
 
 enum {
-    WAIT_MAX_S = 300,
-    WAIT_MEMORY_S = 30,
-    KEY_MAX = 255,
-    CONTENT_MAX = 64 << 20,
-    TAGS_TEXT_MAX = 64 << 10,
     BODY_KEPT = 64 << 10, /* beyond it, its memory is given back as soon as it is composed */
 };
 
@@ -28,11 +20,9 @@ enum {
 struct posting {
     struct api_request *request;
     const char *key; /* Idempotency-Key; NULL: none */
-    int64_t wait_ms; /* 0: the client does not wait */
-    bool preferred;  /* it said how long */
+    uint8_t fingerprint[FINGERPRINT_SIZE];
+    int64_t wait_ms; /* as the client prefers it; 0: it did not say */
     const char *location;
-    uint8_t fingerprint[QUEUE_FINGERPRINT_SIZE]; /* of the request, if it has a key */
-    const char *answer_body;                     /* the 202; the mail's */
 };
 
 /* --- headers of the request --------------------------------------------------------------- */
@@ -41,13 +31,7 @@ struct posting {
 static int read_key(struct posting *p)
 {
     p->key = p->request->header(p->request, "Idempotency-Key");
-    if (p->key == NULL)
-        return 0;
-    size_t n = strlen(p->key);
-    bool good = n > 0 && n <= KEY_MAX;
-    for (size_t i = 0; i < n; i++)
-        good = good && p->key[i] >= ' ' && p->key[i] < 0x7f;
-    if (good)
+    if (p->key == NULL || admit_key_valid(p->key))
         return 0;
     problem_respond(p->request, PROBLEM_MALFORMED,
                     "Idempotency-Key has 1 to 255 printable ASCII characters.");
@@ -58,190 +42,46 @@ static int read_key(struct posting *p)
 static void read_preference(struct posting *p)
 {
     long seconds;
-    if (prefer_wait(p->request->header_list(p->request, "Prefer"), &seconds) && seconds > 0) {
-        p->preferred = true;
-        p->wait_ms = (seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S) * 1000;
-    }
-    if (p->wait_ms == 0 && strncmp(p->request->context->config->queue.store, "memory:", 7) == 0)
-        p->wait_ms = WAIT_MEMORY_S * 1000;
-}
-
-/* --- the submission ----------------------------------------------------------------------- */
-
-/* As JSON. NULL without memory. */
-static const char *write_tags(struct arena *arena, const struct message *message)
-{
-    CLEANUP(buffer_clear) struct buffer text;
-    struct json_writer w;
-    buffer_init(&text, TAGS_TEXT_MAX);
-    json_writer_init(&w, &text);
-    json_begin_array(&w);
-    for (size_t i = 0; i < message->n_tags; i++)
-        json_put_string(&w, message->tags[i]);
-    json_end_array(&w);
-    return text.failed ? NULL : arena_strndup(arena, text.data, text.len);
-}
-
-static void hash(void *arg, const char *text, size_t len)
-{
-    EVP_DigestUpdate(arg, text, len);
-}
-
-/* The same for the same request, whatever the order of its keys. */
-static bool take_fingerprint(struct arena *arena, const struct json_value *body, uint8_t out[32])
-{
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool good = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
-                json_canonical(arena, body, hash, context) &&
-                EVP_DigestFinal_ex(context, out, NULL) == 1;
-    EVP_MD_CTX_free(context);
-    return good;
-}
-
-static bool copy_text(struct arena *arena, const char **text)
-{
-    if (*text != NULL)
-        *text = arena_strdup(arena, *text);
-    return *text != NULL;
-}
-
-/* What it asks of the relay, and of which. */
-static bool fill_options(struct mail *mail, const struct config_api_key *key,
-                         const struct message *message)
-{
-    struct mail_options *options = &mail->options;
-    *options = message->options; /* notify and ret are static */
-    if (options->relay == NULL && key != NULL)
-        options->relay = key->relay;
-    return (options->relay == NULL || copy_text(mail->arena, &options->relay)) &&
-           (options->dsn.envid == NULL || copy_text(mail->arena, &options->dsn.envid));
-}
-
-static int64_t lifetime_ms(const struct message *message, int64_t max_age_ms)
-{
-    return message->ttl_ms > 0 && message->ttl_ms < max_age_ms ? message->ttl_ms : max_age_ms;
-}
-
-static bool fill_recipients(struct mail *mail, const struct envelope *envelope)
-{
-    if (mail_reserve_recipients(mail, envelope->n_to) < 0)
-        return false;
-    for (size_t i = 0; i < envelope->n_to; i++) {
-        struct mail_recipient *recipient = &mail->recipients[i];
-        recipient->address = arena_strdup(mail->arena, envelope->to[i]);
-        recipient->at_ms = mail->created_ms;
-        if (recipient->address == NULL)
-            return false;
-    }
-    return true;
-}
-
-static bool fill_mail(struct mail *mail, const struct posting *p, const struct message *message,
-                      const struct envelope *envelope)
-{
-    const struct config_api_key *key = p->request->api_key;
-    mail->sender = envelope->from;
-    mail->from = message->from.email;
-    mail->subject = message->subject != NULL ? message->subject : "";
-    mail->api_key = key != NULL ? key->name : ""; /* the configuration's, for good */
-    mail->tags = write_tags(mail->arena, message);
-    mail->metadata = message->metadata != NULL ? message->metadata : "{}";
-    mail->expires_ms =
-        mail->created_ms + lifetime_ms(message, p->request->context->config->queue.max_age_ms);
-    return copy_text(mail->arena, &mail->sender) && copy_text(mail->arena, &mail->from) &&
-           copy_text(mail->arena, &mail->subject) && copy_text(mail->arena, &mail->metadata) &&
-           mail->tags != NULL && fill_recipients(mail, envelope) &&
-           fill_options(mail, key, message);
-}
-
-/* The 202, made before the commit; kept with the message if it has a key. */
-static bool fill_answer(struct mail *mail, struct posting *p)
-{
-    struct api_request *request = p->request;
-    struct json_writer w;
-    api_begin_json(request, &w);
-    json_begin_object(&w);
-    render_record(&w, mail);
-    json_end_object(&w);
-    const struct buffer *text = &request->response.body;
-    if (p->key != NULL && !text->failed)
-        p->answer_body = arena_strndup(mail->arena, text->data, text->len);
-    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", mail->id);
-    return !text->failed && p->location != NULL && (p->key == NULL || p->answer_body != NULL);
-}
-
-static struct mail *begin_mail(void)
-{
-    struct mail *mail = mail_new();
-    if (mail == NULL)
-        return NULL;
-    mail->created_ms = clock_wall_ms();
-    id_new(mail->created_ms, mail->id);
-    return mail;
+    if (!prefer_wait(p->request->header_list(p->request, "Prefer"), &seconds) || seconds <= 0)
+        return;
+    p->wait_ms = seconds < ADMIT_WAIT_MAX_MS / 1000 ? seconds * 1000 : ADMIT_WAIT_MAX_MS;
 }
 
 /* --- the answer --------------------------------------------------------------------------- */
 
 /* What a client that waited is told; remembered for its key. */
-static void respond_outcome(struct posting *p, int status)
+static void respond_outcome(struct posting *p, const struct admit_result *result, int status)
 {
-    struct api_request *request = p->request;
-    struct buffer *body = &request->response.body;
-    if (p->key != NULL && buffer_append_char(body, '\0') == 0 && !body->failed) {
-        body->len--; /* the NUL is the queue's, not the client's */
-        queue_remember(request->context->queue,
-                       request->api_key != NULL ? request->api_key->name : "", p->key, status,
-                       body->data);
+    admit_remember(result, status, &p->request->response.body);
+    api_respond_json(p->request, status);
+}
+
+static void answer_with_record(struct posting *p, const struct admit_result *result, int status)
+{
+    struct json_writer w;
+    api_begin_json(p->request, &w);
+    json_begin_object(&w);
+    render_record(&w, result->answer->record);
+    json_end_object(&w);
+    respond_outcome(p, result, status);
+}
+
+static void answer_done(struct posting *p, const struct admit_result *result)
+{
+    const struct mail *record = result->answer->record;
+    if (record == NULL) {
+        problem_respond_error(p->request, result->answer->err);
+        return;
     }
-    api_respond_json(request, status);
-}
-
-static void answer_with_record(struct posting *p, int status, const struct mail *record)
-{
-    struct json_writer w;
-    api_begin_json(p->request, &w);
-    json_begin_object(&w);
-    render_record(&w, record);
-    json_end_object(&w);
-    respond_outcome(p, status);
-}
-
-/* Refused by all: the problem, with what each was told. */
-static void answer_refused(struct posting *p, const struct mail *record)
-{
-    const struct reply_record *reply = &record->recipients[0].reply;
-    char detail[320];
-    if (reply->code > 0)
-        snprintf(detail, sizeof(detail), "%d %s%s%s", reply->code, reply->enhanced,
-                 reply->enhanced[0] != '\0' ? " " : "", reply->text);
-    else
-        snprintf(detail, sizeof(detail), "%s", reply->text);
-    struct json_writer w;
-    api_begin_json(p->request, &w);
-    json_begin_object(&w);
-    problem_members(&w, PROBLEM_REJECTED_BY_RELAY, detail[0] != '\0' ? detail : NULL, NULL);
-    render_outcome(&w, record);
-    json_end_object(&w);
-    respond_outcome(p, problem_status(PROBLEM_REJECTED_BY_RELAY));
-}
-
-static void answer_done(struct posting *p, const struct mail *record)
-{
     for (size_t i = 0; i < record->n_recipients; i++)
         if (record->recipients[i].status == RECIPIENT_SENT) {
-            answer_with_record(p, 200, record);
+            answer_with_record(p, result, 200);
             return;
         }
-    answer_refused(p, record);
-}
-
-static void answer_stored(struct posting *p, const struct queue_answer *answer)
-{
-    api_add_header(p->request, "Location", p->location);
-    if (answer->record != NULL)
-        answer_with_record(p, 202, answer->record);
-    else
-        api_respond_json(p->request, 202); /* its text was made before the commit */
+    struct json_writer w;
+    api_begin_json(p->request, &w);
+    render_refused_by_relay(&w, record);
+    respond_outcome(p, result, problem_status(PROBLEM_REJECTED_BY_RELAY));
 }
 
 /* The first answer again, its Location with it. */
@@ -265,19 +105,21 @@ static void answer_replay(struct posting *p, const struct queue_answer *answer)
                      answer->body, strlen(answer->body));
 }
 
-static void on_answer(void *arg, const struct queue_answer *answer)
+static void on_result(void *arg, const struct admit_result *result)
 {
     struct posting *p = arg;
+    const struct queue_answer *answer = result->answer;
+    if (answer->kind == QUEUE_STORED || answer->kind == QUEUE_DONE)
+        api_add_header(p->request, "Location", p->location);
     switch (answer->kind) {
     case QUEUE_STORED:
-        answer_stored(p, answer);
+        if (answer->record != NULL)
+            answer_with_record(p, result, 202);
+        else
+            api_respond_json(p->request, 202); /* its text was made before the commit */
         break;
     case QUEUE_DONE:
-        api_add_header(p->request, "Location", p->location);
-        if (answer->record != NULL)
-            answer_done(p, answer->record);
-        else
-            problem_respond_error(p->request, answer->err);
+        answer_done(p, result);
         break;
     case QUEUE_WITHDRAWN:
         problem_respond(p->request, PROBLEM_NOT_DELIVERED_IN_TIME, NULL);
@@ -292,78 +134,59 @@ static void on_answer(void *arg, const struct queue_answer *answer)
         problem_respond(p->request, PROBLEM_IN_PROGRESS, NULL);
         break;
     case QUEUE_REFUSED:
-        problem_respond_error(p->request, answer->err);
+        problem_respond_refusal(p->request, result->errors);
         break;
     }
 }
 
 /* --- POST /v1/messages -------------------------------------------------------------------- */
 
-static int compose(struct api_request *request, const struct message *message, struct mail *mail,
-                   struct error_list *errors, struct error *err)
+static void give_back_body(struct api_request *request)
 {
-    struct composed composed;
-    const struct compose_options options = {
-        .now_ms = mail->created_ms, .id = mail->id, .size_limit = CONTENT_MAX};
-    if (message_compose(request->arena, message, &options, &composed, errors, err) < 0)
-        return -1;
-    mail->content = composed.content;
-    mail->size = (int64_t)composed.content->len;
-    mail->smtputf8 = composed.smtputf8;
-    mail->message_id = arena_strdup(mail->arena, composed.message_id);
-    return mail->message_id != NULL ? 0 : error_set(err, ERR_NOMEM, "message");
+    if (request->body.size > BODY_KEPT)
+        buffer_clear(&request->body);
 }
 
-/* A relay that is named must be there. */
-static void check_relay(const struct api_context *context, const struct message *message,
-                        struct error_list *errors)
+/* The 202, made before the commit. */
+static bool on_kept(void *arg, const struct mail *mail, struct admit_receipt *receipt)
 {
-    const struct config *config = context->config;
-    struct nearest nearest;
-    if (message->options.relay == NULL ||
-        (context->sandbox != NULL && strcmp(message->options.relay, SANDBOX_RELAY) == 0))
-        return;
-    nearest_init(&nearest, message->options.relay);
-    for (size_t i = 0; i < config->n_relays; i++) {
-        if (strcmp(config->relays[i].name, message->options.relay) == 0)
-            return;
-        nearest_offer(&nearest, config->relays[i].name);
-    }
-    if (nearest.word != NULL)
-        error_list_add(errors, "/relay", "no relay of that name is configured; did you mean %s?",
-                       nearest.word);
-    else
-        error_list_add(errors, "/relay", "no relay of that name is configured");
-}
-
-static void submit(struct posting *p, const struct json_value *body, struct mail *mail,
-                   struct error_list *errors, struct error *err)
-{
+    struct posting *p = arg;
     struct api_request *request = p->request;
-    struct message message;
-    struct envelope envelope;
-    if (decode_message(request->arena, body, &message, errors, err) < 0 ||
-        message_envelope(request->arena, &message, &envelope, errors, err) < 0)
-        return;
-    if (!auth_allows(request->api_key, &message, &envelope, errors)) {
-        error_set(err, ERR_FORBIDDEN, "the API key does not allow it");
-        return;
-    }
-    check_relay(request->context, &message, errors);
-    if (compose(request, &message, mail, errors, err) < 0)
-        return;
-    if (!fill_mail(mail, p, &message, &envelope) || !fill_answer(mail, p) ||
-        (p->key != NULL && !take_fingerprint(request->arena, body, p->fingerprint)))
-        error_set(err, ERR_NOMEM, "message");
+    struct json_writer w;
+    api_begin_json(request, &w);
+    json_begin_object(&w);
+    render_record(&w, mail);
+    json_end_object(&w);
+    give_back_body(request); /* nobody reads in it any more */
+    p->location = arena_printf(request->arena, "/v1/messages/msg_%s", mail->id);
+    if (p->wait_ms > 0)
+        api_add_header(request, "Preference-Applied", "wait");
+    const struct buffer *text = &request->response.body;
+    *receipt = (struct admit_receipt){.status = 202, .text = text->data, .len = text->len};
+    return !text->failed && p->location != NULL;
+}
+
+/* What the body says. -1: it is no message, by what is in `errors` or `err`. */
+static int read_message(struct posting *p, struct message *message, struct error_list *errors,
+                        struct error *err)
+{
+    struct arena *arena = p->request->arena;
+    const struct json_value *body;
+    if (decode_json(arena, &p->request->body, &body, err) < 0 ||
+        decode_message(arena, body, message, errors, err) < 0)
+        return -1;
+    if (p->key != NULL && !fingerprint_json(arena, body, p->fingerprint))
+        return error_set(err, ERR_NOMEM, "fingerprint");
+    return 0;
 }
 
 void messages_post(struct api_request *request)
 {
     struct error err = {0};
     CLEANUP(error_list_clear) struct error_list errors = {0};
+    struct message message;
     struct posting *p = arena_alloc(request->arena, sizeof(*p));
-    CLEANUP(mail_free) struct mail *mail = p != NULL ? begin_mail() : NULL;
-    if (mail == NULL) {
+    if (p == NULL) {
         problem_respond(request, PROBLEM_UNAVAILABLE, "out of memory");
         return;
     }
@@ -371,36 +194,26 @@ void messages_post(struct api_request *request)
     if (read_key(p) < 0)
         return;
     read_preference(p);
-
-    const struct json_value *body;
-    if (decode_json(request->arena, &request->body, &body, &err) == 0)
-        submit(p, body, mail, &errors, &err);
-    if (request->body.size > BODY_KEPT)
-        buffer_clear(&request->body); /* nobody reads in it any more */
-    if (err.code == ERR_FORBIDDEN) {
-        problem_respond_errors(request, PROBLEM_FORBIDDEN, &errors);
+    if (read_message(p, &message, &errors, &err) < 0) {
+        give_back_body(request);
+        if (err.code == ERR_NONE)
+            problem_respond_errors(request, PROBLEM_INVALID_MESSAGE, &errors);
+        else
+            problem_respond_error(request, &err);
         return;
     }
-    if (err.code == ERR_NONE && errors.n_total > 0) {
-        problem_respond_errors(request, PROBLEM_INVALID_MESSAGE, &errors);
-        return;
-    }
-    if (err.code != ERR_NONE) {
-        problem_respond_error(request, &err);
-        return;
-    }
-    if (p->preferred)
-        api_add_header(request, "Preference-Applied", "wait");
-    const struct queue_request asked = {
-        .wait_ms = p->wait_ms,
-        .key = p->key,
-        .fingerprint = p->fingerprint,
-        .answer_status = 202,
-        .answer_body = p->answer_body,
-        .answer = on_answer,
-        .arg = p,
-    };
-    queue_submit(request->context->queue, TAKE(mail), &asked);
+    const struct api_context *context = request->context;
+    const struct admit_door door = {
+        .config = context->config, .queue = context->queue, .sandbox = context->sandbox != NULL};
+    const struct admit_mail mail = {
+        .message = &message, .idempotency_key = p->key, .fingerprint = p->fingerprint, .arg = p};
+    admit(&door, &(struct admission){.api_key = request->api_key,
+                                     .mails = &mail,
+                                     .n_mails = 1,
+                                     .wait_ms = p->wait_ms,
+                                     .arena = request->arena,
+                                     .kept = on_kept,
+                                     .result = on_result});
 }
 
 /* --- GET /v1/messages/{id} ---------------------------------------------------------------- */
