@@ -13,8 +13,7 @@
  *
  * A gateway must not stand still because nobody reads its stderr (a pipe that is full, a disk that
  * hangs). Between log_start() and log_stop() a line is copied into a ring of 1 MiB, which a thread
- * of its own writes out, many lines at a time (a line that comes alone at once, one of a burst some
- * milliseconds later with those around it); log_write() then never waits but for that copy. A
+ * of its own writes out, many lines at a time; log_write() then never waits but for that copy. A
  * line that finds no room is dropped whole and counted: in `postern_log_lines_dropped_total`, and
  * in the log, where the lines are missing, by "log lines dropped" with their number `n` as soon as
  * there is room. An error of stderr (EPIPE, ENOSPC, EBADF, EAGAIN) is tried again after a pause,
