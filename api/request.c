@@ -13,11 +13,14 @@ void api_respond(struct api_request *request, int status, const char *content_ty
     request->complete(request);
 }
 
+enum { JSON_FIRST = 512 /* that an answer takes at once: more than most */ };
+
 void api_begin_json(struct api_request *request, struct json_writer *w)
 {
     struct buffer *body = &request->response.body;
     buffer_clear(body); /* what was written before is not said */
     buffer_init(body, API_BODY_MAX);
+    buffer_reserve(body, JSON_FIRST);
     json_writer_init(w, body);
 }
 

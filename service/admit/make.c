@@ -9,6 +9,8 @@ enum { TAGS_TEXT_MAX = 64 << 10 };
 /* As JSON. NULL without memory. */
 static const char *write_tags(struct arena *arena, const struct message *message)
 {
+    if (message->n_tags == 0)
+        return "[]";
     CLEANUP(buffer_clear) struct buffer text;
     struct json_writer w;
     buffer_init(&text, TAGS_TEXT_MAX);

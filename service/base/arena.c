@@ -17,9 +17,19 @@ struct block {
 };
 
 struct arena {
-    struct block *blocks; /* the newest first; only it has room */
+    struct block *blocks; /* the newest first, which alone has room; never NULL */
     bool wiping, failed;
 };
+
+/* Behind the arena itself, in the same piece of memory, stands its first block. */
+#define FIRST_AT                                                                                   \
+    ((sizeof(struct arena) + alignof(struct block) - 1) / alignof(struct block) *                  \
+     alignof(struct block))
+
+static struct block *first_of(const struct arena *arena)
+{
+    return (struct block *)((char *)arena + FIRST_AT);
+}
 
 static struct block *block_new(size_t size)
 {
@@ -31,7 +41,12 @@ static struct block *block_new(size_t size)
 
 struct arena *arena_new(void)
 {
-    return calloc(1, sizeof(struct arena));
+    struct arena *arena = malloc(FIRST_AT + sizeof(struct block) + BLOCK_SIZE);
+    if (arena == NULL)
+        return NULL;
+    *arena = (struct arena){.blocks = first_of(arena)};
+    *arena->blocks = (struct block){.size = BLOCK_SIZE};
+    return arena;
 }
 
 struct arena *arena_new_wiping(void)
@@ -48,7 +63,9 @@ static void blocks_free(const struct arena *arena, struct block *block)
         next = block->next;
         if (arena->wiping)
             explicit_bzero(block->data, block->used);
-        free(block);
+        block->used = 0;
+        if (block != first_of(arena))
+            free(block);
     }
 }
 
@@ -63,17 +80,15 @@ void arena_free(struct arena *arena)
 /* The newest block stays, unless it was made for something unusually large. */
 void arena_reset(struct arena *arena)
 {
-    struct block *kept = arena->blocks;
+    struct block *first = first_of(arena), *kept = arena->blocks;
     arena->failed = false;
-    if (kept == NULL)
-        return;
-    blocks_free(arena, kept->next);
-    kept->next = NULL;
-    if (kept->size > KEPT_MAX) {
+    if (kept == first || kept->size > KEPT_MAX) {
         blocks_free(arena, kept);
-        arena->blocks = NULL;
+        arena->blocks = first;
         return;
     }
+    blocks_free(arena, kept->next);
+    kept->next = first;
     if (arena->wiping)
         explicit_bzero(kept->data, kept->used);
     kept->used = 0;
@@ -98,7 +113,7 @@ void *arena_alloc(struct arena *arena, size_t size)
     size = (size + align - 1) / align * align;
 
     struct block *block = arena->blocks;
-    if (block == NULL || block->size - block->used < size) {
+    if (block->size - block->used < size) {
         block = block_new(size > BLOCK_SIZE ? size : BLOCK_SIZE);
         if (block == NULL)
             return fail(arena);

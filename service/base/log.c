@@ -16,6 +16,7 @@ enum {
     RING_OCTETS = 1 << 20, /* some 5,000 lines */
     BATCH_OCTETS =
         64 << 10,           /* of one write: what a pipe holds. Room is made by as much at a time */
+    GATHER_MS = 10,         /* between two writes, unless there is enough for one before */
     AGAIN_FULL_MS = 20,     /* somebody made stderr non-blocking, and it is full */
     AGAIN_FAILED_MS = 1000, /* no reader, no space: it may come back */
 };
@@ -33,7 +34,8 @@ static struct {
                             under it */
     uint64_t head, tail; /* octets that were ever put in, and that were ever written */
     uint64_t n_dropped;  /* lines that the log itself does not know of yet */
-    bool idle;           /* the thread waits for lines */
+    bool idle;           /* the thread waits for lines, */
+    bool gathering;      /* or for more of them */
     bool stop, stopped;
     pthread_t thread;
     char data[RING_OCTETS];
@@ -85,6 +87,11 @@ static void tell_dropped(size_t more)
     ring.n_dropped = 0;
 }
 
+static bool enough(void)
+{
+    return ring.head - ring.tail >= BATCH_OCTETS;
+}
+
 /* False: the thread has come to its end. */
 static bool put_or_drop(const char *line, size_t len)
 {
@@ -98,7 +105,7 @@ static bool put_or_drop(const char *line, size_t len)
             ring.n_dropped++;
             metric_add(dropped_total, 1);
         }
-        if (ring.idle)
+        if (ring.idle || (ring.gathering && enough()))
             lock_signal(&ring.lock);
     }
     lock_drop(&ring.lock);
@@ -146,13 +153,26 @@ static void write_oldest(void)
     }
 }
 
+/* What comes in a burst goes out in few writes; what comes alone, at once. */
+static void gather(int64_t until_ms)
+{
+    assert(lock_held_by_me(&ring.lock));
+    ring.gathering = true;
+    while (!ring.stop && !enough() && clock_mono_ms() < until_ms)
+        lock_wait(&ring.lock, until_ms);
+    ring.gathering = false;
+}
+
 static void *run(void *arg)
 {
+    int64_t written_ms = INT64_MIN / 2;
     lock_take(&ring.lock);
     for (;;) {
         tell_dropped(0);
         if (ring.head != ring.tail) {
+            gather(written_ms + GATHER_MS);
             write_oldest();
+            written_ms = clock_mono_ms();
         } else if (ring.stop) {
             break;
         } else {

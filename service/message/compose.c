@@ -409,10 +409,10 @@ int message_compose(struct arena *arena, const struct message *message,
         return -1;
 
     buffer_init(&c.out, sizeof(struct bytes) + options->size_limit);
-    bytes_begin(&c.out);
     size_t wanted = estimate(message);
     if (wanted < options->size_limit)
-        buffer_reserve(&c.out, wanted);
+        buffer_reserve(&c.out, sizeof(struct bytes) + wanted);
+    bytes_begin(&c.out);
     write_header(&c, message_id);
     write_body(&c);
     if (c.out.len < 2 || memcmp(c.out.data + c.out.len - 2, "\r\n", 2) != 0)

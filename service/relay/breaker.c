@@ -206,6 +206,7 @@ bool breaker_refused(struct relay *relay, enum smtp_step step, const struct reac
     relay->failure = failure;
     relay->found_out = false;
     int64_t pause_ms = react(relay, reaction, dice);
+    atomic_store(&relay->slowed, relay->traffic.n_failures > 0);
     lock_drop(&relay->lock);
     log_failure(relay, &failure, pause_ms);
     availability_announce(relay);
@@ -215,12 +216,15 @@ bool breaker_refused(struct relay *relay, enum smtp_step step, const struct reac
 void breaker_succeeded(struct relay *relay, bool took)
 {
     int64_t now_ms = clock_mono_ms();
-    lock_take(&relay->lock);
     if (took)
-        relay->took_ms = now_ms;
+        atomic_store_explicit(&relay->took_ms, now_ms, memory_order_relaxed);
+    if (!atomic_load_explicit(&relay->slowed, memory_order_relaxed))
+        return;
+    lock_take(&relay->lock);
     if (relay->traffic.n_failures > 0 && backoff_open(&relay->traffic, now_ms)) {
         backoff_succeeded(&relay->traffic);
         relay->failure.error = (struct error){0};
+        atomic_store(&relay->slowed, false);
     }
     lock_drop(&relay->lock);
 }

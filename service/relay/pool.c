@@ -175,10 +175,7 @@ void pool_give_back(struct relay *relay, struct mail *list)
 
 int64_t pool_took_ms(struct relay *relay)
 {
-    lock_take(&relay->lock);
-    int64_t took_ms = relay->took_ms;
-    lock_drop(&relay->lock);
-    return took_ms;
+    return atomic_load_explicit(&relay->took_ms, memory_order_relaxed);
 }
 
 /* --- as whom ------------------------------------------------------------------------------ */
@@ -228,10 +225,7 @@ struct identity *pool_identity(struct relay *relay)
 bool pool_is_outdated(struct relay *relay, const struct identity *identity)
 {
     pool_renew_identity(relay);
-    lock_take(&relay->lock);
-    bool outdated = identity != relay->identity;
-    lock_drop(&relay->lock);
-    return outdated;
+    return identity != atomic_load_explicit(&relay->identity, memory_order_relaxed);
 }
 
 /* --- what connections report -------------------------------------------------------------- */

@@ -74,11 +74,19 @@ struct relay {
     struct addresses *addresses;
     struct login_memory login_memory; /* threads share it without the lock */
     struct relay_metrics metrics;
-    struct smtp_distrust distrust;      /* shared by its sessions */
-    struct reload *password;            /* of a file; NULL: it is in none */
-    _Atomic(uint64_t) password_version; /* that `identity` has; changed under the lock */
-    struct transport_tls *spare_tls;    /* for a verify of one that has no `tls`; or NULL */
-    struct relay_files files;           /* what of it a verify takes */
+    struct smtp_distrust distrust; /* shared by its sessions */
+    struct reload *password;       /* of a file; NULL: it is in none */
+
+    /* Changed under the lock; looked at without it, so that a message that goes well takes it less
+     * often. */
+    _Atomic(uint64_t) password_version;  /* that `identity` has */
+    _Atomic(struct identity *) identity; /* of new connections. Without the lock it is compared
+                                            with one that is held, and nothing more */
+    _Atomic(int64_t) took_ms;            /* when it last took a message; monotonic */
+    atomic_bool slowed;                  /* `traffic` has failures */
+
+    struct transport_tls *spare_tls; /* for a verify of one that has no `tls`; or NULL */
+    struct relay_files files;        /* what of it a verify takes */
 
     /*
      * Guards everything below, and the slots' counts. No other lock is taken under it. Nothing
@@ -86,7 +94,6 @@ struct relay {
      * or calls back: what is needed is made ready before, what is replaced is freed behind.
      */
     struct lock lock;
-    struct identity *identity; /* of new connections */
     struct ready ready;
     struct rate *messages, *recipients;
     size_t n_connections, n_opening, n_idle;
@@ -97,7 +104,6 @@ struct relay {
     int64_t probing_ms;     /* since when nobody has let us in; 0: we are in, or do not try */
     struct backoff entry;   /* the breaker for opening connections */
     struct backoff traffic; /* the breaker for transactions: replies that ask us to slow down */
-    int64_t took_ms;        /* when it last took a message; monotonic */
     bool paused, draining, aborting;
     bool down, tried, wanted;       /* wanted: mail waits that would rather come here */
     bool explained;                 /* the explainer looks, or has looked, at this outage */

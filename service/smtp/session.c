@@ -415,11 +415,14 @@ static void offer_room(struct session *s)
         smtp_dialogue_quit(s->dialogue, clock_mono_ms());
 }
 
-/* Move octets until nothing moves. 1: a handshake comes next; -1: the end. */
+/* Move octets until nothing moves. 1: a handshake comes next; -1: the end. Each call reads at least
+ * once, and no more when a read has taken all there was: the loop tells when more has come. */
 static int talk(struct session *s, bool offer, struct error *err)
 {
+    bool drained = false;
     for (int turn = 0; turn < READS_A_TURN; turn++) {
-        int n_read = read_some(s, err);
+        int n_read = drained ? 0 : read_some(s, err);
+        drained = transport_drained(s->transport);
         struct smtp_result result;
         bool settled = false;
         while (smtp_dialogue_next_result(s->dialogue, &result)) {

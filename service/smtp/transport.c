@@ -24,7 +24,8 @@ struct transport {
     int fd;
     SSL *ssl; /* NULL: plain */
     int read_wants, write_wants;
-    bool up; /* the handshake is done */
+    bool up;      /* the handshake is done */
+    bool drained; /* see transport_drained() */
     unsigned n_idle_talk;
     struct transport_shown shown;
 };
@@ -344,6 +345,7 @@ ssize_t transport_read(struct transport *transport, char *buf, size_t size, stru
     if (transport->ssl != NULL)
         return tls_read(transport, buf, size, err);
     ssize_t n = recv(transport->fd, buf, size, 0);
+    transport->drained = n > 0 && (size_t)n < size;
     if (n > 0)
         return n;
     if (n == 0)
@@ -386,6 +388,11 @@ int transport_wants(const struct transport *transport)
 bool transport_pending(const struct transport *transport)
 {
     return transport->ssl != NULL && SSL_pending(transport->ssl) > 0;
+}
+
+bool transport_drained(const struct transport *transport)
+{
+    return transport->ssl == NULL && transport->drained;
 }
 
 void transport_hang_up(struct transport *transport)

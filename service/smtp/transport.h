@@ -44,6 +44,9 @@ ssize_t transport_write(struct transport *transport, const char *data, size_t le
  * TLS may want the other direction. Before any: to become connected. */
 int transport_wants(const struct transport *transport);
 bool transport_pending(const struct transport *transport); /* decrypted octets wait to be read */
+/* The last read took all there was: a socket without TLS gave less than it was asked for. What
+ * came since, the end among it, makes it readable. */
+bool transport_drained(const struct transport *transport);
 void transport_hang_up(
     struct transport *transport); /* close_notify, then nothing goes either way */
 const char *transport_tls_version(const struct transport *transport); /* NULL: no TLS */
