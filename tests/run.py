@@ -267,6 +267,7 @@ def sanitize(build):
     for old in glob.glob(log + ".*"):
         os.remove(old)
     os.environ["ASAN_OPTIONS"] = f"log_path={log}:detect_leaks=1"
+    os.environ["LSAN_OPTIONS"] = f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0"
     os.environ["UBSAN_OPTIONS"] = f"log_path={log}:print_stacktrace=1"
     os.environ["TSAN_OPTIONS"] = (
         f"log_path={log}:suppressions={ROOT}/tests/support/tsan.supp:history_size=4")

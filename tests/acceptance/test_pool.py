@@ -40,7 +40,7 @@ class Idle(unittest.TestCase):
         greet = threading.Event()
 
         def slow_greeting(session, event, argument):
-            if event == "connect" and len(fake.sessions) > 1:
+            if event == "connect" and session is not fake.sessions[0]:
                 greet.wait(120)
             return None
 
@@ -203,7 +203,7 @@ class Waiting(unittest.TestCase):
         gone = threading.Event()
 
         def shuts(session, event, argument):
-            if event == "connect" and len(first.sessions) > 1:
+            if event == "connect" and session is not first.sessions[0]:
                 gone.wait(300)
                 session.drop()
             if event == "dot":
