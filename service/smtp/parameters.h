@@ -4,7 +4,7 @@
 /*
  * What stands behind the addresses of MAIL and RCPT: SIZE (RFC 1870), SMTPUTF8 (RFC 6531), BODY
  * (RFC 6152), RET, ENVID, NOTIFY and ORCPT (RFC 3461, RFC 6533), REQUIRETLS (RFC 8689). Only what
- * the server offers is written; what an envelope's DSN wishes hold that cannot stand in a command
+ * the server offers is written; what an envelope asks of DSN that cannot stand in a command
  * is left out. Each with a space before it; "" for none.
  */
 
