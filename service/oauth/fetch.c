@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ struct fetch {
     struct background_job errand; /* to the vault's thread */
     uv_async_t back;              /* from there */
     bool dropped;                 /* it did not get there */
+    atomic_bool came_back;        /* hands the two, and what `run` made, to the loop */
     uv_work_cb run;
     uv_after_work_cb ran;
     uv_work_t work; /* while it is away, what follows is not the loop's */
@@ -154,18 +156,25 @@ static struct fetch *of_errand(struct background_job *errand)
     return (struct fetch *)((char *)errand - offsetof(struct fetch, errand));
 }
 
+/* A wake-up that is under way already may be passed over without a barrier: it is no hand-over. */
+static void come_back(struct fetch *fetch)
+{
+    atomic_store_explicit(&fetch->came_back, true, memory_order_release);
+    uv_async_send(&fetch->back);
+}
+
 static void run_errand(struct background_job *errand)
 {
     struct fetch *fetch = of_errand(errand);
     fetch->run(&fetch->work);
-    uv_async_send(&fetch->back);
+    come_back(fetch);
 }
 
 static void drop_errand(struct background_job *errand)
 {
     struct fetch *fetch = of_errand(errand);
     fetch->dropped = true;
-    uv_async_send(&fetch->back);
+    come_back(fetch);
 }
 
 /* libuv's threads are begun by the loop's, and have its name. */
@@ -188,6 +197,8 @@ static void go_to_pool(struct fetch *fetch)
 static void on_back(uv_async_t *back)
 {
     struct fetch *fetch = back->data;
+    if (!atomic_exchange_explicit(&fetch->came_back, false, memory_order_acquire))
+        return;
     if (fetch->dropped)
         go_to_pool(fetch);
     else
