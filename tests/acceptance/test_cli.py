@@ -648,7 +648,14 @@ class FullDisk(unittest.TestCase):
     LIMIT = 3 << 20
 
     def test_full_and_room_again(self):
-        relay = FakeRelay()
+        room = threading.Event()  # until then nothing goes out, so nothing is freed
+
+        def slow(session, event, argument):
+            if event == "dot":
+                room.wait(300)
+            return None
+
+        relay = FakeRelay(slow)
         with relay, Gateway(start=False) as gateway:
             gateway.configure({"relays": [{"name": "r", "host": "127.0.0.1", "port": relay.port,
                                            "tls": "none"}],
@@ -657,6 +664,7 @@ class FullDisk(unittest.TestCase):
             gateway.start()
             gateway.get("/readyz")
             accepted = self.fill(gateway)
+            room.set()
             self.assertEqual(gateway.get("/livez").status, 200)
             self.assertIsNone(gateway.process.poll())
             resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE,

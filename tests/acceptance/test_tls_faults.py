@@ -218,7 +218,7 @@ class Handshakes(TlsCase):
             with self.subTest(n_octets):
                 relay = StallingRelay(self.good, n_octets)
                 self.assert_refused(relay, "tls_timeout", timeouts={"tls": "300ms"})
-                self.assertEqual(relay.n_sent, n_octets)
+                self.assertGreaterEqual(relay.n_sent, n_octets)  # more by further attempts
 
     def test_dripped(self):
         relay = StallingRelay(self.good, 100000, gap_s=0.05)

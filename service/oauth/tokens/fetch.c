@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct fetch {
     struct background_job job; /* to the vault's thread */
     uv_async_t back;           /* from there */
     bool dropped;              /* it did not get there */
+    atomic_bool came_back;     /* hands the two, and what `run` made, to the loop */
     uv_work_cb run;
     uv_after_work_cb ran;
     uv_work_t work; /* while it is away, what follows is not the loop's */
@@ -155,18 +157,25 @@ static struct fetch *of_job(struct background_job *job)
     return (struct fetch *)((char *)job - offsetof(struct fetch, job));
 }
 
+/* A wake-up that is under way already may be passed over without a barrier: it is no hand-over. */
+static void come_back(struct fetch *fetch)
+{
+    atomic_store_explicit(&fetch->came_back, true, memory_order_release);
+    uv_async_send(&fetch->back);
+}
+
 static void run_job(struct background_job *job)
 {
     struct fetch *fetch = of_job(job);
     fetch->run(&fetch->work);
-    uv_async_send(&fetch->back);
+    come_back(fetch);
 }
 
 static void drop_job(struct background_job *job)
 {
     struct fetch *fetch = of_job(job);
     fetch->dropped = true;
-    uv_async_send(&fetch->back);
+    come_back(fetch);
 }
 
 /* libuv's threads are begun by the loop's, and have its name. */
@@ -189,6 +198,8 @@ static void go_to_pool(struct fetch *fetch)
 static void on_back(uv_async_t *back)
 {
     struct fetch *fetch = back->data;
+    if (!atomic_exchange_explicit(&fetch->came_back, false, memory_order_acquire))
+        return;
     if (fetch->dropped)
         go_to_pool(fetch);
     else
