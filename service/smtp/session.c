@@ -576,6 +576,8 @@ static void advance(struct session *s)
 static void on_socket(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
+    if (status < 0) /* libuv has stopped watching, though octets may lie before the error */
+        watch->events = 0;
     if (watch->session != NULL)
         advance(watch->session); /* an error shows itself in the next read */
 }
