@@ -26,11 +26,27 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+/* clang-format off: it moves these at each run */
 #define CALLS(X)                                                                                   \
     X(memory)                                                                                      \
     X(recv)                                                                                        \
-    X(read) X(readv) X(send) X(sendmsg) X(write) X(writev) X(accept) X(epoll_wait) X(epoll_ctl)    \
-        X(pread) X(pwrite) X(fsync) X(lseek) X(ftruncate) X(setsockopt) X(shutdown) X(close)
+    X(read)                                                                                        \
+    X(readv)                                                                                       \
+    X(send)                                                                                        \
+    X(sendmsg)                                                                                     \
+    X(write)                                                                                       \
+    X(writev)                                                                                      \
+    X(accept)                                                                                      \
+    X(epoll_wait)                                                                                  \
+    X(epoll_ctl)                                                                                   \
+    X(pread)                                                                                       \
+    X(pwrite)                                                                                      \
+    X(fsync)                                                                                       \
+    X(lseek)                                                                                       \
+    X(ftruncate)                                                                                   \
+    X(setsockopt)                                                                                  \
+    X(shutdown)                                                                                    \
+    X(close)
 
 #define NUMBER(name) OF_##name,
 enum call { CALLS(NUMBER) N_CALLS };
