@@ -204,7 +204,7 @@ static void count_change(struct store *store, int before, enum recipient_status 
 {
     if (before >= 0 && before < N_OPEN)
         store->n_open_here[before]--;
-    if (!recipient_status_is_final(after))
+    if ((int)after < N_OPEN)
         store->n_open_here[after]++;
 }
 
