@@ -20,7 +20,7 @@ enum {
 struct posting {
     struct api_request *request;
     const char *key; /* Idempotency-Key; NULL: none */
-    uint8_t fingerprint[FINGERPRINT_SIZE];
+    uint8_t fingerprint[STORE_FINGERPRINT_SIZE];
     int64_t wait_ms; /* as the client prefers it; 0: it did not say */
     const char *location;
 };

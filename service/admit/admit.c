@@ -131,7 +131,7 @@ static void let_in(const struct admit_door *door, const struct admission *admiss
     struct error err = {0};
     CLEANUP(error_list_clear) struct error_list errors = {0};
     const struct config_api_key *key = admission->api_key;
-    uint8_t fingerprint[QUEUE_FINGERPRINT_SIZE]; /* the face's may go when the mail is made */
+    uint8_t fingerprint[STORE_FINGERPRINT_SIZE]; /* the face's may go when the mail is made */
     struct admit_pending noted = {.result = admission->result,
                                   .arg = mail->arg,
                                   .queue = door->queue,

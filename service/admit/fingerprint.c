@@ -10,7 +10,7 @@ static void hash(void *arg, const char *text, size_t len)
 }
 
 bool fingerprint_json(struct arena *arena, const struct json_value *request,
-                      uint8_t out[FINGERPRINT_SIZE])
+                      uint8_t out[STORE_FINGERPRINT_SIZE])
 {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool good = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&

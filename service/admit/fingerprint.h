@@ -6,12 +6,11 @@
 #include <stdint.h>
 
 #include "base/json_read.h"
-
-enum { FINGERPRINT_SIZE = 32 };
+#include "queue/store.h"
 
 /* SHA-256 of the canonical JSON: the same for the same request, whatever the order of its keys.
  * Stores keep it. false without memory. */
 bool fingerprint_json(struct arena *arena, const struct json_value *request,
-                      uint8_t out[FINGERPRINT_SIZE]);
+                      uint8_t out[STORE_FINGERPRINT_SIZE]);
 
 #endif

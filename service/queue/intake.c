@@ -148,12 +148,14 @@ static void conclude(struct queue *queue, struct submission *submission,
     }
     if (item->claimed)
         unhold(queue, item->mail);
-    if (item->fault != NULL)
+    if (item->fault != NULL) {
+        turn_failed(queue, "message not kept", item->fault); /* a store that breaks is found out */
         refuse(queue, submission, item->fault);
-    else
+    } else {
         submission_answer(submission, &(struct queue_answer){.kind = kinds[item->result],
                                                              .status = item->first_status,
                                                              .body = item->first_body});
+    }
 }
 
 void intake_conclude(struct queue *queue, struct submission_list *list,

@@ -69,8 +69,6 @@ struct queue_answer {
 
 typedef void queue_answer_fn(void *arg, const struct queue_answer *answer);
 
-enum { QUEUE_FINGERPRINT_SIZE = 32 };
-
 /* What comes with a mail. Borrowed during the call, but for `answer_body`. */
 struct queue_request {
     int64_t wait_ms;            /* 0: answered after the commit; else when every recipient has ended

@@ -5,8 +5,6 @@
 #include "mail/fields.h"
 #include "queue/sqlite_store.h"
 
-enum { FINGERPRINT_SIZE = 32 };
-
 static void bind_text(sqlite3_stmt *s, int at, const char *text)
 {
     sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
@@ -54,8 +52,8 @@ static int look_up_key(struct store *store, struct store_turn *turn, struct stor
     if (rc == SQLITE_ROW) {
         const void *fingerprint = sqlite3_column_blob(s, 0);
         item->first_status = sqlite3_column_int(s, 1);
-        if (fingerprint == NULL || sqlite3_column_bytes(s, 0) != FINGERPRINT_SIZE ||
-            memcmp(fingerprint, item->fingerprint, FINGERPRINT_SIZE) != 0) {
+        if (fingerprint == NULL || sqlite3_column_bytes(s, 0) != STORE_FINGERPRINT_SIZE ||
+            memcmp(fingerprint, item->fingerprint, STORE_FINGERPRINT_SIZE) != 0) {
             item->result = STORE_SUBMIT_MISMATCH;
         } else if (item->first_status == 0) {
             item->result = STORE_SUBMIT_IN_PROGRESS;
@@ -116,7 +114,7 @@ static int add_key(struct store *store, const struct store_submission *item, str
     sqlite3_stmt *s = store->statements[SQL_ADD_KEY];
     bind_text(s, 1, item->mail->api_key);
     bind_text(s, 2, item->key);
-    sqlite3_bind_blob(s, 3, item->fingerprint, FINGERPRINT_SIZE, SQLITE_STATIC);
+    sqlite3_bind_blob(s, 3, item->fingerprint, STORE_FINGERPRINT_SIZE, SQLITE_STATIC);
     sqlite3_bind_int64(s, 4, item->seq);
     sqlite3_bind_int(s, 5, item->answer_status);
     bind_text(s, 6, item->answer_body);

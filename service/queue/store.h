@@ -31,6 +31,8 @@ struct store;
 
 #define STORE_ALL_CLAIMED SIZE_MAX
 
+enum { STORE_FINGERPRINT_SIZE = 32 /* octets: SHA-256 */ };
+
 enum store_submitted {
     STORE_SUBMIT_NEW,
     STORE_SUBMIT_REPLAY,      /* same key, same request: `first_*` is the first answer */

@@ -11,7 +11,7 @@ struct submission *submission_new(struct mail *mail, const struct queue_request 
     bool has_key = request->key != NULL;
     size_t n_key = has_key ? strlen(request->key) + 1 : 0;
     size_t n_api_key = has_key ? strlen(mail->api_key) + 1 : 0;
-    size_t n_print = has_key ? QUEUE_FINGERPRINT_SIZE : 0;
+    size_t n_print = has_key ? STORE_FINGERPRINT_SIZE : 0;
     struct submission *s = calloc(1, sizeof(*s) + n_key + n_api_key + n_print);
     if (s == NULL)
         return NULL;

@@ -148,10 +148,7 @@ void relay_free(struct relay *relay)
 {
     if (relay == NULL)
         return;
-    for (struct mail *d = ready_take_all(&relay->ready), *next; d != NULL; d = next) {
-        next = d->next;
-        mail_free(d);
-    }
+    mail_list_free(ready_take_all(&relay->ready));
     rate_free(relay->messages);
     rate_free(relay->recipients);
     identity_unref(relay->identity);

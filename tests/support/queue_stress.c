@@ -87,7 +87,7 @@ static struct mail *make_mail(size_t index)
 
 static void submit(size_t index, int64_t wait_ms)
 {
-    static const uint8_t fingerprint[QUEUE_FINGERPRINT_SIZE];
+    static const uint8_t fingerprint[STORE_FINGERPRINT_SIZE];
     char key[32];
     snprintf(key, sizeof(key), "%zu", index);
     queue_submit(test.queue, make_mail(index),

@@ -319,7 +319,7 @@ static struct mail *make_mail(const struct letter *letter)
 static void submit(struct rig *rig, struct mail *mail, const struct letter *letter,
                    struct told *told)
 {
-    uint8_t fingerprint[QUEUE_FINGERPRINT_SIZE] = {0};
+    uint8_t fingerprint[STORE_FINGERPRINT_SIZE] = {0};
     if (letter->request != NULL)
         strncpy((char *)fingerprint, letter->request, sizeof(fingerprint));
     queue_submit(rig->queue, mail,
